@@ -1,0 +1,97 @@
+"""From hyper-parameters to the networks: what "auto" means, and which encoder reads which graph."""
+
+from typing import Any
+
+import torch
+
+from buir.bootstrap import Bootstrap, Weights
+from buir.encoders import EmbeddingEncoder, Encoder, GraphEncoder, WalkEncoder
+from buir.graph import BipartiteGraph
+
+__all__ = ["batch_size", "make_bootstrap", "step_rates", "training_device"]
+
+REFERENCE_BATCH = 1024
+LARGEST_BATCH = 8192
+
+
+def make_bootstrap(settings: Any, weights: Weights, graph: BipartiteGraph) -> Bootstrap:
+    """Build online and target network over a graph.
+
+    Parameters
+    ----------
+    settings
+        An estimator with BUIR's hyper-parameters.
+    weights
+        Online weights, on the graph's device.
+    graph
+        The training graph.
+    """
+    encoder: Encoder = EmbeddingEncoder()
+    if settings.encoder == "graph":
+        encoder = GraphEncoder(graph, settings.n_layers, settings.edge_drop_rate)
+    elif settings.encoder == "walk":
+        encoder = WalkEncoder(graph, settings.n_layers, settings.walks)
+    return Bootstrap(
+        weights,
+        encoder,
+        graph.n_users,
+        momentum=step_rates(settings, len(graph.col) // 2)[1],
+        uniformity=settings.uniformity,
+        row_sparse=row_sparse(settings, graph),
+        output_target=settings.output_target,
+    )
+
+
+def row_sparse(settings: Any, graph: BipartiteGraph) -> bool:
+    """Choose between steps that pass over the whole table and steps that gather the rows they read.
+
+    A gathered row costs a few times what a row of a pass costs, so gathering pays when a step reads a small share of the table.
+    """
+    if settings.row_sparse != "auto":
+        return settings.row_sparse
+    width = 1 + settings.n_layers * settings.walks if settings.encoder == "walk" else 1
+    reads = 2 * batch_size(settings, len(graph.col) // 2) * width
+    return settings.encoder != "graph" and 2 * reads < graph.n_nodes
+
+
+def batch_size(settings: Any, n_pairs: int) -> int:
+    """Return the pairs of a step; "auto" aims at 32 steps an epoch or more, in powers of two from 1,024 to 8,192."""
+    if settings.batch_size != "auto":
+        return settings.batch_size
+    size = REFERENCE_BATCH
+    while size < LARGEST_BATCH and 64 * size <= n_pairs:
+        size *= 2
+    return min(size, n_pairs)
+
+
+def step_rates(settings: Any, n_pairs: int) -> tuple[float, float]:
+    r"""Return the learning rate and the momentum of a step.
+
+    The fields are meant for batches of 1,024. With ``batch_size="auto"`` a batch b times as large takes :math:`\eta\sqrt b` (the noise of a mean over
+    b times as many pairs is :math:`\sqrt b` times smaller) and :math:`\tau^b` (the target forgets as much in an epoch as before).
+    """
+    if settings.batch_size != "auto":
+        return settings.learning_rate, settings.momentum
+    growth = max(1.0, batch_size(settings, n_pairs) / REFERENCE_BATCH)
+    return settings.learning_rate * growth**0.5, settings.momentum**growth
+
+
+def training_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA if there is one.
+
+    Raises
+    ------
+    ValueError
+        If torch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        msg = f"device is {name!r}; expected 'auto' or a device of torch, such as 'cpu' or 'cuda'"
+        raise ValueError(msg) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        msg = f"device is {name!r}, but torch finds no CUDA here; expected 'auto' or 'cpu'"
+        raise ValueError(msg)
+    return device

@@ -1,0 +1,1 @@
+"""What a comparison needs on top of the library."""

@@ -1,0 +1,180 @@
+"""A comparison from its configuration to tables, figures and MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from buir.experiment import benchmark, findings, store
+from buir.experiment.costs import Forecast, Size
+from buir.experiment.errors import NothingToShowError
+from buir.experiment.figures import sparsity_figure
+from buir.experiment.journal import Journal, replace_atomically
+from buir.experiment.progress import Progress, readable
+from buir.experiment.report import Report, write_report
+from buir.experiment.sources import Sources
+from buir.experiment.tables import markdown_report, text_report
+from buir.experiment.verdicts import verdict_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buir.experiment.config import BenchmarkConfig
+    from buir.experiment.journal import Record
+
+    Say = Callable[[str], None]
+    """Takes lines for the reader."""
+
+
+def compare(
+    config: BenchmarkConfig, out: str | Path, *, say: Say, jobs: int = 1, tracking_uri: str | None = None
+) -> benchmark.Outcome:
+    """Run what is missing of a benchmark; write tables, figures and MLflow runs; return the records.
+
+    Parameters
+    ----------
+    config
+        What to compare.
+    out
+        Folder for everything that comes out.
+    say
+        Takes the lines that a reader should see: tables and warnings.
+    jobs
+        Processes that run cells.
+    tracking_uri
+        MLflow's store; see :func:`buir.experiment.store.choose_uri` for the default.
+    """
+    journal = Journal(out)
+    with journal.exclusive():
+        sources = Sources(config)
+        cells = benchmark.plan(config, sources)
+        missing = benchmark.unfinished(cells, journal)
+        if len(missing) < len(cells):
+            say(f"{len(cells) - len(missing)} of {len(cells)} cells are finished already and are not run again.")
+        tracker = _tracker(journal, out, tracking_uri, say)
+        forecast = Forecast(sizes(config, sources), journal.records())
+        metric = benchmark.headline(config.metrics.ks)[0]
+        progress = Progress(missing, forecast, jobs=jobs, headline=metric, on_record=tracker.log)
+        try:
+            outcome = benchmark.run(config, out, progress, jobs=jobs, sources=sources, cells=cells)
+        finally:
+            progress.close()
+        publish(journal, tracker, say)
+    return outcome
+
+
+def publish(journal: Journal, tracker: Any, say: Say) -> dict[str, str]:
+    """Print tables, write figures, and bring MLflow up to date with the latest plan; return its experiments."""
+    plan = _plan(journal)
+    artifacts: dict[str, dict[str, Any]] = {}
+    for dataset, records in by_dataset(journal.records(plan["keys"])).items():
+        say("")
+        say(text_report(records, plan["headline"]))
+        artifacts[dataset] = _artifacts(journal, dataset, records, plan["headline"])
+    say("")
+    return tracker.finish(artifacts)
+
+
+def sync(out: str | Path, *, say: Say, tracking_uri: str | None = None) -> dict[str, str]:
+    """Write into MLflow whatever the journal has and MLflow lacks; return the experiments, empty after a failure."""
+    journal = Journal(out)
+    _plan(journal)
+    with journal.exclusive():
+        return publish(journal, _tracker(journal, out, tracking_uri, say), say)
+
+
+def report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
+    """Write the report of the latest benchmark under ``out`` into ``folder``."""
+    journal = Journal(out)
+    plan = _plan(journal)
+    return write_report(
+        list(journal.records(plan["keys"])),
+        journal.read_users,
+        folder,
+        name=plan["name"],
+        config=plan["config"],
+        expected=len(plan["keys"]),
+        command=f"buir report --out {out} --to {folder}",
+        headlines=plan["headline"],
+        progress=say,
+    )
+
+
+def forecast_text(config: BenchmarkConfig, out: str | Path, jobs: int) -> str:
+    """Say how many cells a benchmark has, and about how much time and memory they need."""
+    sources = Sources(config)
+    cells = benchmark.plan(config, sources)
+    journal = Journal(out)
+    missing = benchmark.unfinished(cells, journal)
+    forecast = Forecast(sizes(config, sources), journal.records())
+    counts = (
+        f"{len(config.data)} data x {len(config.protocol.levels)} levels x {len(config.models)} models x "
+        f"{len(config.protocol.split_seeds)} split seeds x {len(config.seeds)} seeds"
+    )
+    lines = [f"{len(cells)} cells ({counts}); {len(cells) - len(missing)} finished, {len(missing)} to run"]
+    for model in config.models:
+        mine = [cell for cell in missing if cell.model == model.label]
+        if mine:
+            lines.append(f"  {model.label}: {len(mine)} cells, about {readable(forecast.total(mine, 1))}")
+    if missing:
+        lines.append(
+            f"about {readable(forecast.total(missing, jobs))} with --jobs {jobs}, about "
+            f"{forecast.memory_mb(missing, jobs) / 1024:.1f} GB of memory; right within a factor of three, and "
+            "better once some cells are finished"
+        )
+    return "\n".join(lines)
+
+
+def sizes(config: BenchmarkConfig, sources: Sources) -> dict[tuple[str, float], Size]:
+    """Sizes of the training data by data set and level."""
+    first = config.protocol.split_seeds[0]
+    return {
+        (data.label, level): Size(split.train.n_users, split.train.n_items, split.train.n_pairs)
+        for data in config.data
+        for level, split in sources.splits(data.label, first).items()
+    }
+
+
+def by_dataset(records: Any) -> dict[str, list[Record]]:
+    """Sort records by data set, in their order."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record["dataset"], []).append(record)
+    return found
+
+
+def _plan(journal: Journal) -> dict[str, Any]:
+    plan = journal.read_plan()
+    if plan is None:
+        msg = f"{journal.folder} holds no benchmark; name the folder of one with --out"
+        raise NothingToShowError(msg)
+    return plan
+
+
+def _artifacts(journal: Journal, dataset: str, records: Sequence[Record], headline: Sequence[str]) -> dict[str, Any]:
+    """Write the tables and the figure of a data set under the folder, and return them for MLflow."""
+    table = markdown_report(records, headline)
+    artifacts: dict[str, Any] = {"table.md": table}
+    journal.folder.joinpath("tables").mkdir(exist_ok=True)
+    replace_atomically(journal.folder / "tables" / f"{dataset}.md", table.encode())
+    done = [record for record in records if record["status"] == "ok"]
+    if done:
+        artifacts["sparsity.png"] = sparsity_figure(records, journal.read_users, list(reversed(headline)))
+    if len({record["model"] for record in done}) > 1:
+        shown = [r | {"metrics": {name: r["metrics"][name] for name in headline}} for r in done]
+        found = findings.find(shown, journal.read_users, headlines=headline)
+        artifacts["verdicts.png"] = verdict_figure(found, findings.reference_models(done), headline[0])
+    for name, figure in artifacts.items():
+        if name.endswith(".png"):
+            journal.folder.joinpath("figures").mkdir(exist_ok=True)
+            figure.savefig(journal.folder / "figures" / f"{dataset}-{name}", dpi=150)
+    return artifacts
+
+
+def _tracker(journal: Journal, out: str | Path, tracking_uri: str | None, say: Say) -> Any:
+    uri = store.choose_uri(out, tracking_uri)
+    if store.is_new(uri):
+        say("Creating the MLflow store (once, a few seconds).")
+    from buir.experiment.tracking import Tracker  # MLflow takes two seconds to import: the line above comes first
+
+    return Tracker(journal, uri, say)

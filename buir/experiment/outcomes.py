@@ -1,0 +1,207 @@
+"""The middle of a report: results, verdicts, groups of users and of items, all metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from buir.experiment.advice import mean_seconds, seconds_text
+from buir.experiment.figures import metric_label, sparsity_figure
+from buir.experiment.findings import Findings, Leaders
+from buir.experiment.pages import Block, Cell, Fold, Image, Section, Table
+from buir.experiment.panel import ReadUsers, Record
+from buir.experiment.statistics import Interval
+from buir.experiment.verdicts import comparison_text, interval_text, verdict_figure
+
+
+def results(
+    records: Sequence[Record], read_users: ReadUsers, found: Sequence[Findings], seed: int
+) -> Iterator[Section]:
+    """One section for each data set: curves, then a table of each headline metric."""
+    for dataset, parts in by_dataset(found).items():
+        mine = [record for record in records if (record["dataset"], record["protocol"]) == dataset]
+        headlines = parts[0].headlines
+        figure = sparsity_figure(mine, read_users, headlines, seed=seed)
+        names = " and ".join(metric_label(metric) for metric in headlines)
+        blocks: list[Block] = [
+            Image(
+                f"levels-{dataset[0]}-{dataset[1]}",
+                figure,
+                f"{names} on {dataset[0]} against the share of training data",
+            )
+        ]
+        blocks += [_results_table(mine, parts, metric) for metric in headlines]
+        blocks.append(_seconds_table(mine, parts))
+        yield Section(f"Results on {dataset[0]}", blocks)
+
+
+def verdicts(found: Sequence[Findings], references: Sequence[str]) -> Iterator[Section]:
+    """Show the matrix as a heat map, then every comparison with its interval and p-value."""
+    metric = found[0].headlines[0]
+    shown = [name for name in references if any((name, metric) in part.verdicts for part in found)]
+    figure = verdict_figure(found, shown, metric)
+    blocks: list[Block] = [
+        Image("verdicts", figure, f"Where {', '.join(shown)} win, tie and lose on {metric_label(metric)}")
+    ]
+    for metric in found[0].headlines:
+        for reference in shown:
+            tables = [
+                _verdict_table(parts, reference, metric, dataset[0]) for dataset, parts in by_dataset(found).items()
+            ]
+            blocks.append(Fold(f"{reference} against each other model, {metric_label(metric)}", tables))
+    yield Section("Verdicts", blocks)
+
+
+def user_groups(found: Sequence[Findings]) -> Iterator[Section]:
+    """Show the headline metric by user activity, with intervals."""
+    if not any(part.groups for part in found):
+        return
+    metric = metric_label(found[0].headlines[0])
+    blocks: list[Block] = [
+        f"{metric} for fifths of the test users by number of training items (fewer groups where many have the same number), with intervals. Bold: highest mean; ≈: not shown to be worse."
+    ]
+    for part in found:
+        if part.groups:
+            head = ["model", *(f"{_bounds(g.low, g.high)} items" for g in part.groups)]
+            counts = ["users", *(str(next(iter(g.intervals.values())).n_users) for g in part.groups)]
+            rows = [
+                counts,
+                *([model, *(_led(g.intervals[model], model, g.leaders) for g in part.groups)] for model in part.models),
+            ]
+            blocks.append(Fold(f"{part.dataset}, {part.train_pct} %", [Table(head, rows)]))
+    yield Section("Sparse and active users", blocks)
+
+
+def item_groups(records: Sequence[Record], found: Sequence[Findings]) -> Iterator[Section]:
+    """Show the headline metric by item popularity, with the range over runs."""
+    metric = found[0].headlines[0]
+    blocks: list[Block] = []
+    for part in found:
+        mine = [
+            r
+            for r in records
+            if r["status"] == "ok"
+            and (r["dataset"], r["protocol"], r["level"]) == (part.dataset, part.protocol, part.level)
+        ]
+        groups = {g["group"]: g for g in (mine[0].get("groups") or {}).get("item", [])}
+        if groups:
+            head = ["model", *(f"{_bounds(g['low'], g['high'])} users" for g in groups.values())]
+            rows = [[model, *(_over_runs(mine, model, number, metric) for number in groups)] for model in part.models]
+            blocks.append(Fold(f"{part.dataset}, {part.train_pct} %", [Table(head, rows)]))
+    if blocks:
+        text = f"{metric_label(metric)} on held-out items of each fifth of the training pairs by item popularity (bounds: users of the item): mean, and smallest to largest run."
+        yield Section("Rare and popular items", [text, *blocks])
+
+
+def other_metrics(records: Sequence[Record], found: Sequence[Findings]) -> Iterator[Section]:
+    """Give every metric at the headline's length of list, with intervals; the CSV has all lengths."""
+    k = found[0].headlines[0].rpartition("_at_")[2]
+    blocks: list[Block] = [
+        f"Every metric at {k}, with intervals; other lengths of list are in the CSV file beside this page. Coverage (share of the catalogue that is ever shown) belongs to a run, not to a user: smallest to largest run."
+    ]
+    for part in found:
+        metrics = [
+            metric for model, metric in part.intervals if model == part.models[0] and metric.rpartition("_at_")[2] == k
+        ]
+        rows = [
+            [
+                model,
+                *(interval_text(part.intervals[model, metric]) for metric in metrics),
+                _coverage(records, part, model, k),
+            ]
+            for model in part.models
+        ]
+        head = ["model", *(metric_label(metric) for metric in metrics), f"coverage@{k}"]
+        blocks.append(Fold(f"{part.dataset}, {part.train_pct} %", [Table(head, rows)]))
+    yield Section("All metrics", blocks)
+
+
+def by_dataset(found: Sequence[Findings]) -> dict[tuple[str, str], list[Findings]]:
+    """Group findings by data set and protocol, levels in order."""
+    groups: dict[tuple[str, str], list[Findings]] = {}
+    for part in found:
+        groups.setdefault((part.dataset, part.protocol), []).append(part)
+    return groups
+
+
+def _results_table(records: Sequence[Record], parts: Sequence[Findings], metric: str) -> Table:
+    rows: list[list[str | Cell]] = []
+    for model in dict.fromkeys(record["model"] for record in records):
+        row: list[str | Cell] = [model]
+        for part in parts:
+            if model in part.models:
+                row.append(_led(part.intervals[model, metric], model, part.leaders[metric]))
+            else:
+                here = [r for r in records if r["model"] == model and r["level"] == part.level]
+                row.append("refused" if here else "not run")
+        rows.append(row)
+    users = {part.intervals[part.models[0], metric].n_users for part in parts}
+    counted = f"{min(users):,}" if len(users) == 1 else f"{min(users):,} to {max(users):,}"
+    caption = (
+        f"{metric_label(metric)}, mean over {counted} users [interval]. Bold: highest mean; ≈: not shown to be worse."
+    )
+    return Table(["model", *(f"{part.train_pct} % kept" for part in parts)], rows, caption)
+
+
+def _seconds_table(records: Sequence[Record], parts: Sequence[Findings]) -> Table:
+    """Put the price beside the quality; the appendix has ranges, ranking and memory."""
+    rows: list[list[str]] = []
+    times = [mean_seconds(records, part) for part in parts]
+    for model in dict.fromkeys(record["model"] for record in records):
+        row = [model]
+        for part, seconds in zip(parts, times, strict=True):
+            search = max((r["tune_s"] for r in records if (r["model"], r["level"]) == (model, part.level)), default=0.0)
+            extra = f" + {seconds_text(search)}" if search else ""
+            row.append(f"{seconds_text(seconds[model])}{extra}" if model in seconds else "")
+        rows.append(row)
+    return Table(
+        ["model", *(f"{part.train_pct} % kept" for part in parts)],
+        rows,
+        "What it costs: mean training time of a run, + time of the search for settings",
+    )
+
+
+def _verdict_table(parts: Sequence[Findings], reference: str, metric: str, dataset: str) -> Table:
+    others = dict.fromkeys(name for part in parts for name in part.models if name != reference)
+    rows: list[list[str | Cell]] = []
+    for other in others:
+        row: list[str | Cell] = [other]
+        for part in parts:
+            comparisons = [c for c in part.verdicts.get((reference, metric), []) if c.other == other]
+            row += [Cell(comparison_text(c), c.verdict) for c in comparisons] or ["not run"]
+        rows.append(row)
+    return Table([f"{dataset}: {reference} minus", *(f"{part.train_pct} %" for part in parts)], rows)
+
+
+def _led(interval: Interval, model: str, leaders: Leaders) -> Cell:
+    mark = " ≈" if model in leaders.ties else ""
+    return Cell(interval_text(interval) + mark, "best" if model == leaders.best else "")
+
+
+def _over_runs(records: Sequence[Record], model: str, number: int, metric: str) -> str:
+    values = [
+        group[metric]
+        for record in records
+        if record["model"] == model
+        for group in record["groups"]["item"]
+        if group["group"] == number and group[metric] is not None
+    ]
+    return _range(values)
+
+
+def _coverage(records: Sequence[Record], part: Findings, model: str, k: str) -> str:
+    place = (part.dataset, part.protocol, part.level, model)
+    mine = [
+        r for r in records if r["status"] == "ok" and (r["dataset"], r["protocol"], r["level"], r["model"]) == place
+    ]
+    return _range([r["metrics"][f"coverage_at_{k}"] for r in mine if r["metrics"].get(f"coverage_at_{k}") is not None])
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    mean = f"{sum(values) / len(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.4f} to {max(values):.4f})"
+
+
+def _bounds(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

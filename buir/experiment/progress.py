@@ -1,0 +1,116 @@
+"""What runs, how far it is and how long is left: a bar on a terminal, lines in a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buir.experiment.cells import Cell
+    from buir.experiment.costs import Forecast
+    from buir.experiment.journal import Record
+
+
+class Progress:
+    """Observer of a benchmark.
+
+    Parameters
+    ----------
+    cells
+        Those that will run.
+    forecast
+        Knows how long a cell takes; learns from every finished one.
+    jobs
+        Cells that run at the same time.
+    headline
+        Metric that is shown for a finished cell.
+    on_record
+        Called with each finished record, before the bar moves on.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        forecast: Forecast,
+        *,
+        jobs: int,
+        headline: str,
+        on_record: Callable[[Record], None],
+    ) -> None:
+        self._waiting = {cell.key: cell for cell in cells}
+        self._running: dict[str, str] = {}
+        self._since: dict[str, float] = {}
+        self._forecast = forecast
+        self._jobs = jobs
+        self._headline = headline
+        self._on_record = on_record
+        self._total = len(cells)
+        form = "{desc} |{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
+        self._bar = tqdm(total=self._total, disable=None, bar_format=form, dynamic_ncols=True, leave=False)
+
+    def on_start(self, cell: Cell) -> None:
+        """Show what begins."""
+        self._running[cell.key] = cell.title
+        self._since[cell.key] = time.monotonic()
+        self._show()
+
+    def on_step(self, cell: Cell, text: str) -> None:
+        """Show how far it is."""
+        self._running[cell.key] = f"{cell.title}, {text}"
+        self._show()
+
+    def on_record(self, cell: Cell, record: Record) -> None:
+        """Count a finished cell, and say what came out where no bar can be drawn."""
+        self._forecast.learn(record)
+        self._on_record(record)
+        value = record["metrics"].get(self._headline)
+        outcome = (
+            f"{self._headline} {value:.4f}, {record['fit_s'] + record['rank_s']:.1f} s"
+            if value is not None
+            else f"n/a: {record['reason']}"
+        )
+        self._done(cell, outcome)
+
+    def on_failure(self, cell: Cell, message: str) -> None:
+        """Count a broken cell and say why."""
+        self._done(cell, f"FAILED: {message}", always=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
+
+    def left(self) -> float:
+        """Estimate the seconds left."""
+        now = time.monotonic()
+        work = sum(self._forecast.seconds(cell) for cell in self._waiting.values())
+        spent = sum(min(now - since, self._forecast.seconds(self._waiting[key])) for key, since in self._since.items())
+        return max(0.0, work - spent) / max(1, min(self._jobs, len(self._waiting)))
+
+    def _done(self, cell: Cell, outcome: str, *, always: bool = False) -> None:
+        for known in (self._waiting, self._running, self._since):
+            known.pop(cell.key, None)
+        number = self._total - len(self._waiting)
+        self._bar.update(1)
+        if self._bar.disable or always:
+            left = f" ({readable(self.left())} left)" if self._waiting else ""
+            tqdm.write(f"[{number}/{self._total}] {cell.title}: {outcome}{left}", file=sys.stderr)
+        self._show()
+
+    def _show(self) -> None:
+        self._bar.set_description_str(" | ".join(self._running.values()) or "done", refresh=False)
+        self._bar.set_postfix_str(f"about {readable(self.left())} left")
+
+
+def readable(seconds: float) -> str:
+    """Write a duration with one or two units: ``8 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

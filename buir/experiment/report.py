@@ -1,0 +1,163 @@
+"""The report of a benchmark: one HTML file, one Markdown page with its figures, one CSV with every number."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from buir.experiment import appendix, findings, outcomes, sections
+from buir.experiment.findings import HEADLINES, Findings
+from buir.experiment.journal import replace_atomically
+from buir.experiment.pages import Page
+from buir.experiment.panel import ReadUsers, Record
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a report lies, and what it found."""
+
+    html: Path
+    markdown: Path
+    table: Path
+    findings: list[Findings]
+
+
+def write_report(
+    records: Sequence[Record],
+    read_users: ReadUsers,
+    folder: str | Path,
+    *,
+    name: str,
+    config: dict[str, Any] | None = None,
+    expected: int | None = None,
+    command: str | None = None,
+    references: Sequence[str] | None = None,
+    headlines: Sequence[str] = HEADLINES,
+    confidence: float = 0.95,
+    seed: int = 0,
+    progress: Callable[[str], object] | None = None,
+) -> Report:
+    """Write ``<name>.html``, ``<name>.md`` with ``<name>-figures/``, and ``<name>.csv``.
+
+    Parameters
+    ----------
+    records
+        Cell records of one benchmark, refused ones included.
+    read_users
+        From a cell's key to its per-user frame.
+    folder
+        Where the files go.
+    name
+        Of the benchmark; also the stem of the files.
+    config
+        The benchmark's configuration, to be printed.
+    expected
+        Number of cells planned; if more than there are records, the report says that it is not complete.
+    command
+        The command that makes this report, to be printed.
+    references
+        Models whose wins and losses are shown; by default all variants of BUIR.
+    headlines
+        Metrics that are tested; the first one decides the advice.
+    confidence
+        Of intervals, and 1 - alpha of the tests.
+    seed
+        Of all resampling: the same records give the same report.
+    progress
+        Told which part begins.
+
+    Raises
+    ------
+    ValueError
+        If no cell is finished, or values cannot be compared (see `buir.experiment.panel.make_panels`).
+    """
+    if not any(record["status"] == "ok" for record in records):
+        msg = f"no finished run among {len(records)} records of {name}: run the benchmark first, then report"
+        raise ValueError(msg)
+    records = sorted(records, key=_order(records))
+    references = findings.reference_models(records) if references is None else tuple(references)
+    unknown = [model for model in references if model not in {record["model"] for record in records}]
+    if unknown:
+        msg = f"reference {unknown[0]!r} is not in the benchmark; its models are {', '.join(dict.fromkeys(r['model'] for r in records))}"
+        raise ValueError(msg)
+    found = findings.find(
+        records,
+        read_users,
+        references=references,
+        headlines=headlines,
+        confidence=confidence,
+        seed=seed,
+        progress=progress,
+    )
+    page = Page(
+        f"{name}: which model, on how much data?",
+        [
+            sections.summary(records, found, command, expected),
+            sections.recommendation(records, found),
+            sections.protocol(records, found, confidence),
+            *outcomes.results(records, read_users, found, seed),
+            *outcomes.verdicts(found, references),
+            *outcomes.user_groups(found),
+            *outcomes.item_groups(records, found),
+            *outcomes.other_metrics(records, found),
+            appendix.cost_section(records),
+            appendix.tuning_section(records),
+            appendix.settings_section(records),
+            appendix.gaps_section(records, expected),
+            appendix.provenance_section(records, config),
+        ],
+    )
+    if progress is not None:
+        progress("writing")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text, figures = page.markdown(f"{name}-figures")
+    places = Report(folder / f"{name}.html", folder / f"{name}.md", folder / f"{name}.csv", found)
+    for file, content in figures.items():
+        (folder / f"{name}-figures").mkdir(exist_ok=True)
+        replace_atomically(folder / f"{name}-figures" / file, content)
+    replace_atomically(places.table, _csv(found).encode())
+    replace_atomically(places.html, page.html().encode())
+    replace_atomically(places.markdown, text.encode())
+    return places
+
+
+def _order(records: Sequence[Record]) -> Callable[[Record], tuple[Any, ...]]:
+    """Order data sets and models as they came, levels and seeds ascending, no matter in which order runs were finished."""
+    datasets = {name: place for place, name in enumerate(dict.fromkeys(record["dataset"] for record in records))}
+    models = {name: place for place, name in enumerate(dict.fromkeys(record["model"] for record in records))}
+
+    def key(record: Record) -> tuple[Any, ...]:
+        first = (datasets[record["dataset"]], record["protocol"], record["level"])
+        return (*first, models[record["model"]], record["split_seed"], record["seed"])
+
+    return key
+
+
+def _csv(found: Sequence[Findings]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        ["dataset", "protocol", "level", "model", "metric", "mean", "low", "high", "n_users", "n_splits", "n_seeds"]
+    )
+    for part in found:
+        for (model, metric), i in part.intervals.items():
+            numbers = [f"{value:.6f}" for value in (i.value, i.low, i.high)]
+            writer.writerow(
+                [
+                    part.dataset,
+                    part.protocol,
+                    f"{part.level:g}",
+                    model,
+                    metric,
+                    *numbers,
+                    i.n_users,
+                    i.n_splits,
+                    i.n_seeds,
+                ]
+            )
+    return buffer.getvalue()

@@ -1,0 +1,168 @@
+"""Where cells run: in this process, or in several that share the processor's cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import time
+import traceback
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from baselines import Refused
+from buir.experiment import models
+from buir.experiment.cells import Cell, refused_record, run_cell
+from buir.experiment.errors import WorkerDiedError
+from buir.experiment.journal import Journal, replace_atomically
+from buir.experiment.sources import Sources
+from buir.experiment.spaces import find_space
+from buir.experiment.tuning import Budget, Tuned, tune
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buir.experiment.config import BenchmarkConfig
+
+    Tell = Callable[[str, Cell, Any], None]
+    """Takes ("start" | "step" | "record" | "failure", cell, text)."""
+
+_STEP_EVERY = 0.5  # seconds between two reports of one cell
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class Bench:
+    """Runs tasks in one process and writes what comes out into the journal."""
+
+    def __init__(self, config: BenchmarkConfig, journal: Journal, sources: Sources, threads: int | None = None) -> None:
+        self._config = config
+        self._journal = journal
+        self._sources = sources
+        self._threads = threads
+
+    def run(self, task: Sequence[Cell], tell: Tell) -> None:
+        """Run the cells of a task one after the other; a broken cell does not stop the next one."""
+        for cell in task:
+            tell("start", cell, "")
+            try:
+                # Libraries limit their threads only once they are loaded.
+                models.estimator_class(cell.kind)
+                with threadpool_limits(self._threads):
+                    self._run(cell, tell)
+            except Exception as error:  # noqa: BLE001 - one broken cell of hundreds must not end the others
+                file = self._journal.folder / "failures" / f"{cell.key}.txt"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                replace_atomically(file, f"{cell.title}\n\n{traceback.format_exc()}".encode())
+                tell("failure", cell, f"{type(error).__name__}: {' '.join(str(error).split())} (see {file})")
+            else:
+                tell("record", cell, cell.key)
+
+    def _run(self, cell: Cell, tell: Tell) -> None:
+        split = self._sources.split(cell.dataset, cell.split_seed, cell.level)
+        last = time.monotonic()
+
+        def step(record: dict[str, Any]) -> None:
+            nonlocal last
+            if time.monotonic() - last > _STEP_EVERY:
+                last = time.monotonic()
+                tell("step", cell, f"epoch {record.get('epoch', '?')}")
+
+        try:
+            tuned = self._tune(cell, tell)
+            record, users = run_cell(cell, split, found=tuned.params if tuned else None, callback=step)
+        except Refused as refusal:
+            self._journal.write(refused_record(cell, split, refusal))
+        else:
+            self._journal.write(record | tuned.record() if tuned else record, users)
+
+    def _tune(self, cell: Cell, tell: Tell) -> Tuned | None:
+        """Search once for a data set, level and model, on the first split seed; later calls read what was found."""
+        if self._config.tuning is None:
+            return None
+        split = self._sources.split(cell.dataset, self._config.protocol.split_seeds[0], cell.level)
+        budget = Budget(**self._config.tuning.model_dump())
+        return tune(
+            lambda found: replace(cell, params={**cell.params, **found}, seed=budget.seed).build(),
+            split,
+            find_space(cell.kind, cell.fixed(), cell.model),
+            budget,
+            self._journal.folder / "tuning",
+            on_trial=lambda done, wanted, best: tell("step", cell, f"trial {done}/{wanted}"),
+        )
+
+
+def run_here(
+    tasks: Sequence[Sequence[Cell]], config: BenchmarkConfig, journal: Journal, sources: Sources, tell: Tell
+) -> None:
+    """Run all tasks in this process, with all its threads."""
+    bench = Bench(config, journal, sources)
+    for task in tasks:
+        bench.run(task, tell)
+
+
+def run_in_processes(
+    tasks: Sequence[Sequence[Cell]], config: BenchmarkConfig, journal: Journal, jobs: int, tell: Tell
+) -> None:
+    """Run the tasks in ``jobs`` fresh processes; each reads the data itself and gets its share of the cores."""
+    if not tasks:
+        return
+    jobs = min(jobs, len(tasks))
+    context = multiprocessing.get_context("spawn")
+    events: Any = context.Queue()
+    ours = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        jobs, context, _start_worker, (config, journal.folder, max(1, available_cores() // jobs), events)
+    )
+    try:
+        futures = [pool.submit(_work, task) for task in tasks]
+        waiting = sum(len(task) for task in tasks)
+        while waiting:
+            try:
+                what, cell, payload = events.get(timeout=0.5)
+            except queue.Empty:
+                for future in futures:
+                    if future.done():
+                        future.result()
+                continue
+            tell(what, cell, payload)
+            waiting -= what in ("record", "failure")
+        pool.shutdown()
+    except BrokenProcessPool as error:
+        msg = (
+            "a process that ran cells was killed, most likely because memory ran out; finished cells are kept: "
+            "run the same command again with a smaller --jobs"
+        )
+        raise WorkerDiedError(msg) from error
+    finally:
+        for child in set(multiprocessing.active_children()) - ours:
+            child.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+_bench: tuple[Bench, Any] | None = None
+"""In a worker process: its bench and the queue of events, set once by `_start_worker`."""
+
+
+def _start_worker(config: BenchmarkConfig, folder: Any, threads: int, events: Any) -> None:
+    global _bench  # noqa: PLW0603 - a pool hands its initialiser no other place
+    # Ctrl-C reaches the whole process group; the parent alone decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    _bench = Bench(config, Journal(folder), Sources(config), threads), events
+
+
+def _work(task: Sequence[Cell]) -> None:
+    assert _bench is not None  # _start_worker ran before
+    bench, events = _bench
+    bench.run(task, lambda what, cell, payload: events.put((what, cell, payload)))

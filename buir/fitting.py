@@ -1,0 +1,91 @@
+"""One training from weights to factors: where the pieces meet."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+
+from buir.bootstrap import Weights
+from buir.construction import batch_size, make_bootstrap, step_rates, training_device
+from buir.folding import Folding, fit_folding
+from buir.graph import BipartiteGraph
+from buir.learner import BootstrapLearner, TrainingState, Validation
+from buir.training import Pairs, Schedule, train
+
+__all__ = ["Fitted", "run"]
+
+
+class Fitted(NamedTuple):
+    """What a training leaves behind, on the CPU."""
+
+    history: list[dict[str, Any]]
+    user_factors: np.ndarray
+    item_factors: np.ndarray
+    folding: tuple[Folding, Folding]
+    weights: Weights
+    state: TrainingState | None
+    """None after early stopping: the best weights are then not those that optimiser and target belong to."""
+
+
+def run(
+    settings: Any,
+    matrix: csr_array,
+    weights: Weights,
+    epochs: int,
+    *,
+    valid: csr_array | None = None,
+    state: TrainingState | None = None,
+    **reporting: Any,
+) -> Fitted:
+    """Train.
+
+    Parameters
+    ----------
+    settings
+        An estimator with BUIR's hyper-parameters.
+    matrix
+        Training pairs, shape (n_users, n_items).
+    weights
+        Where to start; not changed.
+    epochs
+        At most so many.
+    valid
+        Held-out pairs that decide when to stop and which weights to keep.
+    state
+        Of an earlier training that goes on.
+    reporting
+        ``callback`` and ``show_progress`` of ``train``.
+    """
+    device = training_device(settings.device)
+    graph = BipartiteGraph.from_matrix(matrix).to(device)
+    bootstrap = make_bootstrap(settings, weights.clone().to(device), graph)
+    users = torch.from_numpy(np.repeat(np.arange(graph.n_users), np.diff(matrix.indptr))).to(device)
+    items = torch.from_numpy(matrix.indices.astype(np.int64)).to(device)
+    validation = None if valid is None else Validation(matrix, valid, settings.valid_metric)
+    learning_rate, _ = step_rates(settings, len(users))
+    learner = BootstrapLearner(bootstrap, learning_rate, settings.weight_decay, (users, items), validation)
+    if state is not None:
+        learner.resume(state)
+    schedule = Schedule(
+        epochs=epochs,
+        batch_size=batch_size(settings, len(users)),
+        seed=settings.seed,
+        validate_every=settings.validate_every,
+        metric=None if valid is None else settings.valid_metric,
+        patience=settings.patience,
+        cumulative=settings.cumulative_patience,
+        first_epoch=0 if state is None else state.epoch,
+    )
+    history = train(learner, Pairs(users, items), schedule, **reporting)
+    user_factors, item_factors = bootstrap.factors()
+    n_layers = 0 if settings.encoder == "id" else settings.n_layers
+    users_folding, items_folding = fit_folding(bootstrap.weights.table, graph, n_layers, matrix)
+    return Fitted(
+        history,
+        user_factors.cpu().numpy(),
+        item_factors.cpu().numpy(),
+        (users_folding.to("cpu"), items_folding.to("cpu")),
+        bootstrap.weights.to(torch.device("cpu")).clone(),
+        learner.state(history[-1]["epoch"]) if valid is None or history[-1]["best"] else None,
+    )

@@ -1,0 +1,192 @@
+"""What may be passed to a model, turned into what the models compute with: a binary CSR array and arrays of row numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array, issparse
+
+from buir import doctor
+from buir.interactions import Interactions
+from buir.labels import read_columns
+
+
+class Labelled(NamedTuple):
+    """A canonical binary matrix and the raw labels of its rows and columns, None where it came without labels."""
+
+    matrix: csr_array
+    user_ids: np.ndarray | None
+    item_ids: np.ndarray | None
+
+
+def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> Labelled:
+    """Read anything that holds user-item pairs.
+
+    Parameters
+    ----------
+    user_items
+        A SciPy sparse matrix or array of any format, with bool, int or float values and int32 or int64 indices; or
+        ``Interactions``; or a pandas or polars frame with columns ``user`` and ``item``. It is not modified.
+    what
+        The argument's name, for the messages.
+    warn
+        Whether to warn; errors are raised in any case.
+
+    Returns
+    -------
+    ``(matrix, user_ids, item_ids)``: float32 ``csr_array`` of ones with int32 sorted indices; the ids are None for a matrix.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    buir.doctor.InputError
+        If it holds NaN, infinite or negative values or entries outside its shape.
+
+    Warns
+    -----
+    buir.doctor.InputWarning
+        If it stores explicit zeros (read as absent) or pairs more than once (read as one).
+    """
+    if isinstance(user_items, Labelled):
+        return user_items
+    if isinstance(user_items, Interactions):
+        return Labelled(user_items.matrix, user_items.user_ids, user_items.item_ids)
+    if issparse(user_items):
+        return Labelled(_binary(user_items, what, warn=warn), None, None)
+    if hasattr(user_items, "columns") and hasattr(user_items, "shape"):
+        frame = Interactions.from_frame(user_items)
+        return Labelled(frame.matrix, frame.user_ids, frame.item_ids)
+    kind = type(user_items).__name__
+    if isinstance(user_items, np.ndarray):
+        remedy = f"wrap it: scipy.sparse.csr_array({what})"
+    elif kind == "HeteroData":
+        remedy = "convert it: Interactions.from_hetero_data(data)"
+    else:
+        remedy = "build one, for example with Interactions.from_pairs(users, items)"
+    msg = f"{what} is of type {kind}; expected a SciPy sparse matrix (users x items), Interactions or a data frame: {remedy}"
+    raise TypeError(msg)
+
+
+def _binary(matrix: Any, what: str, *, warn: bool) -> csr_array:
+    if matrix.ndim != 2:
+        msg = f"{what} has shape {matrix.shape}; expected two dimensions, users x items: reshape it to (1, -1) if it is one user's row"
+        raise doctor.ShapeError(msg)
+    if np.issubdtype(matrix.dtype, np.complexfloating) or matrix.dtype == object:
+        msg = f"{what} has values of type {matrix.dtype}; expected bool, int or float: convert them first, {what}.astype(float)"
+        raise TypeError(msg)
+    rows, columns, values = doctor.stored_entries(matrix)
+    doctor.report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
+    positive = values != 0
+    pairs = rows[positive].astype(np.int64) * matrix.shape[1] + columns[positive]
+    if np.any(pairs[1:] <= pairs[:-1]):
+        pairs = np.unique(pairs)
+    users, items = np.divmod(pairs, max(1, matrix.shape[1]))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=matrix.shape[0]))])
+    ones = np.ones(pairs.size, dtype=np.float32)
+    return csr_array((ones, items.astype(np.int32), indptr.astype(np.int32)), shape=matrix.shape)
+
+
+def fit_inputs(
+    user_items: Any, valid: Any = None, *, batch_size: int | None = None, valid_metric: str | None = None
+) -> tuple[Labelled, csr_array | None]:
+    """Read and examine the arguments of ``fit``.
+
+    Parameters
+    ----------
+    user_items
+        As ``as_csr`` takes it.
+    valid
+        Held-out pairs of the same users and items, or None.
+    batch_size
+        Pairs in one training step, if the model has batches.
+    valid_metric
+        Name of the metric that validation watches, such as "ndcg_at_20".
+
+    Returns
+    -------
+    The training matrix with its labels, and the validation matrix.
+
+    Raises
+    ------
+    TypeError
+        If ``valid`` is a bool: code written for another library may mean ``show_progress``.
+    buir.doctor.InputError
+        If the doctor finds an error.
+
+    Warns
+    -----
+    buir.doctor.InputWarning
+        One for each of the doctor's other findings.
+    """
+    if isinstance(valid, bool | np.bool_):
+        msg = f"valid is {valid}; expected held-out interactions or None: to switch the progress bar write show_progress={valid}"
+        raise TypeError(msg)
+    train = as_csr(user_items)
+    findings: list[doctor.Finding] = []
+    if issparse(user_items):
+        rows, _, values = doctor.stored_entries(user_items)
+        findings += doctor.values_finding(values, rows, "user_items")
+    elif not isinstance(user_items, Interactions | Labelled):
+        findings += _ratings_finding(user_items)
+    at = re.search(r"_at_(\d+)$", valid_metric or "")
+    findings += doctor.pattern_findings(
+        train.matrix,
+        "user_items",
+        batch_size=batch_size,
+        list_length=int(at[1]) if at and valid is not None else None,
+        sparse_ok=train.user_ids is not None,
+    )
+    doctor.report(findings)
+    return train, None if valid is None else _valid_matrix(valid, train)
+
+
+def _ratings_finding(frame: Any) -> list[doctor.Finding]:
+    """Warn about a column of ratings, none of which says which rows are positives."""
+    ratings = read_columns(frame, "user", "item", None, None)[2]
+    if ratings is None:
+        return []
+    values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(dtype=np.float64)
+    other = np.flatnonzero(values != 1)
+    if not other.size:
+        return []
+    msg = (
+        f"user_items has a column 'rating' with {other.size:,} values other than 1, {np.sum(values <= 0):,} of them zero or "
+        f"negative, the first in {doctor.show_rows(other[:1])}; every row is read as one positive: keep those above a threshold "
+        "with Interactions.from_frame(frame, min_rating=...), or drop the column"
+    )
+    return [doctor.ValuesIgnoredWarning(msg, other)]
+
+
+def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
+    held_out = as_csr(valid, "valid")
+    shape, expected = held_out.matrix.shape, train.matrix.shape
+    if shape == expected[::-1] and shape != expected:
+        msg = f"valid has shape {shape} and user_items {expected}: one of them is transposed; expected users x items for both: pass .T"
+        raise doctor.TransposedError(msg)
+    if shape != expected:
+        msg = f"valid has shape {shape}, user_items {expected}; expected one shape: take both from one split"
+        raise doctor.ShapeError(msg)
+    for name, ours, theirs in (
+        ("user", train.user_ids, held_out.user_ids),
+        ("item", train.item_ids, held_out.item_ids),
+    ):
+        if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+            msg = f"valid and user_items give their {name} rows different ids; expected one id space: take both from one split"
+            raise doctor.ShapeError(msg)
+    if held_out.matrix.nnz == 0:
+        msg = "valid holds no interaction; expected at least one: pass valid=None to train without validation"
+        raise doctor.NoInteractionsError(msg)
+    both = csr_array(held_out.matrix.multiply(train.matrix))
+    if both.nnz:
+        rows = np.flatnonzero(np.diff(both.indptr))
+        msg = (
+            f"valid holds {held_out.matrix.nnz:,} pairs, {both.nnz:,} of them also in user_items, where they are masked and can never "
+            "be found; expected held-out pairs: take both from one split"
+        )
+        everything = both.nnz == held_out.matrix.nnz
+        doctor.report([doctor.ValidSeenError(msg, rows) if everything else doctor.ValidSeenWarning(msg, rows)])
+    return held_out.matrix

@@ -1,0 +1,69 @@
+"""The losses of the paper and of its extensions, as functions of representations."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["bootstrap_loss", "uniformity_loss"]
+
+
+def bootstrap_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    r"""Squared distance of two unit vectors, averaged over the rows.
+
+    .. math:: \frac1B \sum_b \left(2 - 2\cos(p_b, z_b)\right)
+
+    Parameters
+    ----------
+    prediction
+        Output of the predictor on the online side, shape (n_pairs, d).
+    target
+        Representation by the target encoder, shape (n_pairs, d); it receives no gradient.
+
+    Returns
+    -------
+    A scalar in [0, 4]; 0 where every prediction points where its target points.
+
+    References
+    ----------
+    Lee et al., SIGIR 2021, equation 3 (one of its two directions).
+
+    Examples
+    --------
+    >>> bootstrap_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])).item()
+    2.0
+    """
+    return 2 - 2 * functional.cosine_similarity(prediction, target.detach(), dim=-1).mean()
+
+
+def uniformity_loss(vectors: Tensor, *, sharpness: float = 2.0) -> Tensor:
+    r"""How far the directions are from being spread evenly over the sphere; lower is more even.
+
+    .. math:: \log \frac{1}{B(B-1)} \sum_{a \ne b} \exp\left(-t\,\lVert x_a - x_b \rVert^2\right)
+
+    An extension of the paper: it repels users from users and items from items and never treats an
+    unobserved user-item pair as a negative.
+
+    Parameters
+    ----------
+    vectors
+        Representations of one kind (all users or all items), shape (n, d) with n >= 2; normalised here.
+    sharpness
+        t of the formula.
+
+    Returns
+    -------
+    A scalar in [-4 t, 0]; 0 where all directions coincide.
+
+    Notes
+    -----
+    Costs O(n^2 d): hand in a bounded sample. Several rows may belong to the same user; such pairs count like any other.
+
+    References
+    ----------
+    Wang and Isola, ICML 2020, section 4.
+    """
+    unit = functional.normalize(vectors, dim=-1)
+    n = unit.shape[0]
+    # |x - y|^2 = 2 - 2 x.y on the sphere; the n diagonal terms are exp(0) = 1 and are taken out of the sum.
+    kernel = torch.exp(2 * sharpness * (unit @ unit.T - 1))
+    return torch.log((kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1)))

@@ -1,0 +1,150 @@
+"""One file for one model: safetensors with JSON in its metadata, and no pickle."""
+
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+__all__ = ["FORMAT_VERSION", "StorageError", "pack_ids", "read_file", "unpack_ids", "write_file"]
+
+FORMAT_VERSION = 1
+_MAGIC = "buir"
+
+
+class StorageError(ValueError):
+    """A file that is not a model of this package, or not a whole one."""
+
+
+def write_file(
+    target: str | os.PathLike[str] | BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> None:
+    """Write named arrays and JSON facts as one file.
+
+    A path is replaced at once when everything is on disk, so that a crash leaves the old file or the new one.
+
+    Parameters
+    ----------
+    target
+        A path, or a binary file object.
+    arrays
+        Any numeric arrays; kept with their dtypes.
+    facts
+        What JSON can hold.
+
+    Raises
+    ------
+    StorageError
+        If the folder of the path does not exist.
+    """
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    text = json.dumps(dict(facts), sort_keys=True)
+    metadata = {
+        "format": _MAGIC,
+        "format_version": str(FORMAT_VERSION),
+        "facts": text,
+        "checksum": _checksum(whole, text),
+    }
+    data = safetensors.numpy.save(whole, metadata)
+    if not isinstance(target, str | os.PathLike):
+        target.write(data)
+        return
+    path = Path(target)
+    if not path.parent.is_dir():
+        msg = f"cannot save to {path}: the folder {path.parent} does not exist; create it first"
+        raise StorageError(msg)
+    # Made by open(), so that the rights are those of any other file: a server may read what a training job wrote.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what ``write_file`` wrote.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing, truncated, changed, of a newer format or something else altogether.
+    """
+    if isinstance(source, str | os.PathLike):
+        name, path = str(source), Path(source)
+        if not path.is_file():
+            msg = f"{name} is no file; expected a model that save() wrote"
+            raise StorageError(msg)
+        data = path.read_bytes()
+    else:
+        name, data = getattr(source, "name", "the file object"), source.read()
+    metadata = _metadata(data, name)
+    version = metadata.get("format_version", "0")
+    if int(version) > FORMAT_VERSION:
+        writer = json.loads(metadata["facts"]).get("versions", {}).get("buir", "a newer version")
+        msg = f"{name} has format {version}, written by buir {writer}; this version reads formats up to {FORMAT_VERSION}: upgrade buir"
+        raise StorageError(msg)
+    try:
+        arrays = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, ValueError) as error:
+        msg = f"{name} is truncated or damaged ({error}); expected a whole model file: copy or save it again"
+        raise StorageError(msg) from None
+    if _checksum(arrays, metadata["facts"]) != metadata.get("checksum"):
+        msg = f"{name} was changed after it was saved: its content does not match its checksum; get the original, or save the model again"
+        raise StorageError(msg)
+    return arrays, json.loads(metadata["facts"])
+
+
+def pack_ids(name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Turn labels into numeric arrays: int64 as they are, strings as UTF-8 bytes with their bounds."""
+    if ids.dtype.kind in "iu":
+        return {name: ids.astype(np.int64)}
+    encoded = [str(label).encode() for label in ids]
+    bounds = np.concatenate([[0], np.cumsum([len(text) for text in encoded])]).astype(np.int64)
+    return {f"{name}.utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8), f"{name}.bounds": bounds}
+
+
+def unpack_ids(name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Turn the arrays of ``pack_ids`` back into labels."""
+    if name in arrays:
+        return arrays[name]
+    text, bounds = arrays[f"{name}.utf8"].tobytes(), arrays[f"{name}.bounds"]
+    return np.array([text[a:b].decode() for a, b in pairwise(bounds)], dtype=object)
+
+
+def _metadata(data: bytes, name: str) -> dict[str, str]:
+    """Read the header of a safetensors file: eight bytes of length, then JSON."""
+    size = int.from_bytes(data[:8], "little")
+    try:
+        if not 0 < size <= len(data) - 8:
+            msg = "its header is cut off"
+            raise ValueError(msg)
+        metadata = json.loads(io.BytesIO(data[8 : 8 + size]).read()).get("__metadata__") or {}
+    except (ValueError, AttributeError):
+        msg = f"{name} is no model file, or its beginning is damaged; expected a safetensors file that save() wrote"
+        raise StorageError(msg) from None
+    if metadata.get("format") != _MAGIC:
+        msg = f"{name} is a safetensors file, but not a model of buir; expected one that save() wrote"
+        raise StorageError(msg)
+    return metadata
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
