@@ -1,0 +1,89 @@
+"""What the baselines' fits have in common: settings checked before, one record made after."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+from buir.evaluation import evaluate
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Callback = Callable[[dict[str, Any]], Any] | None
+"""Called with every history record; what it returns matters only to models that train in epochs."""
+
+VALID_KS = (10, 20, 50)
+VALID_METRICS = ("ndcg", "recall")
+
+
+def check_settings(
+    model: Any, *, at_least: dict[str, int], positive: tuple[str, ...] = (), not_negative: tuple[str, ...] = ()
+) -> None:
+    """Check the numbers that a model was constructed with.
+
+    Parameters
+    ----------
+    model
+        Its attributes are read.
+    at_least
+        Names of whole numbers, with the smallest value of each.
+    positive, not_negative
+        Names of finite numbers above zero, and of those that may be zero.
+
+    Raises
+    ------
+    TypeError
+        If one is of another type; a bool is no number here.
+    ValueError
+        If one is too small, NaN or infinite.
+    """
+    wanted = {name: (Integral, f"a whole number of at least {low}") for name, low in at_least.items()}
+    wanted |= dict.fromkeys(positive, (Real, "a number above 0"))
+    wanted |= dict.fromkeys(not_negative, (Real, "a number of at least 0"))
+    for name, (kind, expected) in wanted.items():
+        value = getattr(model, name)
+        msg = f"{name} of {type(model).__name__} is {value!r}, expected {expected}"
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise TypeError(msg)
+        low = at_least.get(name, 0)
+        if not math.isfinite(value) or value < low or (name in positive and value == 0):
+            raise ValueError(msg)
+
+
+def validate(model: Any, train: csr_array, valid: csr_array) -> dict[str, float]:
+    """Measure NDCG, recall and coverage of a fitted model's lists on held-out pairs, training items masked."""
+    return evaluate(model, train, valid, ks=VALID_KS, metrics=VALID_METRICS).means
+
+
+def report_fit(
+    model: Any, train: csr_array, valid: csr_array | None, *, epoch: int, started: float, callback: Callback
+) -> list[dict[str, Any]]:
+    """Make the history of a model that was fitted in one go, and hand its record to ``callback``.
+
+    Parameters
+    ----------
+    model
+        Fitted.
+    train, valid
+        Binary matrices of one shape; ``valid`` may be None.
+    epoch
+        Passes over the data that the fit took.
+    started
+        ``time.perf_counter()`` at the start of the fit.
+    callback
+        Called once with the record, as at the end of a last epoch. What it raises passes through.
+
+    Returns
+    -------
+    One record: "epoch", "seconds" (of the fit alone) and, with ``valid``, the validation metrics.
+    """
+    record: dict[str, Any] = {"epoch": epoch, "seconds": time.perf_counter() - started}
+    if valid is not None:
+        record |= validate(model, train, valid)
+    if callback is not None:
+        callback(record)
+    return [record]

@@ -1,0 +1,53 @@
+"""A fresh model of `implicit`, built and fitted so that none of its traps goes off.
+
+What is kept away: a second fit that continues the first, matrix classes that it half supports, BLAS threads that fight with its
+own, seeds that crash it, progress bars in log files.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from implicit.recommender_base import ModelFitError
+from scipy.sparse import csr_array, csr_matrix
+from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def fit_inner(inner: Any, train: csr_array, *, show_progress: bool) -> Any:
+    """Fit a fresh model of `implicit` on a canonical binary matrix.
+
+    Parameters
+    ----------
+    inner
+        Not fitted before: a second fit would continue the first one.
+    train
+        Binary, shape (n_users, n_items).
+    show_progress
+        Show `implicit`'s bar, on a terminal only.
+
+    Raises
+    ------
+    FloatingPointError
+        If its factors stop being numbers.
+    """
+    # A copy of the older matrix class: implicit refuses csr_array in places and must not change what we were given.
+    matrix = csr_matrix((train.data.copy(), train.indices.copy(), train.indptr.copy()), shape=train.shape)
+    try:
+        with threadpool_limits(1, "blas"):
+            inner.fit(matrix, show_progress=show_progress and sys.stderr.isatty())
+    except ModelFitError as error:
+        name = type(inner).__name__
+        msg = f"the factors of {name} stopped being numbers: lower learning_rate, or raise regularization"
+        raise FloatingPointError(msg) from error
+    return inner
+
+
+def make_inner(factory: Callable[..., Any], **settings: Any) -> Any:
+    """Build a model of `implicit` for the CPU; ``random_state`` must be an integer, other seeds crash it."""
+    # Its constructors look at the BLAS threads and warn.
+    with threadpool_limits(1, "blas"):
+        return factory(use_gpu=False, **settings)

@@ -1,0 +1,261 @@
+"""LightGCN trained with BPR, on torch_geometric's sparse product."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from baselines.fitting import Callback, check_settings
+from baselines.negatives import NegativeSampler, bpr_loss
+from buir.diagnostics import effective_rank
+from buir.inputs import fit_inputs
+from buir.learner import Validation
+from buir.optimisers import dense_adam
+from buir.ranking import FactorScorer
+from buir.recommend import Recommender
+from buir.training import Pairs, Schedule, train
+
+with warnings.catch_warnings():
+    # Importing it compiles classes by a way that torch has deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from torch_geometric import EdgeIndex
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+INITIAL_SCALE = 0.1
+"""Standard deviation of the initial table, as in the authors' code."""
+
+
+class Propagation:
+    r"""Mean over the layers of :math:`A^k E`, with :math:`A = D^{-1/2} \mathrm{Adj} D^{-1/2}` on the graph of users and items.
+
+    The adjacency holds ones alone and both scalings are elementwise: its pattern is symmetric, so that ``EdgeIndex`` uses one
+    CSR for the product and for its gradient, and nothing is sorted, permuted or transposed in a step.
+
+    Parameters
+    ----------
+    user_items
+        Binary, shape (n_users, n_items).
+    n_layers
+        Products; 0 is plain matrix factorisation.
+    device
+        Where the graph lies.
+    """
+
+    def __init__(self, user_items: csr_array, n_layers: int, device: torch.device) -> None:
+        n_users, n_items = user_items.shape
+        pairs = user_items.tocoo()
+        users, items = torch.from_numpy(pairs.row).int(), torch.from_numpy(pairs.col).int() + n_users
+        edges = torch.stack([torch.cat([users, items]), torch.cat([items, users])])
+        size = (n_users + n_items, n_users + n_items)
+        build: Any = EdgeIndex  # a tensor's constructor hides its own from type checkers
+        self.edges = build(edges, sparse_size=size, is_undirected=True).sort_by("row").values.to(device).fill_cache_()
+        with warnings.catch_warnings():
+            # torch says once in a process, here, that CSR tensors are in beta and unchecked; neither concerns the user.
+            warnings.filterwarnings(
+                "ignore", message="Sparse (CSR tensor support|invariant checks)", category=UserWarning
+            )
+            self.edges.matmul(torch.zeros(size[0], 1, device=device))
+        degrees = torch.bincount(edges[0], minlength=size[0]).float()
+        self.inverse_degree = degrees.clamp_min(1).reciprocal()[:, None].to(device)
+        self.inverse_root = self.inverse_degree.sqrt()
+        self.n_layers = n_layers
+
+    def __call__(self, table: Tensor) -> Tensor:
+        """Propagate ``table``, shape (n_users + n_items, d), users first."""
+        if self.n_layers == 0:
+            return table
+        # The scalings of neighbouring layers are joined, since they cost as much as the product on a small graph.
+        product = total = self.edges.matmul(table * self.inverse_root)
+        for _ in range(self.n_layers - 1):
+            product = self.edges.matmul(product * self.inverse_degree)
+            total = total + product
+        return (table + total * self.inverse_root) / (self.n_layers + 1)
+
+
+class LightGCNLearner:
+    """Table and optimiser: what the training loop sees of LightGCN.
+
+    Parameters
+    ----------
+    settings
+        The model whose hyper-parameters are used.
+    user_items
+        Training pairs, binary.
+    validation
+        None trains without looking at held-out data.
+    device
+        Where to train.
+    """
+
+    def __init__(
+        self, settings: LightGCN, user_items: csr_array, validation: Validation | None, device: torch.device
+    ) -> None:
+        self.n_users, self.validation, self.weight_decay = user_items.shape[0], validation, settings.weight_decay
+        self.propagation = Propagation(user_items, settings.n_layers, device)
+        self.sampler = NegativeSampler(user_items, device)
+        generator = torch.Generator().manual_seed(settings.seed)
+        # Drawn on the CPU so that every device starts from the same table.
+        table = torch.randn(sum(user_items.shape), settings.embedding_dim, generator=generator) * INITIAL_SCALE
+        self.table = table.to(device).requires_grad_()
+        self.optimiser = dense_adam([self.table], settings.learning_rate, weight_decay=0.0)
+
+    def loss(self, users: Tensor, items: Tensor, negatives: Tensor) -> Tensor:
+        """Return the BPR loss of the pairs plus the decay of the table's rows they are made of."""
+        rows = torch.stack([users, items + self.n_users, negatives + self.n_users])
+        # embedding() and not an index: its gradient adds up in a fixed order for any number of threads.
+        user, item, negative = functional.embedding(rows, self.propagation(self.table)).unbind()
+        decay = functional.embedding(rows, self.table).square().sum() / (2 * len(users))
+        return bpr_loss((user * item).sum(dim=1), (user * negative).sum(dim=1)) + self.weight_decay * decay
+
+    def step(self, users: Tensor, items: Tensor, key: int) -> Tensor:
+        """Learn from a batch of pairs; return its loss."""
+        self.optimiser.zero_grad()
+        loss = self.loss(users, items, self.sampler.draw(users, key))
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach()
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Propagate the table as it is; return the users' and the items' vectors."""
+        vectors = self.propagation(self.table.detach())
+        return vectors[: self.n_users], vectors[self.n_users :]
+
+    def validate(self) -> dict[str, float]:
+        """Measure the effective rank of all vectors, and the held-out pairs."""
+        users, items = self.factors()
+        record = {"effective_rank": effective_rank(torch.cat([users, items]))}
+        return record if self.validation is None else record | self.validation(FactorScorer(users, items))
+
+    def snapshot(self) -> Tensor:
+        """Copy the table."""
+        return self.table.detach().clone()
+
+    @torch.no_grad()
+    def restore(self, snapshot: Tensor) -> None:
+        """Take a copy's values."""
+        self.table.copy_(snapshot)
+
+
+@dataclass(kw_only=True, eq=False)
+class LightGCN(Recommender):
+    r"""Light graph convolution trained with Bayesian personalised ranking.
+
+    .. math:: e = \frac{1}{L+1} \sum_{k=0}^{L} A^k E,\qquad
+              \min_E\ -\log\sigma(e_u \cdot e_i - e_u \cdot e_j) + \frac{\lambda}{2}(|E_u|^2 + |E_i|^2 + |E_j|^2)
+
+    averaged over training pairs (u, i), with j drawn evenly among the items that u does not have: a draw that hits one of
+    them is repeated. Users who have every item have no negative and teach nothing.
+
+    References
+    ----------
+    He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020, equations 3-9,
+    15; Rendle et al., "BPR", UAI 2009.
+    """
+
+    embedding_dim: int = 64
+    """Width of the vectors; 64 in the paper."""
+    n_layers: int = 3
+    """Layers of propagation, 0 is matrix factorisation; 3 in the paper."""
+    learning_rate: float = 5e-3
+    """Adam's step size; 1e-3 in the paper, which trains for 1,000 epochs."""
+    weight_decay: float = 1e-4
+    """Weight of the squared rows of a batch; 1e-4 in the paper."""
+    batch_size: int = 2048
+    """Pairs in a step; 1,024 in the paper."""
+    epochs: int = 200
+    """Passes over the pairs, at most."""
+    validate_every: int = 2
+    """Epochs between validations."""
+    valid_metric: str = "ndcg_at_20"
+    """What validation maximises."""
+    patience: int = 5
+    """Validations in a row without improvement after which training stops."""
+    seed: int = 0
+    """Decides the initial table, the order of the pairs and the negatives."""
+    device: str = "auto"
+    """A torch device, or "auto": CUDA if there is one."""
+
+    history: list[dict[str, Any]] = field(init=False, repr=False)
+    """One record for each validation, as ``buir.training.train`` makes them."""
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            at_least={
+                "embedding_dim": 1,
+                "n_layers": 0,
+                "batch_size": 1,
+                "epochs": 1,
+                "validate_every": 1,
+                "patience": 1,
+                "seed": 0,
+            },
+            positive=("learning_rate",),
+            not_negative=("weight_decay",),
+        )
+
+    def fit(
+        self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None
+    ) -> LightGCN:
+        """Train from a fresh start.
+
+        Parameters
+        ----------
+        user_items
+            Training pairs: any SciPy format, ``Interactions`` or a data frame.
+        valid
+            Held-out pairs of the same shape: training stops early and the best table is kept. Without it all epochs run.
+        show_progress
+            Show a progress bar on a terminal.
+        callback
+            Called with the record of each validation; returning True ends the training.
+
+        Raises
+        ------
+        ValueError
+            If every user with interactions has every item, so that there is no negative.
+        FloatingPointError
+            If the loss stops being a number.
+        """
+        labelled, held_out = fit_inputs(user_items, valid, batch_size=self.batch_size, valid_metric=self.valid_metric)
+        matrix = labelled.matrix
+        degrees = np.diff(matrix.indptr)
+        learns = np.repeat(degrees < matrix.shape[1], degrees)
+        if not learns.any():
+            msg = (
+                f"each of the {np.count_nonzero(degrees):,} users with interactions has all {matrix.shape[1]:,} items; "
+                "expected somebody to lack one: LightGCN's BPR needs a negative"
+            )
+            raise ValueError(msg)
+        device = self._device()
+        validation = None if held_out is None else Validation(matrix, held_out, self.valid_metric)
+        learner = LightGCNLearner(self, matrix, validation, device)
+        users = torch.from_numpy(np.repeat(np.arange(matrix.shape[0], dtype=np.int64), degrees)[learns])
+        items = torch.from_numpy(matrix.indices[learns].astype(np.int64))
+        schedule = Schedule(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            validate_every=self.validate_every,
+            metric=None if validation is None else self.valid_metric,
+            patience=self.patience,
+        )
+        pairs = Pairs(users.to(device), items.to(device))
+        self.history = train(learner, pairs, schedule, callback=callback, show_progress=show_progress)
+        self.user_factors, self.item_factors = (part.cpu().numpy() for part in learner.factors())
+        self._remember(labelled)
+        return self
+
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)

@@ -1,0 +1,200 @@
+"""Item-KNN: an item scores by its similarity to the user's items."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from implicit import nearest_neighbours
+from scipy.sparse import csr_array, csr_matrix
+
+from baselines.fitting import Callback, check_settings, report_fit
+from baselines.inner import fit_inner
+from buir.arguments import as_count, as_rows, is_one, shaped
+from buir.inputs import fit_inputs
+from buir.ranking import top_k
+from buir.recommend import Recommender
+
+if TYPE_CHECKING:
+    from buir.ranking import Scorer
+
+SIMILARITIES = ("cosine", "bm25")
+
+
+class SparseScorer:
+    """Scores ``rows @ weights`` of two sparse matrices, made dense for one block of users at a time.
+
+    Parameters
+    ----------
+    rows
+        Interactions of the users to score, shape (n_users, n_items).
+    weights
+        What each interaction says for each item, shape (rows' width, n_items).
+    """
+
+    def __init__(self, rows: csr_array, weights: csr_array) -> None:
+        self.n_users, self.n_items = rows.shape[0], weights.shape[1]
+        self.rows, self.weights = rows, weights
+
+    def score_block(self, users: np.ndarray) -> torch.Tensor:
+        """Score all items for ``users``; 0 where nothing is similar."""
+        return torch.from_numpy((self.rows[users] @ self.weights).toarray().astype(np.float32, copy=False))
+
+
+@dataclass(kw_only=True, eq=False)
+class ItemKNN(Recommender):
+    r"""Sum of an item's similarities to the user's items, over the nearest neighbours of each of these.
+
+    .. math:: s(u, i) = \sum_{j \in R_u,\ i \in N_k(j)} \mathrm{sim}(j, i),\qquad \mathrm{sim}(j, i) = w_j \cdot w_i
+
+    with :math:`w_i` the users of item i: divided by their norm ("cosine"), or weighted by BM25, where users with few items
+    count more and items with few users are lifted ("bm25"). The neighbours are other items: an item is not its own.
+
+    New users need no training: ``recommend(..., recalculate_user=True)``. ``similar_items`` compares by the cosine of the
+    :math:`w`, over all items and not only the stored neighbours.
+
+    Notes
+    -----
+    Neighbours and weights are `implicit`'s. Which of several equally similar items is the last neighbour is up to its heap.
+
+    References
+    ----------
+    Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001.
+    """
+
+    similarity: Literal["cosine", "bm25"] = "cosine"
+    """How the users of two items are compared."""
+    neighbours: int = 100
+    """k: other items kept for each item."""
+    bm25_k1: float = 1.2
+    """Saturation of BM25; with binary data it matters through the length of items alone."""
+    bm25_b: float = 0.75
+    """How much BM25 holds an item's number of users against it, 0 to 1."""
+    num_threads: int = 0
+    """Threads of the fit, 0 for all cores; the result does not depend on it."""
+    seed: int = 0
+    """Part of every model's constructor; nothing is drawn here."""
+
+    weights: csr_array = field(init=False, repr=False)
+    """Similarities float32, shape (n_items, n_items): row j holds the neighbours of item j."""
+    history: list[dict[str, Any]] = field(init=False, repr=False)
+    """One record, made after the fit."""
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            at_least={"neighbours": 1, "num_threads": 0, "seed": 0},
+            positive=("bm25_k1",),
+            not_negative=("bm25_b",),
+        )
+        if self.similarity not in SIMILARITIES:
+            msg = f"similarity is {self.similarity!r}, expected one of {', '.join(map(repr, SIMILARITIES))}"
+            raise ValueError(msg)
+
+    def fit(
+        self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None
+    ) -> ItemKNN:
+        """Find the neighbours; ``valid`` is only measured, after the fit, for the record given to ``callback``."""
+        started = time.perf_counter()
+        labelled, held_out = fit_inputs(user_items, valid)
+        vectors = self._weigh(labelled.matrix)
+        # One more than asked, because the item itself may be, but need not be, among the nearest.
+        inner: Any = nearest_neighbours.ItemItemRecommender(K=self.neighbours + 1, num_threads=self.num_threads)
+        fit_inner(inner, vectors, show_progress=show_progress)
+        self.weights = nearest_others(csr_array(inner.similarity), self.neighbours)
+        self._remember(labelled)
+        self.history = report_fit(self, labelled.matrix, held_out, epoch=1, started=started, callback=callback)
+        return self
+
+    def _weigh(self, user_items: csr_array) -> csr_array:
+        """Weigh the users of each item, float64, shape (n_users, n_items)."""
+        item_users = csr_matrix(user_items.T.astype(np.float64))
+        if self.similarity == "cosine":
+            return csr_array(nearest_neighbours.normalize(item_users).T)
+        weigh: Any = nearest_neighbours.bm25_weight
+        return csr_array(weigh(item_users, self.bm25_k1, self.bm25_b).T)
+
+    def scorer(self) -> Scorer:
+        """Score by the training rows times the similarities."""
+        return SparseScorer(self._seen_rows(np.arange(self.n_users), "scoring by neighbours"), self.weights)
+
+    def _recalculated_users(self, user_items: csr_array) -> Scorer:
+        return SparseScorer(user_items, self.weights)
+
+    def similar_items(
+        self,
+        itemid: Any,
+        N: int = 10,
+        recalculate_item: bool = False,  # noqa: FBT001, FBT002 - implicit's signature
+        item_users: Any = None,
+        filter_items: Any = None,
+        items: Any = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """List the items most similar to one item or to many, by cosine, the item itself first with 1.
+
+        Parameters
+        ----------
+        itemid
+            An item row, or an array of them.
+        N
+            Length of a list.
+        recalculate_item, item_users
+            Not supported: a ValueError.
+        filter_items, items
+            Item rows to leave out, and the only ones allowed. They count for the item itself, too.
+
+        Returns
+        -------
+        As ``recommend``.
+        """
+        asked = as_rows(itemid, self.n_items, "itemid", "item")
+        if recalculate_item:
+            msg = (
+                "ItemKNN cannot recalculate items; expected recalculate_item=False and known items: fit again with the new "
+                "items, or use a model with item factors, such as ALS"
+            )
+            raise ValueError(msg)
+        k = as_count(N, "N")
+        deny, allow = (
+            None if rows is None else as_rows(rows, self.n_items, name, "item")
+            for rows, name in ((filter_items, "filter_items"), (items, "items"))
+        )
+        vectors = csr_array(nearest_neighbours.normalize(self._weigh(self._seen_rows(np.arange(self.n_users), "")).T))
+        itself = csr_array((np.ones(len(asked)), asked, np.arange(len(asked) + 1)), shape=(len(asked), self.n_items))
+        ids, scores = top_k(SparseScorer(vectors, vectors.T.tocsr()), asked, k, exclude=itself, allow=allow, deny=deny)
+        # The first place is given to the item itself, not won: a twin would tie with it.
+        first = np.ones(len(asked), dtype=bool)
+        if allow is not None:
+            first &= np.isin(asked, allow)
+        if deny is not None:
+            first &= ~np.isin(asked, deny)
+        ids[first] = np.column_stack([asked[first], ids[first, :-1]])
+        scores[first] = np.column_stack([np.ones(first.sum()), scores[first, :-1]])
+        return shaped(ids, np.minimum(scores, 1), one=is_one(itemid))
+
+
+def nearest_others(similarity: csr_array, k: int) -> csr_array:
+    """Keep the ``k`` largest entries of each row, the diagonal left out; float32.
+
+    Parameters
+    ----------
+    similarity
+        Square; a row holds its ``k`` + 1 largest entries, the diagonal possibly among them.
+    k
+        Entries to keep in a row, at most.
+    """
+    stored = similarity.tocoo()
+    rows, columns, values = stored.row, stored.col, stored.data
+    other = rows != columns
+    rows, columns, values = rows[other], columns[other], values[other]
+    order = np.lexsort((columns, -values, rows))
+    rows, columns, values = rows[order], columns[order], values[order]
+    starts = np.searchsorted(rows, np.arange(similarity.shape[0]))
+    kept = np.arange(len(rows)) - starts[rows] < k
+    entries = (values[kept].astype(np.float32), (rows[kept], columns[kept]))
+    nearest = csr_array(entries, shape=similarity.shape)
+    nearest.sort_indices()
+    return nearest
