@@ -1,0 +1,61 @@
+"""What the speed is measured on: real graphs from the folder in BUIR_DATA, and generated ones of a given size."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from buir.interactions import Interactions
+from buir.readers import read, read_split
+from buir.splits import Split, nested_split
+
+
+def data_dir() -> Path:
+    """Return the folder of data sets; without BUIR_DATA, stop with a line that says what to do."""
+    if "BUIR_DATA" not in os.environ:
+        sys.exit("set BUIR_DATA to the folder that holds the data sets (gowalla/, amazon-beauty/, ...)")
+    return Path(os.environ["BUIR_DATA"])
+
+
+def gowalla() -> tuple[Interactions, Interactions]:
+    """Training and test part of Gowalla, as distributed with LightGCN."""
+    return read_split(data_dir() / "gowalla" / "train.txt.gz", data_dir() / "gowalla" / "test.txt.gz")
+
+
+def beauty(level: float = 1.0, seed: int = 0) -> Split:
+    """Amazon-Beauty under the nested protocol."""
+    return nested_split(read(data_dir() / "amazon-beauty" / "Beauty.inter.gz"), level, seed=seed)
+
+
+def generated(n_pairs: int, seed: int = 0) -> csr_array:
+    """Draw distinct pairs of n_pairs / 10 users and n_pairs / 50 items, with long tails on both sides.
+
+    A user's activity is log-normal, an item's popularity falls with the power 0.8 of its rank. There is nothing to learn in these pairs: they
+    measure cost only.
+    """
+    rng = np.random.default_rng(seed)
+    n_users, n_items = max(n_pairs // 10, 1), max(n_pairs // 50, 1)
+    activity = rng.lognormal(sigma=1.0, size=n_users)
+    popularity = (np.arange(n_items) + 10.0) ** -0.8
+    names = rng.permutation(n_items)
+    # one pair for everybody, the rest by activity
+    first = np.arange(n_users) * n_items + names[draw(popularity, n_users, rng)]
+    more = np.empty(0, dtype=np.int64)
+    while len(more) < n_pairs - n_users:
+        size = int(1.2 * (n_pairs - n_users - len(more))) + 100
+        drawn = draw(activity, size, rng) * n_items + names[draw(popularity, size, rng)]
+        more = np.setdiff1d(np.concatenate([more, drawn]), first)
+    keys = np.sort(np.concatenate([first, rng.choice(more, n_pairs - n_users, replace=False, shuffle=False)]))
+    matrix = csr_array(
+        (np.ones(n_pairs, dtype=np.float32), (keys // n_items, keys % n_items)), shape=(n_users, n_items)
+    )
+    matrix.sort_indices()
+    return matrix
+
+
+def draw(weights: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw places in proportion to weights, int64."""
+    bounds = np.cumsum(weights) / weights.sum()
+    return np.searchsorted(bounds, rng.random(size), side="right").clip(max=len(weights) - 1)

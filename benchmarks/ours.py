@@ -1,0 +1,49 @@
+"""Our training, taken apart so that single steps and epochs can be timed."""
+
+import contextlib
+from itertools import count
+from typing import Any
+from unittest import mock
+
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from buir import BUIR
+from buir.hashing import stream
+from buir.training import run_epoch
+
+
+class LoopReached(Exception):  # noqa: N818 (nothing went wrong)
+    """`fit` is about to begin its first epoch."""
+
+
+class OurTraining:
+    """What `BUIR.fit` repeats: exactly the objects that it hands to its loop.
+
+    Parameters
+    ----------
+    model
+        Its fields are the settings; it is left unfitted.
+    train
+        Training pairs, shape (n_users, n_items).
+    """
+
+    def __init__(self, model: BUIR, train: csr_array) -> None:
+        caught: list[Any] = []
+
+        def instead_of_the_loop(*args: Any, **_: Any) -> None:
+            caught.extend(args)
+            raise LoopReached
+
+        with mock.patch("buir.fitting.train", instead_of_the_loop), contextlib.suppress(LoopReached):
+            model.fit(train, show_progress=False)
+        self.learner, self.pairs, self.schedule = caught
+        self.keys = count()
+
+    def step(self, users: Tensor, items: Tensor) -> Tensor:
+        """Take one training step on a batch of pairs; return its loss."""
+        return self.learner.step(users, items, stream(1, next(self.keys)))
+
+    def epoch(self) -> Tensor:
+        """Train once on every pair; return the mean loss."""
+        return run_epoch(self.learner, self.pairs, self.schedule.batch_size, stream(2, next(self.keys)))

@@ -1,0 +1,108 @@
+"""What the extensions gain or cost: NDCG@20 and effective rank of encoders, uniformity and batch sizes, one fit each.
+
+    python -m benchmarks.quality encoders     walk against whole graph
+    python -m benchmarks.quality uniformity   weights of the uniformity term at 20 % and 80 %
+    python -m benchmarks.quality batches      the rates of batch_size="auto", from 1,024 to 65,536 pairs a step
+
+Author's protocol, split seed 0, model seed 0, d = 64; validation decides the epoch, the test part is read once at the end. A fit ends after
+15 validations without improvement or after --seconds of CPU time. Rows go to docs/results/quality-<table>.csv; finished ones are not run again.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.data import data_dir
+from buir import BUIR, Interactions
+from buir.evaluation import evaluate
+from buir.readers import read
+from buir.splits import author_split
+
+OUT = Path(__file__).parent.parent / "docs" / "results"
+SETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "filmtrust": ("filmtrust/ratings.txt", {"min_user": 5}),
+    "citeulike": ("citeulike-t/users.dat", {"min_user": 5}),
+    "amazon-beauty": ("amazon-beauty/Beauty.inter.gz", {}),
+    "ml-100k": ("ml-100k/u.data", {}),
+}
+
+
+def variants(table: str) -> list[tuple[str, float, str, dict[str, Any]]]:
+    """List the fits of a table: data set, training ratio, name, settings."""
+    if table == "encoders":
+        fits = {"walk": {"encoder": "walk"}, "graph": {"encoder": "graph"}}
+        return [
+            (data, 0.5, name, kw) for data in ("filmtrust", "citeulike", "amazon-beauty") for name, kw in fits.items()
+        ]
+    if table == "uniformity":
+        weights = (0.0, 0.1, 0.3)
+        return [(d, beta, f"uniformity {w}", {"uniformity": w}) for d in SETS for beta in (0.2, 0.8) for w in weights]
+    sizes = (1024, 4096, 16384, 65536)
+    return [(d, 0.8, f"batch {size}", rates(size)) for d in ("citeulike", "amazon-beauty") for size in sizes]
+
+
+def rates(size: int) -> dict[str, Any]:
+    """Scale the default rates as ``batch_size="auto"`` does (see buir/construction.py)."""
+    growth, plain = size / 1024, BUIR()
+    return {
+        "batch_size": size,
+        "learning_rate": plain.learning_rate * growth**0.5,
+        "momentum": plain.momentum**growth,
+    }
+
+
+def load(name: str) -> Interactions:
+    """Read a data set with the filters of the paper where it is one of the paper's."""
+    path, filters = SETS[name]
+    return read(data_dir() / path, **filters)
+
+
+def measure(data: str, beta: float, settings: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Fit once and measure once."""
+    split = author_split(load(data), beta, seed=0)
+    started = time.process_time()
+    model = BUIR(**({"epochs": 1000, "patience": 15} | settings))
+    model.fit(split.train, split.valid, callback=lambda _: time.process_time() - started > seconds)
+    best = max(model.history, key=lambda record: record["ndcg_at_20"])
+    means = evaluate(model, split.train, split.test, valid=split.valid, ks=(20,)).means
+    return {
+        "test_ndcg_at_20": f"{means['ndcg_at_20']:.4f}",
+        "test_recall_at_20": f"{means['recall_at_20']:.4f}",
+        "valid_ndcg_at_20": f"{best['ndcg_at_20']:.4f}",
+        "effective_rank": f"{best['effective_rank']:.1f}",
+        "best_epoch": best["epoch"],
+        "last_epoch": model.history[-1]["epoch"],
+        "cpu_seconds": f"{time.process_time() - started:.0f}",
+    }
+
+
+def main() -> None:
+    """Run the fits of a table that are not in its file yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=("encoders", "uniformity", "batches"))
+    parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    path = OUT / f"quality-{args.table}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
+    done = {(row["data"], row["train_ratio"], row["variant"]) for row in rows}
+    for data, beta, name, settings in variants(args.table):
+        if (data, str(beta), name) in done:
+            continue
+        row = {"data": data, "train_ratio": str(beta), "variant": name, **measure(data, beta, settings, args.seconds)}
+        print(", ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+        rows.append(row)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
