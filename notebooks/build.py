@@ -1,0 +1,47 @@
+"""Run the percent scripts of this folder and write each beside itself as a notebook with outputs: `make notebooks`."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+
+
+def read(script: Path, *, smoke: bool) -> nbformat.NotebookNode:
+    """Read a percent script; ``smoke`` turns the switch in its parameters cell."""
+    notebook = jupytext.read(script)
+    if smoke:
+        (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        parameters.source = parameters.source.replace("SMOKE = False", "SMOKE = True")
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # random ids would change the file at every run
+    return notebook
+
+
+def execute(notebook: nbformat.NotebookNode, timeout: int = 3600) -> nbformat.NotebookNode:
+    """Run all cells in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": folder}}
+        )
+        client.execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times of the day
+    return notebook
+
+
+def main() -> None:
+    """Build the notebooks named on the command line, or all."""
+    scripts = [Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("[0-9]*.py"))
+    for script in scripts:
+        notebook = execute(read(script, smoke=False))
+        nbformat.write(notebook, script.with_suffix(".ipynb"))
+        print(f"written: {script.with_suffix('.ipynb').relative_to(HERE.parent)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""A benchmark runs every cell once, survives what breaks, and gives the same records however it is run."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baselines import ALS, Popularity, Refused
+from buir import datasets, splits
+from buir.evaluation import evaluate
+from buir.experiment import benchmark, cells, workers
+from buir.experiment.errors import DataError, WorkerDiedError
+from buir.experiment.journal import Journal
+from buir.experiment.sources import Sources
+from tests.support.benchmarks import TINY, Watcher, make_config
+
+TIMES = ("fit_s", "rank_s", "tune_s", "peak_mb", "started", "history", "system", "tuning")
+
+
+def without_times(record):
+    return {name: value for name, value in record.items() if name not in TIMES}
+
+
+def test_the_plan_is_the_product_with_seeds_slowest():
+    config = make_config(protocol={"kind": "nested", "levels": [0.5, 1.0], "split_seeds": [3, 4]})
+    plan = benchmark.plan(config, Sources(config))
+    assert len(plan) == 2 * 2 * 2 * 2
+    assert len({cell.key for cell in plan}) == len(plan)
+    assert [(c.split_seed, c.seed, c.level, c.model) for c in plan[:5]] == [
+        (3, 0, 0.5, "popularity"),
+        (3, 0, 0.5, "ALS"),
+        (3, 0, 1.0, "popularity"),
+        (3, 0, 1.0, "ALS"),
+        (3, 1, 0.5, "popularity"),
+    ]
+    assert plan[0].title == "synthetic 50 % popularity seed 0"
+
+
+def test_a_key_follows_what_decides_the_result():
+    config = make_config()
+    cell = benchmark.plan(config, Sources(config))[1]
+    assert cell.kind == "als"
+    same = dataclasses.replace(cell, params={"iterations": 2, "factors": 4, "alpha": ALS().alpha})
+    assert same.key == cell.key
+    changes = {
+        "seed": 9,
+        "level": 0.7,
+        "split_digest": "x",
+        "model": "other",
+        "ks": (5,),
+        "params": {"factors": 5},
+        "tuning": {"trials": 3},
+        "dataset": "other",
+    }
+    keys = {dataclasses.replace(cell, **{name: value}).key for name, value in changes.items()}
+    assert len(keys | {cell.key}) == len(changes) + 1
+
+
+def test_a_record_is_the_model_measured_by_the_evaluator(tmp_path):
+    outcome = benchmark.run(make_config(), tmp_path, Watcher())
+    assert outcome.failures == []
+    assert len(outcome.records) == 8
+    record = next(r for r in outcome.records if (r["model"], r["level"], r["seed"]) == ("ALS", 0.5, 1))
+    split = splits.nested_split(datasets.load("synthetic", **TINY), 0.5, 0)
+    model = ALS(factors=4, iterations=2, seed=1).fit(split.train, split.valid, show_progress=False)
+    expected = evaluate(model, split.train, split.test, valid=split.valid, ks=(5, 20))
+    assert record["metrics"] == pytest.approx(expected.means)
+    assert next(iter(record["metrics"])) == "ndcg_at_20"
+    assert record["split_digest"] == split.digest
+    assert record["n_test_users"] == expected.n_users
+    assert record["train_pct"] == 50
+    assert record["params"]["factors"] == 4
+    assert "seed" not in record["params"]
+    assert record["data"]["train"] == split.train.n_pairs
+    assert record["fit_s"] > 0
+    assert record["peak_mb"] > 10
+    frame = Journal(tmp_path).read_users(record["key"])
+    np.testing.assert_array_equal(frame["user"], expected.users)
+    np.testing.assert_allclose(frame["ndcg_at_20"], expected.per_user["ndcg_at_20"])
+    groups = record["groups"]["user"]
+    assert sum(group["n_users"] for group in groups) == expected.n_users
+
+
+def test_examples_mark_the_hits(tmp_path):
+    outcome = benchmark.run(make_config(seeds=[0]), tmp_path, Watcher())
+    split = splits.nested_split(datasets.load("synthetic", **TINY), 1.0, 0)
+    record = next(r for r in outcome.records if r["level"] == 1.0)
+    rows = {str(label): row for row, label in enumerate(split.test.user_ids)}
+    assert len(record["examples"]) == cells.N_EXAMPLES
+    for example in record["examples"]:
+        user = rows[example["user"]]
+        held = {str(split.test.item_ids[i]) for i in split.test.matrix[[user]].indices}
+        listed = example["recommended"].split()
+        assert len(listed) == 10
+        for word in listed:
+            assert (word.strip("[]") in held) == word.startswith("[")
+
+
+def test_a_second_run_runs_nothing_and_a_larger_one_what_is_new(tmp_path):
+    first = benchmark.run(make_config(), tmp_path, Watcher())
+    watcher = Watcher()
+    second = benchmark.run(make_config(), tmp_path, watcher)
+    assert watcher.events == []
+    assert second.records == first.records
+    watcher = Watcher()
+    third = benchmark.run(make_config(seeds=[0, 1, 2]), tmp_path, watcher)
+    assert watcher.count("start") == watcher.count("ok") == 4
+    assert all("seed 2" in title for _, title in watcher.events)
+    assert [without_times(r) for r in third.records[:8]] == [without_times(r) for r in first.records]
+
+
+def test_a_refusal_is_a_result(tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        msg = "too many items:\n 3,\n at most 2"
+        raise Refused(msg)
+
+    monkeypatch.setattr(ALS, "fit", refuse)
+    watcher = Watcher()
+    outcome = benchmark.run(make_config(seeds=[0]), tmp_path, watcher)
+    assert outcome.failures == []
+    assert (watcher.count("ok"), watcher.count("refused")) == (2, 2)
+    refused = [r for r in outcome.records if r["model"] == "ALS"]
+    assert [(r["status"], r["reason"], r["metrics"]) for r in refused] == [
+        ("refused", "too many items: 3, at most 2", {})
+    ] * 2
+    watcher = Watcher()
+    benchmark.run(make_config(seeds=[0]), tmp_path, watcher)
+    assert watcher.events == []
+
+
+def test_a_broken_cell_does_not_end_the_others_and_is_tried_again(tmp_path, monkeypatch):
+    def fail(self, *args, **kwargs):
+        msg = "loss is nan"
+        raise FloatingPointError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Popularity, "fit", fail)
+        outcome = benchmark.run(make_config(seeds=[0]), tmp_path, Watcher())
+    assert [r["model"] for r in outcome.records] == ["ALS", "ALS"]
+    assert len(outcome.failures) == 2
+    cell, message = outcome.failures[0]
+    assert message.startswith("FloatingPointError: loss is nan (see ")
+    text = (tmp_path / "failures" / f"{cell.key}.txt").read_text()
+    assert text.startswith("synthetic 50 % popularity seed 0\n")
+    assert "Traceback" in text
+    watcher = Watcher()
+    assert len(benchmark.run(make_config(seeds=[0]), tmp_path, watcher).records) == 4
+    assert watcher.count("ok") == 2
+
+
+def test_interruption_keeps_what_is_finished(tmp_path, monkeypatch):
+    original, calls = ALS.fit, []
+
+    def interrupt(self, *args, **kwargs):
+        calls.append(self.seed)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ALS, "fit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            benchmark.run(make_config(seeds=[0]), tmp_path, Watcher())
+    assert len(list(Journal(tmp_path).records())) == 3
+    watcher = Watcher()
+    benchmark.run(make_config(seeds=[0]), tmp_path, watcher)
+    assert watcher.count("start") == 1
+
+
+def test_tuning_is_done_once_for_all_seeds(tmp_path):
+    config = make_config(
+        models=[{"kind": "popularity"}, {"kind": "als", "params": {"iterations": 2}}],
+        protocol={"kind": "nested", "levels": [1.0]},
+        tuning={"trials": 3, "metric": "ndcg_at_20", "seed": 0},
+    )
+    watcher = Watcher()
+    outcome = benchmark.run(config, tmp_path, watcher)
+    assert [text for what, text in watcher.events if what == "step" and "trial" in text] == [
+        "trial 1/1",
+        "trial 1/3",
+        "trial 2/3",
+        "trial 3/3",
+    ]
+    als = [r for r in outcome.records if r["model"] == "ALS"]
+    assert als[0]["params"] == als[1]["params"] == als[0]["params"] | als[0]["tuning"]["best_params"]
+    assert als[0]["n_trials"] == 3
+    assert als[0]["tune_s"] > 0
+    assert als[0]["key"] != als[1]["key"]
+    watcher = Watcher()
+    again = benchmark.run(config, tmp_path, watcher)
+    assert watcher.events == []
+    assert again.records == outcome.records
+
+
+def test_data_that_cannot_be_split_are_named(tmp_path):
+    file = tmp_path / "log.txt"
+    file.write_text("1 2\n3 4\n")
+    config = make_config(data=[{"path": str(file)}])
+    with pytest.raises(DataError, match=r"^log: the protocol 'nested' cannot split these data: "):
+        benchmark.plan(config, Sources(config))
+    file.write_text("1\n")
+    with pytest.raises(DataError, match=r"^log: .*log\.txt"):
+        benchmark.plan(config, Sources(config))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "levels"),
+    [
+        ({"kind": "author", "levels": [0.5]}, [0.5]),
+        ({"kind": "leave-one-out", "by": "order"}, [1.0]),
+        ({"kind": "time", "test_fraction": 0.2}, [1.0]),
+    ],
+)
+def test_other_protocols(tmp_path, protocol, levels):
+    outcome = benchmark.run(make_config(protocol=protocol, seeds=[0]), tmp_path, Watcher())
+    assert [r["level"] for r in outcome.records if r["model"] == "ALS"] == levels
+    assert {r["protocol"] for r in outcome.records} == {protocol["kind"]}
+
+
+def test_a_given_split(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, start in (("train", 0), ("test", 20)):
+        rows = {(u, int(i) + start) for u in range(20) for i in rng.integers(0, 20, 6)}
+        (tmp_path / f"{name}.txt").write_text("".join(f"{u}\t{i % 25}\n" for u, i in sorted(rows)))
+    data = [{"name": "pair", "train": str(tmp_path / "train.txt"), "test": str(tmp_path / "test.txt")}]
+    config = make_config(data=data, protocol={"kind": "given", "valid_fraction": 0.2}, seeds=[0])
+    outcome = benchmark.run(config, tmp_path / "out", Watcher())
+    assert [r["status"] for r in outcome.records] == ["ok", "ok"]
+    assert outcome.records[0]["dataset"] == "pair"
+
+
+def test_grouping_keeps_searches_together():
+    config = make_config()
+    plan = benchmark.plan(config, Sources(config))
+    assert benchmark.group(plan, together=False) == [[cell] for cell in plan]
+    together = benchmark.group(plan, together=True)
+    assert len(together) == 4
+    assert {cell.seed for cell in together[0]} == {0, 1}
+    assert len({(cell.level, cell.model) for cell in together[0]}) == 1
+
+
+@pytest.mark.slow
+def test_processes_give_the_records_of_one_process(tmp_path):
+    config = make_config(seeds=[0])
+    alone = benchmark.run(config, tmp_path / "a", Watcher())
+    watcher = Watcher()
+    together = benchmark.run(config, tmp_path / "b", watcher, jobs=2)
+    assert [without_times(r) for r in together.records] == [without_times(r) for r in alone.records]
+    assert watcher.count("start") == watcher.count("ok") == 4
+
+
+_KILLED = """
+import sys
+from buir.experiment import benchmark
+from tests.support.benchmarks import Watcher, make_config
+if __name__ == "__main__":
+    models = [{"kind": "popularity"}, {"kind": "buir", "params": {"encoder": "id", "epochs": 100000, "patience": 100000}}]
+    benchmark.run(make_config(models=models, seeds=[0]), sys.argv[1], Watcher(), jobs=int(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("jobs", "sign"), [(1, signal.SIGKILL), (2, signal.SIGINT)])
+def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, jobs, sign):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
+    script = tmp_path / "run.py"
+    script.write_text(_KILLED)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "out"), str(jobs)], env=environment, stderr=subprocess.DEVNULL
+    )
+    journal = Journal(tmp_path / "out")
+    end = time.monotonic() + 120
+    while not list(journal.records()) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(sign)
+    assert process.wait(30) != 0
+    finished = {r["key"] for r in journal.records()}
+    assert finished
+    plan = journal.read_plan()
+    assert plan is not None
+    assert finished < set(plan["keys"])
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_told(tmp_path, monkeypatch):
+    file = tmp_path / "lines.txt"
+    file.write_text("1 2\n")
+    config = make_config(seeds=[0])
+    plan = benchmark.plan(config, Sources(config))
+    # Unpickling this in the worker ends it as the system's memory killer would.
+    with pytest.raises(WorkerDiedError, match="smaller --jobs"):
+        workers.run_in_processes([[_Deadly(plan[0])]], config, Journal(tmp_path), 2, lambda *event: None)  # type: ignore[list-item]
+
+
+class _Deadly:
+    """Kills the process that unpickles it."""
+
+    def __init__(self, cell):
+        self.cell = cell
+
+    def __reduce__(self):
+        return os._exit, (9,)

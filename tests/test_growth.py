@@ -1,0 +1,121 @@
+"""partial_fit: what grows, what is kept, what goes on."""
+
+import io
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+
+from buir import BUIR
+
+SMALL = {"embedding_dim": 8, "epochs": 6, "batch_size": 32, "device": "cpu"}
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    pairs = [(f"u{user}", f"i{item}") for user in range(30) for item in rng.permutation(20)[:6]]
+    return pd.DataFrame(pairs, columns=["user", "item"])
+
+
+@pytest.mark.parametrize("encoder", ["id", "graph", "walk"])
+def test_tables_grow_by_id_and_old_rows_keep_their_place(frame, encoder):
+    model = BUIR(encoder=encoder, **SMALL).fit(frame, show_progress=False)
+    before = model.user_ids_.tolist(), model.item_ids_.tolist()
+    arrived = pd.DataFrame({"user": ["new", "u3", "new"], "item": ["i1", "fresh", "fresh"]})
+    model.partial_fit(arrived, show_progress=False)
+    assert model.user_ids_.tolist() == [*before[0], "new"]
+    assert model.item_ids_.tolist() == [*before[1], "fresh"]
+    assert model.user_factors.shape == (31, 8)
+    assert model.item_factors.shape == (21, 8)
+    assert model.seen_.nnz == 183
+    listed = model.recommend_frame(users=["new"], k=5)
+    assert len(listed) == 5
+    assert not set(listed["item"]) & {"i1", "fresh"}
+
+
+@pytest.mark.parametrize("row_sparse", [False, True])
+def test_nothing_new_goes_on_exactly_like_an_uninterrupted_fit(frame, row_sparse):
+    whole = BUIR(row_sparse=row_sparse, **(SMALL | {"epochs": 9})).fit(frame, show_progress=False)
+    model = BUIR(row_sparse=row_sparse, **SMALL).fit(frame, show_progress=False)
+    model.partial_fit(frame[:1], epochs=3, show_progress=False)
+    np.testing.assert_allclose(model.user_factors, whole.user_factors, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(model.item_factors, whole.item_factors, rtol=1e-5, atol=1e-7)
+    assert model.history[-1]["epoch"] == 9
+
+
+def test_saved_with_the_optimiser_it_continues_and_without_it_restarts(frame, caplog):
+    model = BUIR(**SMALL).fit(frame, show_progress=False)
+    copies = []
+    for optimiser in (True, False):
+        stream = io.BytesIO()
+        model.save(stream, optimiser=optimiser)
+        stream.seek(0)
+        copies.append(BUIR.load(stream))
+    with caplog.at_level(logging.INFO, logger="buir.model"):
+        for copy in (model, *copies):
+            copy.partial_fit(frame[:1], epochs=2, show_progress=False)
+    assert [record.message.split()[-1] for record in caplog.records] == ["continue", "continue", "restart"]
+    np.testing.assert_array_equal(copies[0].user_factors, model.user_factors)
+    assert np.abs(copies[1].user_factors - model.user_factors).max() > 1e-6
+
+
+def test_after_early_stopping_there_is_no_optimiser_to_save(frame):
+    valid = frame.groupby("user").tail(1)
+    train = frame.drop(valid.index)
+    users, items = sorted(frame["user"].unique()), sorted(frame["item"].unique())
+
+    def matrix(part):
+        rows, columns = pd.Index(users).get_indexer(part["user"]), pd.Index(items).get_indexer(part["item"])
+        return csr_array((np.ones(len(part)), (rows, columns)), shape=(30, 20))
+
+    model = BUIR(**(SMALL | {"epochs": 60, "patience": 1, "learning_rate": 0.05, "valid_metric": "ndcg_at_5"})).fit(
+        matrix(train), matrix(valid), show_progress=False
+    )
+    assert not model.history[-1]["best"]
+    with pytest.raises(ValueError, match="early stopping went back to earlier weights; save with optimiser=False"):
+        model.save(io.BytesIO(), optimiser=True)
+
+
+def test_a_matrix_may_grow(frame):
+    rng = np.random.default_rng(1)
+    model = BUIR(**SMALL).fit(csr_array(rng.random((20, 15)) < 0.3), show_progress=False)
+    arrived = csr_array((np.ones(2), ([21, 22], [3, 16])), shape=(23, 17))
+    model.partial_fit(arrived, show_progress=False)
+    assert model.user_factors.shape == (23, 8)
+    assert model.item_factors.shape == (17, 8)
+    with pytest.raises(
+        ValueError,
+        match=r"new_interactions has user ids such as 'u0', the model's are such as .*0.*; expected the same type",
+    ):
+        model.partial_fit(frame)
+
+
+def test_without_training_rows(frame):
+    stream = io.BytesIO()
+    BUIR(**SMALL).fit(frame, show_progress=False).save(stream, training_matrix=False)
+    stream.seek(0)
+    model = BUIR.load(stream)
+    with pytest.raises(ValueError, match="was saved without them; save it with training_matrix=True"):
+        model.partial_fit(frame)
+    with pytest.raises(ValueError, match="saved without its training rows"):
+        model.recommend(0)
+    assert len(model.recommend(0, N=4, filter_already_liked_items=False)[0]) == 4
+
+
+def test_wrong_calls(frame):
+    matrix = csr_array(np.random.default_rng(2).random((20, 15)) < 0.3)
+    model = BUIR(**SMALL).fit(matrix, show_progress=False)
+    with pytest.raises(
+        ValueError,
+        match=r"new_interactions has shape \(15, 20\) and the model \(20, 15\): it looks transposed; .* pass \.T",
+    ):
+        model.partial_fit(csr_array(matrix.T))
+    for epochs in (0, -1, "a"):
+        with pytest.raises(ValueError, match=rf"epochs is {epochs!r}; expected a whole number of at least 1"):
+            model.partial_fit(matrix, epochs=epochs)
+    model.embedding_dim = 16
+    model.partial_fit(matrix, epochs=1, show_progress=False)
+    assert model.user_factors.shape == (20, 8)

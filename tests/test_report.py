@@ -1,0 +1,295 @@
+"""The report: what it says is true of its records, whoever wins."""
+
+import csv
+import re
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.figure import Figure
+
+from buir.experiment.advice import advice, seconds_text, standing
+from buir.experiment.findings import find, reference_models, user_metrics
+from buir.experiment.pages import Bullets, Cell, Fold, Image, Page, Section, Table
+from buir.experiment.report import write_report
+from buir.experiment.verdicts import verdict_figure
+from tests.support.records import make_cells
+
+
+class Outline(HTMLParser):
+    """Collects what a page would load from elsewhere, and checks that tags close in order."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.outside, self.images, self.titles = [], [], 0, []
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.images += tag == "img"
+        self.outside += [v for k, v in found.items() if k in ("src", "href") and not v.startswith(("data:", "#"))]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.titles.append(data)
+
+
+def report(folder, means, *, name="study", cells=None, **options):
+    records, frames = make_cells(means, **(cells or {}))
+    return write_report(records, frames.__getitem__, folder, name=name, **options)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    means = {"popularity": (0.2, 0.2), "ALS": (0.3, 0.5), "BUIR-nb": (0.5, 0.3), "BUIR-walk": (0.5, 0.3)}
+    folder = tmp_path_factory.mktemp("report")
+    records, frames = make_cells(means, tuned=True, names=("ndcg", "recall", "map"), ks=(10, 20))
+    refused = records[0] | {
+        "model": "EASE",
+        "kind": "ease",
+        "status": "refused",
+        "reason": "25,181 items need 5 GB",
+        "key": "f" * 16,
+        "metrics": {},
+    }
+    refused["groups"] = {"user": [], "item": []}
+    made = write_report(
+        [*records, refused],
+        frames.__getitem__,
+        folder,
+        name="study",
+        command="buir report study",
+        expected=30,
+        config={"seeds": [0, 1, 2]},
+    )
+    return made, records, frames
+
+
+def test_the_html_needs_no_other_file(written):
+    outline = Outline()
+    outline.feed(written[0].html.read_text(encoding="utf-8"))
+    assert outline.open == []
+    assert outline.outside == []
+    assert outline.images == 2
+    assert outline.titles[:3] == ["Summary", "What should I use on my data?", "How to read the numbers"]
+    for title in (
+        "Results on toy",
+        "Verdicts",
+        "Sparse and active users",
+        "Rare and popular items",
+        "Cost",
+        "Tuning",
+        "Settings",
+    ):
+        assert title in outline.titles
+
+
+def test_the_markdown_shows_files_that_exist(written):
+    text = written[0].markdown.read_text(encoding="utf-8")
+    files = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    assert files == ["study-figures/levels-toy-nested.png", "study-figures/verdicts.png"]
+    for file in files:
+        assert (written[0].markdown.parent / file).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_number_of_a_model_stands_with_its_interval(written):
+    text = written[0].markdown.read_text(encoding="utf-8")
+    (found, _) = written[0].findings
+    interval = found.intervals["ALS", "ndcg_at_20"]
+    assert interval.low < interval.value < interval.high
+    assert f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]" in text
+    table = text.split("NDCG@20, mean over 60 users")[1].split("\n\n")[1].splitlines()[2:]
+    assert [row.split(" | ")[0].strip("| ") for row in table] == ["popularity", "ALS", "BUIR-nb", "BUIR-walk", "EASE"]
+    assert all(re.search(r"\| (\*\*)?0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]", row) for row in table[:4])
+    assert "refused" in table[4]
+
+
+def test_the_csv_has_every_metric_of_every_model_and_level(written):
+    rows = list(csv.DictReader(written[0].table.read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == 4 * 2 * 6
+    assert {row["metric"] for row in rows} == {f"{m}_at_{k}" for m in ("ndcg", "recall", "map") for k in (10, 20)}
+    assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in rows)
+
+
+def test_the_winner_is_named_when_it_is_buir_and_when_it_is_not(written):
+    text = written[0].markdown.read_text(encoding="utf-8")
+    sparse, dense = written[0].findings
+    assert set(sparse.leaders["ndcg_at_20"].names) == {"BUIR-nb", "BUIR-walk"}
+    assert dense.leaders["ndcg_at_20"].names == ("ALS",)
+    assert (
+        "a variant of BUIR leads alone in 1, shares the lead with models of another kind in 0, and is beaten in 1."
+        in text
+    )
+    assert re.search(
+        r"toy, 50 %: Not BUIR: use \*\*ALS\*\* \(NDCG@20 0\.\d{4} .*\): it beats every other model\. BUIR's best variant is BUIR-\w+, 0\.\d{4}",
+        text,
+    )
+
+
+def test_protocol_budget_cost_and_gaps_are_said(written):
+    text = written[0].markdown.read_text(encoding="utf-8")
+    assert "**Nested levels on a fixed test set**" in text
+    assert "here they cover: users, model seeds." in text
+    assert "had 3 trials of seeded search, at most 60 s of training each" in text
+    assert "popularity | `(nothing)`" in text
+    assert "`learning_rate` | 0.0001 to 0.01 (logarithmic)" in text
+    assert "3 (1 pruned, 0 failed) | 1 | 6.0 | 0.1200" in text
+    assert "no test pair has decided anything" in text
+    assert "| ALS | 9 s + 6 s | 9 s + 6 s |" in text
+    assert "5 of 30 runs are not finished" in text
+    assert "25,181 items need 5 GB" in text
+    assert "Made by `buir report study`." in text
+    assert "| torch | 2.13.0 |" in text
+    assert "| seeds | `[0, 1, 2]` |" in text
+    for record in written[1]:
+        assert f"`{record['key']}`" in text
+        assert f"`{record['split_digest']}`" in text
+
+
+def test_groups_of_users_have_intervals_and_add_up(written):
+    for found in written[0].findings:
+        assert len(found.groups) == 5
+        assert sum(next(iter(g.intervals.values())).n_users for g in found.groups) == 60
+        bounds = [(group.low, group.high) for group in found.groups]
+        assert all(low <= high for low, high in bounds)
+        assert all(bounds[i][1] + 1 == bounds[i + 1][0] for i in range(4))
+        everyone = sum(g.intervals["ALS"].value * g.intervals["ALS"].n_users for g in found.groups) / 60
+        assert everyone == pytest.approx(found.intervals["ALS", "ndcg_at_20"].value)
+
+
+def test_a_report_is_reproduced_whatever_the_order_in_which_runs_were_finished(tmp_path):
+    records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, n_users=30)
+    other = sorted(records, key=lambda record: (-record["seed"], -record["level"]))
+    made = [write_report(r, frames.__getitem__, tmp_path / str(i), name="x") for i, r in enumerate((records, other))]
+    assert made[0].markdown.read_bytes() == made[1].markdown.read_bytes()
+    assert made[0].table.read_bytes() == made[1].table.read_bytes()
+    figure = "x-figures/verdicts.png"
+    assert (tmp_path / "0" / figure).read_bytes() == (tmp_path / "1" / figure).read_bytes()
+
+
+def findings_of(means, **cells):
+    records, frames = make_cells(means, levels=(0.2,), **cells)
+    (found,) = find(records, frames.__getitem__)
+    kinds = {record["model"]: record["kind"] for record in records}
+    return found, kinds
+
+
+SECONDS = {"popularity": 0.01, "ALS": 2.0, "BUIR-id": 5.0, "BUIR-nb": 120.0}
+
+
+@pytest.mark.parametrize(
+    ("means", "expected", "absent"),
+    [
+        ({"ALS": 0.2, "BUIR-nb": 0.5}, r"^Use \*\*BUIR-nb\*\* \(NDCG@20 .*\): it beats every other model\.$", "not"),
+        (
+            {"ALS": 0.5, "BUIR-nb": 0.2},
+            r"^Not BUIR: use \*\*ALS\*\* .* BUIR's best variant is BUIR-nb, 0\.\d+ \[.*\] behind\.$",
+            "popular",
+        ),
+        (
+            {"popularity": 0.5, "ALS": 0.2, "BUIR-nb": 0.2},
+            "Not BUIR: use .*popularity.* No model is shown to beat recommending what is popular",
+            "Use",
+        ),
+        (
+            {"ALS": 0.3, "BUIR-nb": 0.3, "BUIR-id": 0.1},
+            r"has the highest mean .* is not shown to beat (ALS|BUIR-nb)\. Of these, \*\*ALS\*\* trains fastest \(2 s\)\.",
+            "BUIR is not",
+        ),
+        (
+            {"ALS": 0.3, "popularity": 0.3, "BUIR-id": 0.1},
+            "BUIR is not the choice here: BUIR's best variant is BUIR-id",
+            "Use",
+        ),
+        ({"ALS": 0.4, "popularity": 0.1}, r"^Use \*\*ALS\*\*", "BUIR"),
+        ({"ALS": 0.4}, r"^Only \*\*ALS\*\* was run", "beat"),
+    ],
+)
+def test_advice_in_every_outcome(means, expected, absent):
+    found, kinds = findings_of(means)
+    text = advice(found, kinds, SECONDS)
+    assert re.search(expected, text), text
+    assert absent not in text
+
+
+def test_advice_admits_that_there_was_one_run():
+    found, kinds = findings_of({"ALS": 0.2, "BUIR-nb": 0.5}, seeds=(0,))
+    assert "There was one run only, so other seeds might change this." in advice(found, kinds, SECONDS)
+
+
+def test_standing_without_buir():
+    found, kinds = findings_of({"ALS": 0.2, "popularity": 0.5})
+    assert standing([found], kinds) == "BUIR did not take part; 1 combination of data set and level compared."
+
+
+def test_seconds_have_two_digits():
+    assert [seconds_text(s) for s in (0.0344, 8.16, 12.4, 1400)] == ["0.034 s", "8.2 s", "12 s", "1,400 s"]
+
+
+def test_the_authors_protocol_warns_against_comparing_levels(tmp_path):
+    made = report(tmp_path, {"ALS": 0.3, "BUIR-nb": 0.4}, cells={"protocol": "author", "n_users": 20})
+    assert "must NOT be compared with each other" in made.markdown.read_text(encoding="utf-8")
+
+
+def test_several_splits_are_covered_and_a_shared_search_is_admitted(tmp_path):
+    cells = {"split_seeds": (0, 1, 2), "seeds": (0,), "tuned": True, "levels": (0.2,)}
+    text = report(tmp_path, {"ALS": 0.3, "BUIR-nb": 0.4}, cells=cells).markdown.read_text(encoding="utf-8")
+    assert "here they cover: users, split seeds, model seeds." in text
+    assert "Settings were searched on ONE split seed and used on all" in text
+
+
+def test_verdict_figure_has_a_panel_for_each_reference():
+    found, _ = findings_of({"ALS": 0.2, "BUIR-nb": 0.5, "BUIR-id": 0.2})
+    figure = verdict_figure([found], ["BUIR-nb", "BUIR-id"], "ndcg_at_20")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["BUIR-nb", "BUIR-id"]
+    words = [text.get_text().split("\n")[0] for text in figure.axes[0].texts]
+    assert words == ["wins", "wins"]
+    assert [text.get_text().split("\n")[0] for text in figure.axes[1].texts] == ["ties", "loses"]
+
+
+def test_references_and_metrics():
+    records, _ = make_cells({"ALS": 0.2, "BUIR-nb": 0.5, "BUIR-id": 0.2}, levels=(0.2,))
+    assert reference_models(records) == ("BUIR-nb", "BUIR-id")
+    assert reference_models([r for r in records if r["model"] == "ALS"]) == ("ALS",)
+    assert user_metrics(records, ("recall_at_20",)) == ["recall_at_20", "ndcg_at_20"]
+    with pytest.raises(
+        ValueError, match="metric 'ndcg_at_5' was not computed in every cell; there are: ndcg_at_20, recall_at_20"
+    ):
+        user_metrics(records, ("ndcg_at_5",))
+
+
+def test_errors_are_told(tmp_path):
+    records, frames = make_cells({"ALS": 0.2}, levels=(0.2,))
+    with pytest.raises(ValueError, match="reference 'BUIR' is not in the benchmark; its models are ALS"):
+        write_report(records, frames.__getitem__, tmp_path, name="x", references=["BUIR"])
+    with pytest.raises(ValueError, match="no finished run among 0 records of x: run the benchmark first"):
+        write_report([], frames.__getitem__, tmp_path, name="x")
+
+
+def test_page_renders_both_forms_by_hand():
+    table = Table(["model", "a|b"], [["x", Cell("0.1 <", "best")], ["y", "0.2"]], "Caption")
+    page = Page("T & co", [Section("First", ["Some **bold** and `code`.", Bullets(["one"]), Fold("more", [table])])])
+    text, files = page.markdown()
+    assert files == {}
+    assert text == (
+        "# T & co\n\n## First\n\nSome **bold** and `code`.\n\n- one\n\n<details><summary>more</summary>\n\nCaption\n\n"
+        "| model | a\\|b |\n| --- | ---: |\n| x | **0.1 <** |\n| y | 0.2 |\n\n</details>\n"
+    )
+    markup = page.html()
+    assert "<h1>T &amp; co</h1>" in markup
+    assert "<p>Some <b>bold</b> and <code>code</code>.</p>" in markup
+    assert '<td class="best">0.1 &lt;</td>' in markup
+    assert "<caption>Caption</caption>" in markup
+
+
+def test_figures_are_embedded_or_beside():
+    page = Page("t", [Section("s", [Image("dot", Figure(figsize=(1, 1)), "A dot")])])
+    text, files = page.markdown("pics")
+    assert "![A dot](pics/dot.png)" in text
+    assert files["dot.png"].startswith(b"\x89PNG")
+    assert '<img alt="A dot" src="data:image/png;base64,iVBOR' in page.html()
