@@ -60,8 +60,8 @@ def main() -> None:
     plain_seconds = next(elapsed for elapsed, value in plain if value >= threshold)
     candidates = {
         "default settings": BUIR(embedding_dim=64, epochs=epochs, patience=PATIENCE, device=report.args.device),
-        "default settings, uniformity 0": BUIR(
-            embedding_dim=64, uniformity=0.0, epochs=epochs, patience=PATIENCE, device=report.args.device
+        "uniformity 0.3": BUIR(
+            embedding_dim=64, uniformity=0.3, epochs=epochs, patience=PATIENCE, device=report.args.device
         ),
     }
     for name, model in candidates.items():
