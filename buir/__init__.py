@@ -1,8 +1,31 @@
 """One-class collaborative filtering without negative sampling."""
 
-from buir.interactions import Interactions
-from buir.model import BUIR
-from buir.recommend import recommend_frame
+from importlib import import_module, util
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from buir.interactions import Interactions
+    from buir.model import BUIR
+    from buir.recommend import recommend_frame
 
 __version__ = "0.1.0"
 __all__ = ["BUIR", "Interactions", "recommend_frame"]
+
+_HOMES = {"BUIR": "buir.model", "Interactions": "buir.interactions", "recommend_frame": "buir.recommend"}
+
+# Hidden from type checkers, which would otherwise believe that every name exists.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import what is asked for when it is asked for: torch alone takes seconds, and ``buir --help`` needs none of it."""
+        if name in _HOMES:
+            globals()[name] = found = getattr(import_module(_HOMES[name]), name)
+            return found
+        if not name.startswith("_") and util.find_spec(f"{__name__}.{name}") is not None:
+            return import_module(f"{__name__}.{name}")
+        msg = f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
+        raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,5 +1,6 @@
 """Which column of a table holds what, and the columns as arrays of one type."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ pc: Any = pyarrow.compute  # its functions are made at import, which type checke
 
 ROLES = ("user", "item", "rating", "time")
 MISSING = ("", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "<NA>", "#N/A")
+_NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?(e\+[0-9]+)?$"
+"""What programs write for a column of floats."""
 _FIRST_TIME = 1e8
 """Smallest number taken for a Unix time in a file that names no columns (March 1973)."""
 
@@ -120,10 +123,26 @@ def describe_roles(roles: Mapping[str, int], header: Sequence[str] | None, *, gu
     return f"{text} (by position)" if guessed else text
 
 
-def label_column(field: pa.ChunkedArray, role: str) -> pa.ChunkedArray:
-    """Return labels without surrounding blanks, as they are if integers, else as strings."""
+def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> pa.ChunkedArray:
+    """Return labels without surrounding blanks, as they are if integers, else as strings.
+
+    Parameters
+    ----------
+    field
+        The column.
+    role
+        "user" or "item".
+    name
+        What the file calls the column, if it does.
+
+    Raises
+    ------
+    ColumnError
+        If a label is missing, or the labels are decimal numbers: "1.0" may be the 1 of another file, or an id of its own.
+    """
     if pa.types.is_dictionary(field.type):
         field = pc.cast(field, field.type.value_type)
+    column = f"the {role} column{f' {name!r}' if name else ''}"
     if pa.types.is_integer(field.type) or _is_string(field.type):
         field = pc.utf8_trim_whitespace(pc.cast(field, pa.string()))
         missing = pc.fill_null(pc.is_in(field, value_set=pa.array(MISSING)), True)
@@ -132,9 +151,28 @@ def label_column(field: pa.ChunkedArray, role: str) -> pa.ChunkedArray:
             row = int(np.argmax(missing.to_numpy()))
             msg = f"the {role} id is missing ({field[row].as_py()!r}); drop the row or give the {role} an id"
             raise ColumnError(msg, row)
+        row = _first_decimal(field)
+        if row is not None:
+            msg = (
+                f"{column} holds decimal numbers (first: {field[row].as_py()!r}), expected integers or strings; write it as integers "
+                "(in pandas .astype('int64') before .to_csv), or, if the point belongs to the ids, pass the frame of "
+                "pandas.read_csv(file, dtype=str)"
+            )
+            raise ColumnError(msg, row)
         return field
-    msg = f"the {role} column holds {field.type}, expected integers or strings; convert it"
+    first = f" (first: {field[0].as_py()!r})" if len(field) else ""
+    msg = f"{column} holds {field.type}{first}, expected integers or strings; convert it"
     raise ColumnError(msg)
+
+
+def _first_decimal(field: pa.ChunkedArray) -> int | None:
+    """Return the first label such as "1.0" or "1e+05" of a column in which all are numbers; None of any other column."""
+    if not len(field) or not re.match(_NUMBER, field[0].as_py()):
+        return None
+    pointed = pc.or_(pc.match_substring(field, "."), pc.match_substring(field, "e+"))  # far cheaper than the pattern
+    if not pc.any(pointed).as_py() or not pc.all(pc.match_substring_regex(field, _NUMBER)).as_py():
+        return None
+    return int(np.argmax(pointed.to_numpy()))
 
 
 def labels(field: pa.ChunkedArray) -> np.ndarray:

@@ -43,6 +43,7 @@ NAMES = {
 """Column names that say what they hold, in lower case; the first that a header has is taken."""
 
 _HEAD = 1 << 20
+_JSON = re.compile(rb'\s*(\[\s*)?\{\s*("|\}|$)|\[\s*$')
 _RECBOLE = re.compile(rb"[^:\t]+:(token|token_seq|float|float_seq)$")
 _COMPRESSED = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd"}
 
@@ -119,6 +120,10 @@ def detect_format(path: str | Path, *, format: str | None = None) -> Format:
     lines = [line for line in lines if line.strip()]
     if not lines:
         raise ReadError(path, "holds no rows; give a file with one interaction, or one user's list, per line")
+    if _JSON.match(lines[0]):
+        what = "JSON lines, an object to a line," if lines[0].lstrip().startswith(b"{") else "JSON"
+        remedy = f"convert it with pandas.read_json(file{', lines=True' if 'lines' in what else ''})"
+        raise ReadError(path, f"holds {what} expected columns or lists; {remedy}, and pass the frame or write it with .to_csv")
     name = format or _name(lines)
     if name in ("counted", "adjacency"):
         return Format(name, gzipped=gzipped)

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from buir.arguments import as_count
-from buir.lookup import ItemLists, Lookup, UnknownIdError, binary, read_histories, read_users, take
+from buir.lookup import ItemLists, Lookup, binary, read_histories, read_users, take
 from buir.ranking import FactorScorer, Scorer, top_k
 
 UNKNOWN = ("error", "skip", "popular")
@@ -63,7 +63,7 @@ class Catalogue:
         rows, told_at = self.users.rows(asked, "users", strict=False), told.get_indexer(asked)
         stranger = (rows < 0) & (told_at < 0)
         if strict and stranger.any():
-            raise UnknownIdError(self.users.complaint(asked[stranger], "users"))
+            raise self.users.unknown(asked[stranger], "users")
         groups = [self._known(np.flatnonzero((rows >= 0) & (told_at < 0)), rows)]
         if (told_at >= 0).any():
             places = np.flatnonzero(told_at >= 0)

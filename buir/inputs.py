@@ -57,8 +57,8 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
         return Labelled(user_items.matrix, user_items.user_ids, user_items.item_ids)
     if issparse(user_items):
         return Labelled(_binary(user_items, what, warn=warn), None, None)
-    if hasattr(user_items, "columns") and hasattr(user_items, "shape"):
-        frame = Interactions.from_frame(user_items)
+    if _is_frame(user_items):
+        frame = Interactions.from_frame(user_items, source=what)
         return Labelled(frame.matrix, frame.user_ids, frame.item_ids)
     kind = type(user_items).__name__
     if isinstance(user_items, np.ndarray):
@@ -100,7 +100,8 @@ def fit_inputs(
     user_items
         As ``as_csr`` takes it.
     valid
-        Held-out pairs of the same users and items, or None.
+        Held-out pairs of the same users and items, or None. The rows of a frame go by their ids: those of ``user_items``, or its row
+        and column numbers if it has none.
     batch_size
         Pairs in one training step, if the model has batches.
     valid_metric
@@ -126,12 +127,7 @@ def fit_inputs(
         msg = f"valid is {valid}; expected held-out interactions or None: to switch the progress bar write show_progress={valid}"
         raise TypeError(msg)
     train = as_csr(user_items)
-    findings: list[doctor.Finding] = []
-    if issparse(user_items):
-        rows, _, values = doctor.stored_entries(user_items)
-        findings += doctor.values_finding(values, rows, "user_items")
-    elif not isinstance(user_items, Interactions | Labelled):
-        findings += _ratings_finding(user_items)
+    findings = _values_findings(user_items, "user_items")
     at = re.search(r"_at_(\d+)$", valid_metric or "")
     findings += doctor.pattern_findings(
         train.matrix,
@@ -144,9 +140,29 @@ def fit_inputs(
     return train, None if valid is None else _valid_matrix(valid, train)
 
 
-def _ratings_finding(frame: Any) -> list[doctor.Finding]:
-    """Warn about a column of ratings, none of which says which rows are positives."""
-    ratings = read_columns(frame, "user", "item", None, None)[2]
+def partial_fit_inputs(new_interactions: Any) -> Labelled:
+    """Read and examine the argument of ``partial_fit``, as ``as_csr`` takes it.
+
+    Warns
+    -----
+    buir.doctor.InputWarning
+        If values or ratings other than one are read as positives.
+    """
+    arrived = as_csr(new_interactions, "new_interactions")
+    doctor.report(_values_findings(new_interactions, "new_interactions"))
+    return arrived
+
+
+def _is_frame(data: Any) -> bool:
+    return hasattr(data, "columns") and hasattr(data, "shape")
+
+
+def _values_findings(data: Any, what: str) -> list[doctor.Finding]:
+    """Warn about values of a matrix, or a column of ratings, none of which says which rows are positives."""
+    if issparse(data):
+        rows, _, values = doctor.stored_entries(data)
+        return doctor.values_finding(values, rows, what)
+    ratings = read_columns(data, "user", "item", None, None)[2] if _is_frame(data) else None
     if ratings is None:
         return []
     values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(dtype=np.float64)
@@ -154,15 +170,37 @@ def _ratings_finding(frame: Any) -> list[doctor.Finding]:
     if not other.size:
         return []
     msg = (
-        f"user_items has a column 'rating' with {other.size:,} values other than 1, {np.sum(values <= 0):,} of them zero or "
+        f"{what} has a column 'rating' with {other.size:,} values other than 1, {np.sum(values <= 0):,} of them zero or "
         f"negative, the first in {doctor.show_rows(other[:1])}; every row is read as one positive: keep those above a threshold "
         "with Interactions.from_frame(frame, min_rating=...), or drop the column"
     )
     return [doctor.ValuesIgnoredWarning(msg, other)]
 
 
+def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
+    """Read held-out pairs; a frame has ids and no rows of its own, so its pairs are put where ``train`` has these ids."""
+    if not _is_frame(valid):
+        return as_csr(valid, "valid")
+    frame = Interactions.from_frame(valid, source="valid")
+    users, items = (
+        np.arange(size) if ids is None else ids
+        for size, ids in zip(train.matrix.shape, (train.user_ids, train.item_ids), strict=True)
+    )
+    for noun, own, ids in (("user", frame.user_ids, users), ("item", frame.item_ids, items)):
+        unknown = own[pd.Index(ids).get_indexer(pd.Index(own)) < 0]
+        if unknown.size:
+            msg = (
+                f"valid holds {unknown.size:,} of {own.size:,} {noun} ids that user_items does not have, such as "
+                f"{unknown[:1].tolist()[0]!r}; those of user_items look like {ids[:1].tolist()[0]!r}: expected held-out pairs of users "
+                "and items that training sees: drop the others"
+            )
+            raise doctor.ShapeError(msg)
+    return Labelled(frame.aligned(users, items).matrix, users, items)
+
+
 def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
-    held_out = as_csr(valid, "valid")
+    held_out = _valid_labelled(valid, train)
+    doctor.report(_values_findings(valid, "valid"))
     shape, expected = held_out.matrix.shape, train.matrix.shape
     if shape == expected[::-1] and shape != expected:
         msg = f"valid has shape {shape} and user_items {expected}: one of them is transposed; expected users x items for both: pass .T"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,17 @@ from buir.doctor import InputError
 from buir.interactions import Interactions
 
 
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 60
+"""Characters of one id that a message repeats: what came may be a whole file."""
+
+
 class UnknownIdError(InputError, LookupError):
-    """An id that the model was not trained with."""
+    """An id that the model was not trained with; ``noun`` is "user" or "item"."""
+
+    def __init__(self, message: str, noun: str = "") -> None:
+        super().__init__(message)
+        self.noun = noun
 
 
 class Lookup:
@@ -36,18 +46,43 @@ class Lookup:
         """Return the row of each label, -1 where unknown; ``strict`` makes those an error that names ``what``."""
         rows = self.index.get_indexer(labels)
         if strict and (rows < 0).any():
-            raise UnknownIdError(self.complaint(labels[rows < 0], what))
+            raise self.unknown(labels[rows < 0], what)
         return rows
 
-    def complaint(self, unknown: pd.Index, what: str) -> str:
-        """Say which ids are unknown, what the known ones look like, and the way out."""
-        shown = ", ".join(repr(label) for label in unknown[:3].tolist())
-        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
+    def row(self, label: Any, what: str) -> int:
+        """Return the row of one label.
+
+        Raises
+        ------
+        TypeError
+            If it is a list or something else that is no id.
+        UnknownIdError
+            If the model does not know it.
+        """
+        if not np.isscalar(label):
+            msg = f"{what} is {_SHOWN.repr(label)} of type {type(label).__name__}; expected one {self.noun} id, an integer or a string: ask for one at a time"
+            raise TypeError(msg)
+        row = int(self.index.get_indexer(pd.Index([label]))[0])
+        if row < 0:
+            msg = (
+                f"{what} is {_SHOWN.repr(label)}, an id unknown to the model; its {self.noun} ids look like {self._looks()}: "
+                f"expected {'an' if self.noun == 'item' else 'a'} {self.noun} of the training data: partial_fit adds new ones"
+            )
+            raise UnknownIdError(msg, self.noun)
+        return row
+
+    def unknown(self, labels: pd.Index, what: str) -> UnknownIdError:
+        """Make the error that says which ids are unknown, what the known ones look like, and the way out."""
+        shown = ", ".join(_SHOWN.repr(label) for label in labels[:3].tolist())
+        more = f" and {len(labels) - 3:,} more" if len(labels) > 3 else ""
         way = "pass unknown='skip' to pass them over"
         if self.noun == "user":
             way = "pass unknown='skip' or 'popular', or give their histories"
-        looks = repr(self.index[:1].tolist()[0]) if len(self.index) else "nothing"
-        return f"{what} holds {self.noun} ids unknown to the model: {shown}{more}; its {self.noun} ids look like {looks}: {way}"
+        msg = f"{what} holds {self.noun} ids unknown to the model: {shown}{more}; its {self.noun} ids look like {self._looks()}: {way}"
+        return UnknownIdError(msg, self.noun)
+
+    def _looks(self) -> str:
+        return _SHOWN.repr(self.index[:1].tolist()[0]) if len(self.index) else "nothing"
 
 
 def lookups(model: Any) -> tuple[Lookup, Lookup]:

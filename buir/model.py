@@ -16,12 +16,12 @@ from buir.collapse import CollapseWarning, warn_of_collapse
 from buir.explanation import explain_score
 from buir.fitting import Fitted, run
 from buir.growth import grow, start_new_rows
-from buir.inputs import Labelled
+from buir.inputs import Labelled, partial_fit_inputs
 from buir.lookup import lookups
 from buir.modelfile import load_model, save_model
 from buir.parameters import check_parameters
 from buir.ranking import FactorScorer, Scorer
-from buir.recommend import Recommender, as_csr, fit_inputs
+from buir.recommend import Recommender, fit_inputs
 
 __all__ = ["BUIR", "CollapseWarning"]
 
@@ -131,7 +131,7 @@ class BUIR(Recommender):
         user_items
             Users by items: any SciPy sparse matrix or array, ``Interactions`` or a data frame. Only which pairs are present counts.
         valid
-            Held-out pairs of the same shape: training then stops early and keeps the best weights. Without it all epochs run.
+            Held-out pairs of the same shape, or a data frame with the same ids: training then stops early and keeps the best weights. Without it all epochs run.
         show_progress
             Show a progress bar on a terminal.
         callback
@@ -190,7 +190,7 @@ class BUIR(Recommender):
             raise ValueError(msg)
         epochs = -(-self.epochs // 10) if epochs is None else epochs
         check_parameters(self.get_params() | {"epochs": epochs, "embedding_dim": self.weights_.table.shape[1]})
-        growth = grow(self.seen_, self.user_ids_, self.item_ids_, as_csr(new_interactions, "new_interactions"))
+        growth = grow(self.seen_, self.user_ids_, self.item_ids_, partial_fit_inputs(new_interactions))
         fresh = self._fresh_weights(growth.labelled.matrix, self.weights_.table.shape[1])
         weights = start_new_rows(growth, self.weights_, fresh, self.folding_)
         state = None if self.state_ is None else self.state_.grown(growth, weights)
@@ -227,7 +227,7 @@ class BUIR(Recommender):
         Raises
         ------
         StorageError
-            If the folder does not exist, or there is no optimiser state to include.
+            If nothing can be written there, or there is no optimiser state to include; a TypeError if the target is neither of the two.
         """
         save_model(self, target, training_matrix=training_matrix, optimiser=optimiser)
 
@@ -238,7 +238,7 @@ class BUIR(Recommender):
         Raises
         ------
         StorageError
-            If the file is missing, truncated, changed, of a newer format or no model.
+            If the file is missing, truncated, changed, of a newer format or no model; a TypeError if the source is neither of the two.
         """
         return load_model(cls, source)
 
@@ -270,10 +270,11 @@ class BUIR(Recommender):
         ------
         ValueError
             For BUIR-id, whose score is not made of the history; if the training rows were not saved; if an id is unknown.
+        TypeError
+            If a list is given in place of an id.
         """
         users, items = lookups(self)
-        row = users.rows(pd.Index([user]), "user", strict=True)[0]
-        column = items.rows(pd.Index([item]), "item", strict=True)[0]
+        row, column = users.row(user, "user"), items.row(item, "item")
         if self.encoder == "id":
             msg = "encoder 'id' has one vector for each user and no sum over her history to explain; expected encoder 'graph' or 'walk'"
             raise ValueError(msg)

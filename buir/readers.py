@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from buir.columns import (
+    ROLES,
     ColumnError,
     Rows,
     describe_roles,
@@ -154,8 +155,7 @@ def _read_rows(path: Path, format: str | None, columns: Mapping[str, str | int] 
         if guessed:
             roles = guess_roles(roles, fields)
         rows = Rows(
-            label_column(fields[roles["user"]], "user"),
-            label_column(fields[roles["item"]], "item"),
+            *(label_column(fields[roles[role]], role, header[roles[role]] if header else None) for role in ROLES[:2]),
             rating_column(fields[roles["rating"]]) if "rating" in roles else None,
             time_column(fields[roles["time"]]) if "time" in roles else None,
             columns=describe_roles(roles, header, guessed=guessed),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Labelled", "NotFittedError", "Recommender", "as_csr", "fit_inputs", "recommend_frame"]
 
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
+_ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
 
 
 class Recommender:
@@ -107,18 +108,18 @@ class Recommender:
         """Vectors whose cosine is the similarity of users."""
         return vectors_of(self, "user_factors", "similar_users")
 
-    def _seen_rows(self, users: np.ndarray, why: str) -> csr_array:
+    def _seen_rows(self, users: np.ndarray, why: str, instead: str = "") -> csr_array:
         if self.seen_ is None:
             msg = (
-                f"user_items is None and this {type(self).__name__} was saved without its training rows, which {why} needs; "
-                "pass user_items with one row for each asked user, or save the model with its training matrix"
+                f"this {type(self).__name__} was saved without its training rows, which {why} needs; "
+                f"{f'pass {instead}, or ' if instead else ''}save the model with its training matrix"
             )
             raise ValueError(msg)
         everybody = len(users) == self.n_users and np.array_equal(users, np.arange(self.n_users))
         return self.seen_ if everybody else take(self.seen_, users)
 
     def _seen_columns(self, items: np.ndarray) -> csr_array:
-        everybody = self._seen_rows(np.arange(self.n_users), "recalculate_item")
+        everybody = self._seen_rows(np.arange(self.n_users), "recalculate_item", _AUDIENCES)
         return take(everybody.T.tocsr(), items)
 
     def recommend(
@@ -172,7 +173,8 @@ class Recommender:
         history = None
         if filter_already_liked_items or recalculate_user:
             why = "recalculate_user" if recalculate_user else "filter_already_liked_items"
-            history = self._seen_rows(users, why) if user_items is None else as_histories(user_items, len(users), shape)
+            stored = user_items is None
+            history = self._seen_rows(users, why, _ROWS) if stored else as_histories(user_items, len(users), shape)
         if recalculate_user and history is not None:
             scorer, rows = self._recalculated_users(history), np.arange(len(users))
         else:

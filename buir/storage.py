@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import os
+import reprlib
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import safetensors
@@ -18,10 +20,11 @@ __all__ = ["FORMAT_VERSION", "StorageError", "pack_ids", "read_file", "unpack_id
 
 FORMAT_VERSION = 1
 _MAGIC = "buir"
+_TEXT = "cannot {} a model: the file object holds text; expected a path or a binary file object: open it with mode '{}', or use io.BytesIO"
 
 
 class StorageError(ValueError):
-    """A file that is not a model of this package, or not a whole one."""
+    """A model that cannot be written where it should be, or a file that is not a whole model of this package."""
 
 
 def write_file(
@@ -43,8 +46,11 @@ def write_file(
     Raises
     ------
     StorageError
-        If the folder of the path does not exist.
+        If the folder of the path does not exist, or nothing can be written there.
+    TypeError
+        If the target is neither a path nor a binary file object.
     """
+    path, file_object = _path(target, "write"), cast("BinaryIO", target)
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(dict(facts), sort_keys=True)
     metadata = {
@@ -54,24 +60,16 @@ def write_file(
         "checksum": _checksum(whole, text),
     }
     data = safetensors.numpy.save(whole, metadata)
-    if not isinstance(target, str | os.PathLike):
-        target.write(data)
+    if path is not None:
+        _replace(path, data)
         return
-    path = Path(target)
-    if not path.parent.is_dir():
-        msg = f"cannot save to {path}: the folder {path.parent} does not exist; create it first"
-        raise StorageError(msg)
-    # Made by open(), so that the rights are those of any other file: a server may read what a training job wrote.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        file_object.write(data)
+    except TypeError as error:
+        raise TypeError(_TEXT.format("write", "wb")) from error
+    except (OSError, ValueError) as error:
+        msg = f"the file object cannot be written ({error}); expected one that is open: open it with mode 'wb'"
+        raise StorageError(msg) from error
 
 
 def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -81,15 +79,10 @@ def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.n
     ------
     StorageError
         If the file is missing, truncated, changed, of a newer format or something else altogether.
+    TypeError
+        If the source is neither a path nor a binary file object.
     """
-    if isinstance(source, str | os.PathLike):
-        name, path = str(source), Path(source)
-        if not path.is_file():
-            msg = f"{name} is no file; expected a model that save() wrote"
-            raise StorageError(msg)
-        data = path.read_bytes()
-    else:
-        name, data = getattr(source, "name", "the file object"), source.read()
+    name, data = _content(source)
     metadata = _metadata(data, name)
     version = metadata.get("format_version", "0")
     if int(version) > FORMAT_VERSION:
@@ -122,6 +115,69 @@ def unpack_ids(name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         return arrays[name]
     text, bounds = arrays[f"{name}.utf8"].tobytes(), arrays[f"{name}.bounds"]
     return np.array([text[a:b].decode() for a, b in pairwise(bounds)], dtype=object)
+
+
+def _path(place: Any, verb: str) -> Path | None:
+    """Return a path as one, None for a binary file object; all else is a TypeError."""
+    if isinstance(place, str | os.PathLike):
+        return Path(place)
+    if isinstance(place, io.TextIOBase):
+        raise TypeError(_TEXT.format(verb, f"{verb[0]}b"))
+    if not callable(getattr(place, verb, None)):
+        msg = f"cannot {verb} a model: got {reprlib.repr(place)} of type {type(place).__name__}; expected a path, as text or pathlib.Path, or a binary file object"
+        raise TypeError(msg)
+    return None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file all or nothing."""
+    # Made by open(), so that the rights are those of any other file: a server may read what a training job wrote.
+    part = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    try:
+        if path.is_dir():
+            msg = f"cannot save to {path}: it is a folder; expected the name of a file, such as {path / 'model.safetensors'}"
+            raise StorageError(msg)
+        if path.exists() and not path.is_file():
+            msg = f"cannot save to {path}: it is a device or a pipe, which a model would replace; expected the name of a file"
+            raise StorageError(msg)
+        if not path.parent.is_dir():
+            msg = f"cannot save to {path}: the folder {path.parent} does not exist; create it first"
+            raise StorageError(msg)
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        msg = f"cannot save to {path}: {error.strerror or error}; check the path, its permissions and the space on the disk"
+        raise StorageError(msg) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _content(source: Any) -> tuple[str, bytes]:
+    """Return what to call a file, and its bytes."""
+    path = _path(source, "read")
+    if path is None:
+        name = str(getattr(source, "name", "the file object"))
+        try:
+            data = source.read()
+        except (OSError, ValueError) as error:
+            msg = f"{name} cannot be read ({error}); expected one that is open: open it with mode 'rb'"
+            raise StorageError(msg) from error
+        if not isinstance(data, bytes):
+            raise TypeError(_TEXT.format("read", "rb"))
+        return name, data
+    try:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "is no file"
+            msg = f"{path} {what}; expected a model that save() wrote"
+            raise StorageError(msg)
+        return str(path), path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or error}; check the path and its permissions"
+        raise StorageError(msg) from error
 
 
 def _metadata(data: bytes, name: str) -> dict[str, str]:

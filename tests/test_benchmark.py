@@ -198,6 +198,64 @@ def test_tuning_is_done_once_for_all_seeds(tmp_path):
     assert again.records == outcome.records
 
 
+def test_a_search_sees_its_own_split_only_and_its_model_seeds_share_it(tmp_path):
+    config = make_config(
+        models=[{"kind": "als", "params": {"iterations": 2}}],
+        protocol={"kind": "nested", "levels": [1.0], "split_seeds": [0, 1]},
+        data=[{"dataset": "synthetic", "options": TINY, "trials": 2}],
+        tuning={"trials": 5, "seed": 0},
+    )
+    sources = Sources(config)
+    plan = benchmark.plan(config, sources)
+    assert [(c.split_seed, c.tuning["split_seed"], c.tuning["trials"]) for c in plan if c.tuning] == [
+        (0, 0, 2),
+        (0, 0, 2),
+        (1, 1, 2),
+        (1, 1, 2),
+    ]
+    groups = benchmark.group(plan, together=True)
+    assert [[(c.split_seed, c.seed) for c in cells] for cells in groups] == [[(0, 0), (0, 1)], [(1, 0), (1, 1)]]
+    outcome = benchmark.run(config, tmp_path, Watcher(), sources=sources)
+    assert outcome.failures == []
+    assert len(list((tmp_path / "tuning").glob("*.db"))) == 2
+    by_split = {}
+    for record in outcome.records:
+        by_split.setdefault(record["split_seed"], []).append(record)
+    for number, records in by_split.items():
+        split = sources.split("synthetic", number, 1.0)
+        assert {r["split_digest"] for r in records} == {split.digest}
+        assert records[0]["tuning"]["results"] == records[1]["tuning"]["results"]
+        assert records[0]["n_trials"] == 2
+        best = records[0]["tuning"]
+        model = ALS(iterations=2, **best["best_params"], seed=0).fit(split.train, split.valid, show_progress=False)
+        again = evaluate(model, split.train, split.valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
+        assert again == pytest.approx(best["best_value"])
+    assert by_split[0][0]["tune_s"] != by_split[1][0]["tune_s"]
+
+
+def test_the_clock_ends_fits_of_models_with_epochs_and_says_so(tmp_path):
+    patient = {"encoder": "id", "embedding_dim": 4, "epochs": 100_000, "patience": 100_000, "batch_size": 256}
+    config = make_config(
+        models=[{"kind": "als", "params": {"factors": 4, "iterations": 2}}, {"kind": "buir", "params": patient}],
+        protocol={"kind": "nested", "levels": [1.0]},
+        seeds=[0],
+        tuning={"trials": 1, "max_seconds": 0.05, "fit_seconds": 0.3},
+    )
+    als, ours = benchmark.run(config, tmp_path, Watcher()).records
+    assert (als["capped"], ours["capped"]) == (False, True)
+    assert als["fit_seconds"] == ours["fit_seconds"] == 0.3
+    assert 0.3 < ours["fit_s"] < 10
+    assert 1 <= ours["history"][-1]["epoch"] < 100_000
+    assert ours["tuning"]["results"][0]["capped"]
+    assert not als["tuning"]["results"][0]["capped"]
+    # the limit decides the result, so it makes another cell; the search is the same
+    free = config.model_copy(update={"tuning": config.tuning.model_copy(update={"fit_seconds": 0.2})})
+    keys = {cell.key for cell in benchmark.plan(free, Sources(free))}
+    assert keys.isdisjoint({als["key"], ours["key"]})
+    benchmark.run(free, tmp_path, Watcher())
+    assert len(list((tmp_path / "tuning").glob("*.db"))) == 2
+
+
 def test_data_that_cannot_be_split_are_named(tmp_path):
     file = tmp_path / "log.txt"
     file.write_text("1 2\n3 4\n")

@@ -49,6 +49,18 @@ def test_a_good_file_and_what_it_leaves_out(write):
     assert config.tuning is None
 
 
+def test_a_data_set_may_have_trials_of_its_own(write):
+    text = GOOD.replace("{dataset: synthetic}", "{dataset: synthetic}\n  - {dataset: synthetic, name: huge, trials: 4}")
+    config = load(write(text + "tuning: {trials: 30, max_seconds: 60.0, seed: 2}\n"), ["tuning.fit_seconds=90.5"])
+    usual, own = config.budget("synthetic"), config.budget("huge")
+    assert usual is not None
+    assert own is not None
+    assert (usual.trials, own.trials) == (30, 4)
+    assert own.model_dump(exclude={"trials"}) == usual.model_dump(exclude={"trials"})
+    assert own.fit_seconds == 90.5
+    assert load(write(GOOD)).budget("synthetic") is None
+
+
 def test_all_mistakes_at_once_with_the_nearest_name(write):
     text = GOOD.replace("seeds: [0, 1]", "sedes: 3\nseeds: [0, '1', true]").replace("factors", "factrs")
     text = text.replace("kind: nested, levels", "kind: nestd, lvls").replace("kind: popularity", "kind: popular")
@@ -99,6 +111,11 @@ def test_all_mistakes_at_once_with_the_nearest_name(write):
         (("{kind: als, params: {factors: 8}}", "{kind: popularity}"), "models: two entries are called 'popularity'"),
         (("seeds: [0, 1]", "seeds: []"), "seeds: is empty; give at least one entry"),
         (("seeds: [0, 1]", "tuning: {metric: best}"), "tuning.metric: 'best' is no metric"),
+        (
+            ("{dataset: synthetic}", "{dataset: synthetic, trials: 9}"),
+            "data.0.trials: got 9, but nothing is searched without 'tuning:'; add",
+        ),
+        (("seeds: [0, 1]", "tuning: {fit_seconds: 0}"), "tuning.fit_seconds: got 0"),
         (("seeds: [0, 1]", "tuning: {trials: 0}"), "tuning.trials: got 0 (int), expected greater than 0"),
     ],
 )

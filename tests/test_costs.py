@@ -59,6 +59,22 @@ def test_searches_count_once_for_all_seeds(cells, forecast):
     tuned = [dataclasses.replace(c, tuning={"trials": 5, "space": {"x": 1} if c.kind == "als" else {}}) for c in cells]
     # Two levels of ALS with five trials and of popularity with one.
     assert forecast.total(tuned, jobs=1) == pytest.approx(2.0 * 8 + 2 * 5 * 2.0 + 2 * 1 * 2.0)
+    other_split = [dataclasses.replace(c, split_seed=1) for c in tuned]
+    assert forecast.total([*tuned, *other_split], jobs=1) == pytest.approx(2 * forecast.total(tuned, jobs=1))
+
+
+def test_clocks_limit_fits_and_trials_of_models_with_epochs(cells, forecast):
+    long = dataclasses.replace(cells[0], kind="buir", params={"epochs": 10_000, "patience": 10_000}, model="ours")
+    free = forecast.seconds(long)
+    assert free > 100
+    clocks = {"trials": 3, "space": {"x": 1}, "max_seconds": 5.0, "fit_seconds": 7.0}
+    assert forecast.total([dataclasses.replace(long, tuning=clocks)], jobs=1) == pytest.approx(7.0 + 3 * 5.0)
+    whole = dataclasses.replace(cells[1], tuning=clocks)
+    assert forecast.total([whole], jobs=1) == pytest.approx(4 * forecast.seconds(cells[1]))
+    # a fit that was ended says nothing about the fits of others
+    before = forecast.seconds(cells[1])
+    forecast.learn(record_of(long, 7.0) | {"capped": True})
+    assert forecast.seconds(cells[1]) == before
 
 
 def test_memory_is_that_of_the_cells_that_run_together(cells, forecast):

@@ -3,12 +3,13 @@
 from buir.experiment.tables import aligned, markdown_report, results_table, text_report
 
 
-def make_record(model, pct, value, *, seed=0, status="ok", reason=None, fit_s=2.0, tune_s=0.0):
+def make_record(model, pct, value, *, seed=0, split_seed=0, status="ok", reason=None, fit_s=2.0, tune_s=0.0):
     return {
         "dataset": "toy",
         "protocol": "nested",
         "model": model,
         "train_pct": pct,
+        "split_seed": split_seed,
         "seed": seed,
         "status": status,
         "reason": reason,
@@ -40,6 +41,12 @@ def test_means_spreads_and_what_is_missing():
         ["C", "n/a ", "not run ", "", "", ""],
     ]
     assert notes == ["n/a: B: too many items", "n/a: C: too many items"]
+
+
+def test_each_split_has_its_search_and_model_seeds_share_it():
+    searched = [make_record("A", 50, 0.2, seed=s, split_seed=p, tune_s=10.0 + p) for p in (0, 1) for s in (0, 1)]
+    rows, _ = results_table(searched, "ndcg_at_20")
+    assert rows[1][-1] == "21.0"
 
 
 def test_text_has_aligned_columns():

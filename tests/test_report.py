@@ -236,11 +236,41 @@ def test_the_authors_protocol_warns_against_comparing_levels(tmp_path):
     assert "must NOT be compared with each other" in made.markdown.read_text(encoding="utf-8")
 
 
-def test_several_splits_are_covered_and_a_shared_search_is_admitted(tmp_path):
+def test_several_splits_are_covered_and_each_has_its_search(tmp_path):
     cells = {"split_seeds": (0, 1, 2), "seeds": (0,), "tuned": True, "levels": (0.2,)}
     text = report(tmp_path, {"ALS": 0.3, "BUIR-nb": 0.4}, cells=cells).markdown.read_text(encoding="utf-8")
     assert "here they cover: users, split seeds, model seeds." in text
-    assert "Settings were searched on ONE split seed and used on all" in text
+    assert "no test pair has decided anything" in text
+    searches = [line for line in text.splitlines() if line.startswith("| toy | 20 % | ALS |") and "pruned" in line]
+    assert [line.split(" | ")[3:6:2] for line in searches] == [["0", "1"], ["1", "1"], ["2", "1"]]
+    # three searches of three trials that take 2, 3 and 4 seconds, 9 seconds on average
+    assert "| 27.0 | 3 |" in text
+    assert "+ 9 s" in text
+
+
+def test_a_search_that_served_several_splits_is_admitted(tmp_path):
+    cells = {"split_seeds": (0, 1), "seeds": (0,), "tuned": True, "levels": (0.2,)}
+    records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, **cells)
+    first = {record["model"]: record["tuning"] for record in records if record["split_seed"] == 0}
+    shared = [record | {"tuning": first[record["model"]]} for record in records]
+    text = write_report(shared, frames.__getitem__, tmp_path, name="x").markdown.read_text(encoding="utf-8")
+    assert "Settings were searched on one split and used on another" in text
+    assert "no test pair" not in text
+
+
+def test_budgets_of_data_sets_and_fits_ended_by_the_clock_are_told(tmp_path):
+    cells = {"datasets": ("toy", "huge"), "seeds": (0,), "tuned": True, "levels": (0.2,)}
+    records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, **cells)
+    for record in records:
+        huge = record["dataset"] == "huge"
+        record["fit_seconds"] = 90.0
+        record["capped"] = huge and record["model"] == "BUIR-nb"
+        record["tuning"] |= {"trials": 10 if huge else 30, "fit_seconds": 90.0}
+    text = write_report(records, frames.__getitem__, tmp_path, name="x").markdown.read_text(encoding="utf-8")
+    assert "had 30 trials on toy, 10 trials on huge of seeded search" in text
+    assert "at most 90 s, the same for every model that trains in epochs" in text
+    assert "Runs that were ended by it: ALS 0 of 2, BUIR-nb 1 of 2." in text
+    assert "The clock limits trials only" not in text
 
 
 def test_verdict_figure_has_a_panel_for_each_reference():

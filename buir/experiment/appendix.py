@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from buir.experiment.figures import metric_label
@@ -21,12 +21,13 @@ def tuning_section(records: Sequence[Record]) -> Section:
     first = tuned[0]["tuning"]
     cap = f"at most {first['max_seconds']:g} s of training each" if first["max_seconds"] else "no limit on their time"
     section.blocks += [
-        f"Every model with settings to search had {_span(r['tuning']['trials'] for r in tuned)} trials of seeded search, {cap}, for each data set "
-        f"and each level; models without settings took one. Trials maximise {metric_label(first['metric'])} on the validation part; "
-        "the first trial is the model's defaults; hopeless trials are pruned and count. The clock limits trials only, not the runs that are reported.",
+        f"Every model with settings to search had {_budgets(tuned)} of seeded search, {cap}, for each data set, each level and each split; "
+        f"models without settings took one. Trials maximise {metric_label(first['metric'])} on the validation part; "
+        "the first trial is the model's defaults; hopeless trials are pruned and count.",
+        _limits(records),
     ]
     section.blocks.append(
-        "Settings were searched on ONE split seed and used on all: pairs that decided there may be test pairs in another split."
+        "Settings were searched on one split and used on another: pairs that decided there may be test pairs here."
         if _shared_over_splits(tuned)
         else "Each search saw the training and validation part of its own split only: no test pair has decided anything."
     )
@@ -47,6 +48,7 @@ def tuning_section(records: Sequence[Record]) -> Section:
         lines.append(
             [
                 *_where(record),
+                str(record["split_seed"]),
                 spent,
                 str(capped),
                 f"{record['tune_s']:.1f}",
@@ -58,6 +60,7 @@ def tuning_section(records: Sequence[Record]) -> Section:
         "data set",
         "level",
         "model",
+        "split seed",
         "trials",
         "stopped by the clock",
         "seconds",
@@ -97,9 +100,9 @@ def cost_section(records: Sequence[Record]) -> Section:
         spans = [
             _range([r.get(key) for r in group], digits) for key, digits in (("fit_s", 1), ("rank_s", 1), ("peak_mb", 0))
         ]
-        # a search is shared by the seeds of a model: its seconds are counted once
-        search = {r["tune_s"] for r in group}
-        rows.append([*where, *spans, f"{sum(search):.1f}", str(max(r["n_trials"] for r in group))])
+        # a search is shared by the model seeds of a split: its seconds are counted once
+        searches = {r["split_seed"]: r["tune_s"] for r in group}
+        rows.append([*where, *spans, f"{sum(searches.values()):.1f}", str(max(r["n_trials"] for r in group))])
     head = ["data set", "level", "model", "training, s", "ranking, s", "peak memory, MB", "search, s", "trials"]
     return Section(
         "Cost",
@@ -186,8 +189,32 @@ def _where(record: Record) -> tuple[str, str, str]:
 
 
 def _place(record: Record) -> tuple[Any, ...]:
-    """Identify one search: models may be searched for each split seed."""
-    return (*_where(record), record["tune_s"])
+    """Identify one search: the model seeds of a split share it."""
+    return (*_where(record), record["split_seed"])
+
+
+def _budgets(tuned: Sequence[Record]) -> str:
+    """Write the trials that each data set was given."""
+    trials = {record["dataset"]: record["tuning"]["trials"] for record in tuned}
+    if len(set(trials.values())) == 1:
+        return f"{next(iter(trials.values()))} trials"
+    return ", ".join(f"{number} trials on {dataset}" for dataset, number in trials.items())
+
+
+def _limits(records: Sequence[Record]) -> str:
+    """Say how long the reported runs were allowed to train, and how many of each model were ended."""
+    limits = sorted({record["fit_seconds"] for record in records if record.get("fit_seconds")})
+    if not limits:
+        return "The clock limits trials only, not the runs that are reported."
+    counts: dict[str, list[bool]] = {}
+    for record in records:
+        if record["status"] == "ok":
+            counts.setdefault(record["model"], []).append(bool(record.get("capped")))
+    ended = ", ".join(f"{model} {sum(hit)} of {len(hit)}" for model, hit in counts.items())
+    return (
+        f"The runs that are reported train for at most {' or '.join(f'{limit:g}' for limit in limits)} s, the same for every model that "
+        f"trains in epochs; the best validated weights until then are kept. Runs that were ended by it: {ended}."
+    )
 
 
 def _settings(params: dict[str, Any]) -> str:
@@ -211,11 +238,6 @@ def _bounds(setting: dict[str, Any]) -> str:
         else ""
     )
     return f"{_value(setting['low'])} to {_value(setting['high'])}{extra}"
-
-
-def _span(numbers: Iterable[int]) -> str:
-    found = sorted(set(numbers))
-    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def _range(values: Sequence[float | None], digits: int) -> str:

@@ -83,10 +83,10 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
 
 
 def _with_search(cell: Cell, config: BenchmarkConfig) -> Cell:
-    assert config.tuning is not None  # asked by the caller
+    budget = config.budget(cell.dataset)
+    assert budget is not None  # asked by the caller
     space = find_space(cell.kind, cell.fixed(), cell.model).describe()
-    first = config.protocol.split_seeds[0]
-    return replace(cell, tuning=config.tuning.model_dump() | {"space": space, "split_seed": first})
+    return replace(cell, tuning=budget.model_dump() | {"space": space, "split_seed": cell.split_seed})
 
 
 def run(
@@ -157,9 +157,9 @@ def group(cells: Sequence[Cell], *, together: bool) -> list[list[Cell]]:
     """Cut cells into tasks for one process each: single cells, or all that share one search for hyper-parameters."""
     if not together:
         return [[cell] for cell in cells]
-    groups: dict[tuple[str, float, str], list[Cell]] = {}
+    groups: dict[tuple[str, float, str, int], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.dataset, cell.level, cell.model), []).append(cell)
+        groups.setdefault(cell.search, []).append(cell)
     return list(groups.values())
 
 

@@ -17,6 +17,7 @@ from baselines import Refused
 from buir.diagnostics import effective_rank
 from buir.evaluation import Evaluation, evaluate
 from buir.experiment import models
+from buir.experiment.clock import Clock
 from buir.experiment.groups import group_metrics
 from buir.experiment.journal import Record, cell_key
 from buir.experiment.monitor import Monitor
@@ -65,9 +66,19 @@ class Cell:
         return round(100 * self.level)
 
     @property
+    def search(self) -> tuple[str, float, str, int]:
+        """What shares a search for settings: the model seeds of one split, whose test pairs the search cannot have seen."""
+        return self.dataset, self.level, self.model, self.split_seed
+
+    @property
     def title(self) -> str:
         """Short text for a progress bar."""
         return f"{self.dataset} {self.train_pct} % {self.model} seed {self.seed}"
+
+    @property
+    def fit_seconds(self) -> float | None:
+        """Most seconds of its training, if there is a limit."""
+        return self.tuning.get("fit_seconds") if self.tuning else None
 
     def resolved(self) -> dict[str, Any]:
         """All hyper-parameters with their values; the seed is apart."""
@@ -105,7 +116,7 @@ def run_cell(
         Parameters that a search found, on top of the cell's. The key stays that of the cell: it is recognised by what
         was asked for, so that a finished cell needs no search.
     callback
-        Given to ``fit``.
+        Called with every record of ``fit``.
 
     Returns
     -------
@@ -119,9 +130,15 @@ def run_cell(
     record = _head(cell, split)
     chosen = replace(cell, params={**cell.params, **(found or {})})
     with Monitor() as monitor:
-        start = time.perf_counter()
-        model = chosen.build().fit(split.train, split.valid, show_progress=False, callback=callback)
-        fit_s = time.perf_counter() - start
+        clock = Clock(cell.fit_seconds)
+
+        def watch(entry: dict[str, Any]) -> bool:
+            if callback is not None:
+                callback(entry)
+            return clock.is_up(entry)
+
+        model = chosen.build().fit(split.train, split.valid, show_progress=False, callback=watch)
+        fit_s = clock.seconds
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)
         rank_s = time.perf_counter() - start
@@ -131,6 +148,7 @@ def run_cell(
         "groups": group_metrics(evaluation, split.train, split.test),
         "history": list(getattr(model, "history", None) or []),
         "fit_s": fit_s,
+        "capped": clock.ended(model),
         "rank_s": rank_s,
         "peak_mb": monitor.peak_mb,
         "system": monitor.samples,
@@ -164,6 +182,8 @@ def _head(cell: Cell, split: Split) -> Record:
         "groups": {"user": [], "item": []},
         "history": [],
         "fit_s": 0.0,
+        "fit_seconds": cell.fit_seconds,
+        "capped": False,
         "rank_s": 0.0,
         "tune_s": 0.0,
         "n_trials": 0,

@@ -62,6 +62,8 @@ class DataConfig(Strict):
     min_user: Count = 0
     min_item: Count = 0
     core: Count = 0
+    trials: Annotated[int, Field(gt=0)] | None = None
+    """Trials of a search on these data, in place of those of ``tuning:``."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:
@@ -143,6 +145,9 @@ class TuningConfig(Strict):
     trials: Annotated[int, Field(gt=0)] = 20
     metric: str = "ndcg_at_20"
     max_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Of training in a trial."""
+    fit_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Of training in the fits that are measured, the same for every model that trains in epochs."""
     seed: Count = 0
 
 
@@ -157,6 +162,11 @@ class BenchmarkConfig(Strict):
     metrics: MetricsConfig = MetricsConfig()
     models: Annotated[tuple[ModelConfig, ...], Field(strict=False, min_length=1)]
     tuning: TuningConfig | None = None
+
+    def budget(self, label: str) -> TuningConfig | None:
+        """Return what a search on a data set may spend; None where nothing is searched."""
+        (trials,) = [data.trials for data in self.data if data.label == label]
+        return self.tuning.model_copy(update={"trials": trials}) if self.tuning and trials else self.tuning
 
 
 def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> BenchmarkConfig:
@@ -261,6 +271,11 @@ def _cross_problems(config: BenchmarkConfig) -> list[str]:
         if given != (data.train is not None):
             remedy = "'train' and 'test' files" if given else "one 'path' or 'dataset'"
             problems.append(f"data.{place}: the protocol {config.protocol.kind!r} needs {remedy}")
+        if data.trials is not None and config.tuning is None:
+            problems.append(
+                f"data.{place}.trials: got {data.trials}, but nothing is searched without 'tuning:'; "
+                "add 'tuning: {}', or remove it"
+            )
     if config.tuning and not re.fullmatch(r"[a-z_]+_at_[0-9]+", config.tuning.metric):
         problems.append(f"tuning.metric: {config.tuning.metric!r} is no metric; write for example ndcg_at_20")
     return problems

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _RANK_PER_SCORE = 3.0e-9  # seconds for one user and item, masking and sorting included
 _EASE_LIMIT = 20_000
+_IN_EPOCHS = ("buir", "lightgcn")
 _BASE_MB = 900.0  # Python with torch and the other libraries
 
 
@@ -48,12 +49,17 @@ class Forecast:
         place = (record["dataset"], record["model"], record["level"])
         self._measured.setdefault(place, []).append(seconds)
         size = self._sizes.get((record["dataset"], record["level"]))
-        if size is not None:
+        if size is not None and not record.get("capped"):
+            # A fit that the clock ended does not tell how long others take.
             thumb = rule_of_thumb(record["kind"], record["params"], size)
             self._ratios.setdefault(record["model"], []).append(seconds / thumb)
 
     def seconds(self, cell: Cell) -> float:
         """Estimate one cell, without its share of a search."""
+        return _limited(self._free(cell), cell, cell.fit_seconds)
+
+    def _free(self, cell: Cell) -> float:
+        """Estimate a fit that no clock ends."""
         measured = self._measured.get((cell.dataset, cell.model, cell.level))
         if measured:
             return sum(measured) / len(measured)
@@ -62,8 +68,8 @@ class Forecast:
         return thumb * (median(ratios) if ratios else 1.0)
 
     def total(self, cells: Sequence[Cell], jobs: int) -> float:
-        """Estimate all cells; a search costs as many fits as it has trials, once for a data set, level and model."""
-        searches = {(c.dataset, c.level, c.model): self.seconds(c) * _trials(c) for c in cells}
+        """Estimate all cells; a search costs as many fits as it has trials, once for a data set, level, model and split."""
+        searches = {c.search: _trial_seconds(c, self._free(c)) * _trials(c) for c in cells}
         return (sum(self.seconds(cell) for cell in cells) + sum(searches.values())) / max(1, min(jobs, len(cells)))
 
     def memory_mb(self, cells: Sequence[Cell], jobs: int) -> float:
@@ -78,7 +84,7 @@ def rule_of_thumb(kind: str, params: Mapping[str, Any], size: Size) -> float:
     nodes = size.users + size.items
     iterations = int(params.get("iterations") or 1)
     fit = 0.0
-    if kind in ("buir", "lightgcn"):
+    if kind in _IN_EPOCHS:
         fit = _trained_in_epochs(params, size, dim, nodes)
     elif kind == "als":
         fit = iterations * dim * (6e-9 * size.pairs + 3e-9 * nodes * dim)
@@ -115,6 +121,14 @@ def memory_mb(kind: str, params: Mapping[str, Any], size: Size) -> float:
     tables = 4.0 * dim * (size.users + size.items) * {"buir": 8, "lightgcn": 8}.get(kind, 2)
     dense = 8.0 * 3 * size.items**2 if kind == "ease" and size.items <= _EASE_LIMIT else 0.0
     return _BASE_MB + (tables + dense + 100.0 * size.pairs) / 2**20
+
+
+def _limited(seconds: float, cell: Cell, limit: float | None) -> float:
+    return min(seconds, limit) if limit is not None and cell.kind in _IN_EPOCHS else seconds
+
+
+def _trial_seconds(cell: Cell, free: float) -> float:
+    return _limited(free, cell, cell.tuning.get("max_seconds") if cell.tuning else None)
 
 
 def _trials(cell: Cell) -> int:

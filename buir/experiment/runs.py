@@ -55,6 +55,8 @@ def leaf_tags(record: Record) -> dict[str, str]:
         tags |= {"git_commit": record["git_commit"], "mlflow.source.git.commit": record["git_commit"].split("-")[0]}
     if record["status"] == "refused":
         tags |= {"reason": record["reason"], "mlflow.note.content": f"n/a: {record['reason']}"}
+    if record.get("capped"):
+        tags["capped"] = "yes"
     return tags | {f"version.{name}": str(number) for name, number in record.get("versions", {}).items()}
 
 
@@ -134,7 +136,9 @@ def note(plan: Mapping[str, Any], records: Sequence[Record], table: str) -> str:
         "the single fits. *Views* holds the curves with the spread over seeds.",
     ]
     if config.get("tuning"):
-        lines.append(f"* Tuning, the same for every model: {_text(config['tuning'])}.")
+        own = next((r["tuning"]["trials"] for r in records if r.get("tuning")), config["tuning"]["trials"])
+        budget = config["tuning"] | {"trials": own}
+        lines.append(f"* Tuning, the same for every model, on each split's own validation part: {_text(budget)}.")
     return "\n".join(lines)
 
 

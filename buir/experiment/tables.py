@@ -35,8 +35,8 @@ def results_table(records: Sequence[Record], metric: str) -> tuple[Rows, list[st
             values = means[name, pct]
             cells.append(_mean_and_spread(values, best[pct]) if values else _missing(records, name, pct, notes))
         done = [r for r in records if r["model"] == name and r["status"] == "ok"]
-        # One search serves all seeds of a level.
-        searches = {r["train_pct"]: r["tune_s"] for r in done}
+        # One search serves all model seeds of a split.
+        searches = {(r["train_pct"], r["split_seed"]): r["tune_s"] for r in done}
         seconds = [sum(r["fit_s"] for r in done), sum(r["rank_s"] for r in done), sum(searches.values())]
         cells += [f"{s:.1f}" if done else "" for s in seconds]
         rows.append([name, *cells])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from optuna.trial import Trial, TrialState
 from baselines import Refused
 from buir.evaluation import evaluate
 from buir.experiment import studies
+from buir.experiment.clock import Clock
 from buir.experiment.journal import cell_key
 
 if TYPE_CHECKING:
@@ -181,10 +181,11 @@ def _run_trial(
         trial = study.ask()
         params = space.suggest(trial)
     trial.set_user_attr("params", json.dumps(params))
-    watch = _Watch(trial, budget)
-    value, state, error = None, TrialState.COMPLETE, None
+    clock = Clock(budget.max_seconds)
+    model, value, state, error = None, None, TrialState.COMPLETE, None
     try:
-        value = _measure(build(params), split, budget, watch)
+        model = build(params)
+        value = _measure(model, split, budget, _watch(trial, budget, clock))
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except Refused:
@@ -194,37 +195,28 @@ def _run_trial(
         state, error = TrialState.FAIL, f"{type(failure).__name__}: {' '.join(str(failure).split())}"
     if value is not None and not math.isfinite(value):
         state, error = TrialState.FAIL, f"{budget.metric} is {value}: nobody could be measured on the validation part"
-    trial.set_user_attr("seconds", watch.seconds)
-    trial.set_user_attr("capped", watch.capped)
+    trial.set_user_attr("seconds", clock.seconds)
+    trial.set_user_attr("capped", clock.ended(model))
     if error is not None:
         trial.set_user_attr("error", error)
     study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
 
 
-def _measure(model: Any, split: Split, budget: Budget, watch: _Watch) -> float:
+def _measure(model: Any, split: Split, budget: Budget, watch: Callable[[dict[str, Any]], bool]) -> float:
     model.fit(split.train, split.valid, show_progress=False, callback=watch)
     name, _, k = budget.metric.rpartition("_at_")
     return evaluate(model, split.train, split.valid, ks=(int(k),), metrics=(name,)).means[budget.metric]
 
 
-class _Watch:
-    """The callback of a fit: reports to Optuna, prunes, and ends the training when the time is up."""
+def _watch(trial: Trial, budget: Budget, clock: Clock) -> Callable[[dict[str, Any]], bool]:
+    """Make the callback of a fit: it reports to Optuna, prunes, and ends the training when the time is up."""
 
-    def __init__(self, trial: Trial, budget: Budget) -> None:
-        self._trial = trial
-        self._budget = budget
-        self._started = time.perf_counter()
-        self.capped = False
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started
-
-    def __call__(self, record: Mapping[str, Any]) -> bool:
-        value, epoch = record.get(self._budget.metric), record.get("epoch")
+    def watch(record: dict[str, Any]) -> bool:
+        value, epoch = record.get(budget.metric), record.get("epoch")
         if value is not None and epoch is not None and math.isfinite(value):
-            self._trial.report(float(value), int(epoch))
-            if self._trial.should_prune():
+            trial.report(float(value), int(epoch))
+            if trial.should_prune():
                 raise optuna.TrialPruned
-        self.capped = self._budget.max_seconds is not None and self.seconds > self._budget.max_seconds
-        return self.capped
+        return clock.is_up(record)
+
+    return watch

@@ -87,11 +87,12 @@ class Bench:
             self._journal.write(record | tuned.record() if tuned else record, users)
 
     def _tune(self, cell: Cell, tell: Tell) -> Tuned | None:
-        """Search once for a data set, level and model, on the first split seed; later calls read what was found."""
-        if self._config.tuning is None:
+        """Search once for a model on a split, with that split's own validation part; later calls read what was found."""
+        allowed = self._config.budget(cell.dataset)
+        if allowed is None:
             return None
-        split = self._sources.split(cell.dataset, self._config.protocol.split_seeds[0], cell.level)
-        budget = Budget(**self._config.tuning.model_dump())
+        split = self._sources.split(cell.dataset, cell.split_seed, cell.level)
+        budget = Budget(**allowed.model_dump(exclude={"fit_seconds"}))
         return tune(
             lambda found: replace(cell, params={**cell.params, **found}, seed=budget.seed).build(),
             split,

@@ -89,6 +89,8 @@ def _record(dataset, protocol, level, split, model, seed, columns, degree, *, tu
         "metrics": {**means, "coverage_at_20": 0.25 + 0.01 * seed},
         "groups": {"user": users, "item": [{**group, **dict.fromkeys(columns, 0.1 + 0.01 * seed)} for group in items]},
         "history": [],
+        "fit_seconds": None,
+        "capped": False,
         "fit_s": 0.5 if model in DETERMINISTIC else 8.0 + seed,
         "rank_s": 0.1,
         "tune_s": 0.0,
@@ -101,11 +103,11 @@ def _record(dataset, protocol, level, split, model, seed, columns, degree, *, tu
         "git_commit": "0123abc",
     }
     if tuned:
-        record |= _search(model)
+        record |= _search(model, split)
     return record
 
 
-def _search(model):
+def _search(model, split):
     space = (
         {}
         if model == "popularity"
@@ -120,7 +122,7 @@ def _search(model):
             "params": {"embedding_dim": 64},
             "value": 0.1 + n / 100,
             "state": "pruned" if n == 1 else "complete",
-            "seconds": 2.0,
+            "seconds": 2.0 + split,
             "capped": n == 2,
             "error": None,
         }
@@ -130,10 +132,11 @@ def _search(model):
         "trials": 3,
         "metric": "ndcg_at_20",
         "max_seconds": 60.0,
+        "fit_seconds": None,
         "seed": 0,
         "space": space,
         "best_params": trials[-1]["params"],
         "best_value": trials[-1]["value"],
         "results": trials,
     }
-    return {"tune_s": 2.0 * len(trials), "n_trials": len(trials), "tuning": tuning}
+    return {"tune_s": (2.0 + split) * len(trials), "n_trials": len(trials), "tuning": tuning}

@@ -1,0 +1,47 @@
+"""The time that one training may take, in seconds of the processor."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Clock:
+    """Runs from its making; asked at every validation of a fit, it says whether the time is up.
+
+    Parameters
+    ----------
+    limit
+        Processor seconds; None never ends a training.
+
+    Notes
+    -----
+    Seconds of the processor are what this process used of it, all threads together: what runs beside it takes nothing from a model.
+    Only a model that trains in epochs can be ended: one that is fitted in one go tells its single record when it is
+    done. The fit that is ended keeps its best validated weights, as after any early stop.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit
+        self._started = time.process_time()
+        self._ended_at: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Processor seconds since the start."""
+        return time.process_time() - self._started
+
+    def is_up(self, record: Mapping[str, Any]) -> bool:
+        """Hear of a validation; tell whether the training has to end here."""
+        if self.limit is None or self.seconds <= self.limit:
+            return False
+        self._ended_at = record.get("epoch")
+        return True
+
+    def ended(self, model: Any) -> bool:
+        """Tell whether the clock ended the training of ``model`` before its last epoch."""
+        epochs = getattr(model, "epochs", None)
+        return self._ended_at is not None and epochs is not None and self._ended_at < epochs
