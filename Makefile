@@ -20,7 +20,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run ui test lint types imports unit test-slow bench notebooks picture clean
+.PHONY: help setup run ui test lint types imports unit test-slow bench notebooks picture screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -69,6 +69,9 @@ notebooks: $(STAMP)  ## run the notebooks and write them with their outputs
 
 picture: run  ## draw the figure of the README from the results of `make run`
 	cp results/quickstart/figures/synthetic-sparsity.png docs/sparsity.png
+
+screenshots: $(STAMP)  ## MLflow's pages of the sweep for the documentation; needs chromium and results/sweep
+	$(BIN)/python docs/screenshots.py results/sweep
 
 clean:  ## remove .venv and caches, keep results
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage build dist

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from baselines.fitting import Callback, check_settings
 from baselines.negatives import NegativeSampler, bpr_loss
+from buir.construction import training_device
 from buir.diagnostics import effective_rank
 from buir.inputs import fit_inputs
 from buir.learner import Validation
@@ -236,7 +237,7 @@ class LightGCN(Recommender):
                 "expected somebody to lack one: LightGCN's BPR needs a negative"
             )
             raise ValueError(msg)
-        device = self._device()
+        device = training_device(self.device)
         validation = None if held_out is None else Validation(matrix, held_out, self.valid_metric)
         learner = LightGCNLearner(self, matrix, validation, device)
         users = torch.from_numpy(np.repeat(np.arange(matrix.shape[0], dtype=np.int64), degrees)[learns])
@@ -254,8 +255,3 @@ class LightGCN(Recommender):
         self.user_factors, self.item_factors = (part.cpu().numpy() for part in learner.factors())
         self._remember(labelled)
         return self
-
-    def _device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)

@@ -161,7 +161,7 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
             raise ColumnError(msg, row)
         return field
     first = f" (first: {field[0].as_py()!r})" if len(field) else ""
-    msg = f"{column} holds {field.type}{first}, expected integers or strings; convert it"
+    msg = f"{column} holds {field.type}{first}, expected integers or strings; cast it to one of them"
     raise ColumnError(msg)
 
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from buir import orders, readers
+from buir import orders, outfiles, readers
 from buir.findings import InputError, NotFittedError
-from buir.model import BUIR
+from buir.memory import shortage
 from buir.storage import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from buir.interactions import Interactions
+    from buir.model import BUIR
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A file of interactions, gzip or not.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that buir fit, or BUIR.save, wrote.")]
@@ -34,10 +35,6 @@ _OPTIONS = (
     (r"format='(\w+)' or '(\w+)'", r"--format \1 or --format \2"),
     (r"pass format", "pass --format"),
     (r"min_rating is", "--min-rating is"),
-)
-_OUT_OF_MEMORY = re.compile(
-    r"unable to allocate|allocate memory|out of memory|storage size calculation overflowed|array is too big|maximum allowed dimension",
-    re.IGNORECASE,
 )
 
 
@@ -71,7 +68,7 @@ def fit_command(
     with one_line_errors(" for --set embedding_dim or batch_size, or fewer pairs"):
         if not 0 <= valid_fraction < 1:
             stop(f"--valid-fraction is {valid_fraction:g}; expected a share of at least 0 and below 1, such as 0.1", 2)
-        orders.check_target(out)
+        outfiles.check_target(out)
         model = orders.make_model(overrides or [], paper=paper)
         interactions = read(
             data, format=format, column=column, min_rating=min_rating, min_user=min_user, min_item=min_item
@@ -109,7 +106,7 @@ def recommend_command(
     """List the best items for users, as rows of user, item, score and rank."""
     with one_line_errors(" for --k, or fewer users"):
         if out is not None:
-            orders.check_table(out)
+            outfiles.check_table(out)
         model = load(model_file)
         asked = list(user or []) + ([] if users is None else orders.read_ids(users))
         frame = orders.lists(
@@ -125,7 +122,7 @@ def recommend_command(
         if out is None:
             typer.echo(frame.to_csv(index=False), nl=False)
             return
-        orders.write_table(frame, out)
+        outfiles.write_table(frame, out)
         typer.echo(f"{out}: {len(frame):,} rows, lists for {frame['user'].nunique():,} users")
 
 
@@ -141,7 +138,7 @@ def evaluate_command(
     """Measure a model on held-out pairs: what it was trained on is never listed, what it cannot know is dropped and said."""
     with one_line_errors(" for --k"):
         if out is not None:
-            orders.check_table(out)
+            outfiles.check_table(out)
         model = load(model_file)
         data = read(test, format=format, column=column, min_rating=min_rating)
         held_out, dropped = orders.matched(model, data, str(test))
@@ -150,12 +147,14 @@ def evaluate_command(
         result = orders.measure(model, held_out, cutoffs)
         typer.echo(orders.metric_table(result, cutoffs))
         if out is not None:
-            orders.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
+            outfiles.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
             typer.echo(f"{out}: values of {result.n_users:,} users")
 
 
 def load(path: Path) -> BUIR:
     """Load a fitted model."""
+    from buir.model import BUIR  # and torch with it, which the help does without
+
     model = BUIR.load(path)
     if not hasattr(model, "user_ids_"):
         stop(
@@ -198,24 +197,16 @@ def one_line_errors(smaller: str = "") -> Iterator[None]:
                 raise
             stop(f"{error.filename}: {error.strerror}; check the path, its permissions and the space on the disk", 1)
         except (MemoryError, RuntimeError, ValueError) as error:
-            if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            lack = shortage(error)
+            if lack is None:
                 raise
-            stop(f"not enough memory{_asked(str(error))}; use a smaller number{smaller}", 1)
+            stop(f"{lack}; use a smaller number{smaller}", 1)
 
 
 def stop(message: str, code: int) -> NoReturn:
     """End the command with one line on stderr."""
     typer.echo(f"error: {' '.join(message.split())}", err=True)
     raise typer.Exit(code)
-
-
-def _asked(message: str) -> str:
-    """Find how much was asked for in the words of numpy or torch."""
-    if size := re.search(r"allocate ([\d.]+ ?[KMGTPE]?i?B)\b", message):
-        return f", {size[1]} asked for"
-    if size := re.search(r"allocate (\d+) bytes", message):
-        return f", {int(size[1]) / 2**30:,.1f} GiB asked for"
-    return ""
 
 
 def _as_options(message: str) -> str:

@@ -94,4 +94,19 @@ def training_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         msg = f"device is {name!r}, but torch finds no CUDA here; expected 'auto' or 'cpu'"
         raise ValueError(msg)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        msg = f"device is {name!r}, but torch finds CUDA devices 0 to {last} here; expected 'auto' or one such as 'cuda:{last}'"
+        raise ValueError(msg)
+    if device.type not in ("cpu", "cuda") and not _computes(device):
+        msg = f"device is {name!r}, which does not compute here; expected 'auto' or 'cpu'"
+        raise ValueError(msg)
     return device
+
+
+def _computes(device: torch.device) -> bool:
+    """Tell a device that is there from one that torch only knows by name, such as "mps" elsewhere or "meta" everywhere."""
+    try:
+        return torch.ones(1, device=device).item() == 1
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError):
+        return False

@@ -66,14 +66,10 @@ def load(name: str, *, root: str | Path | None = None, **options: Any) -> Intera
     -----
     PyG fetches without checking certificates or checksums; the sizes of what was read are checked instead.
     """
-    _check_name(name, DATASETS)
+    check_request(name, **options)
     if name == "synthetic":
-        _check_options(name, options, tuple(inspect.signature(make_interactions).parameters))
         return make_interactions(**options)
     source = DOWNLOADS[name]
-    graph_or_lists = not source.files or source.format == "adjacency"
-    filters = ("min_user", "min_item", "core") if graph_or_lists else ("min_rating", "min_user", "min_item", "core")
-    _check_options(name, options, filters)
     if len(source.files) == 1:
         path = _fetch(name, root) / source.files[0]
         data = read(path, format=source.format)
@@ -84,6 +80,18 @@ def load(name: str, *, root: str | Path | None = None, **options: Any) -> Intera
         return Interactions.from_frame(frame, source=name, **options)
     users, items = _graph_pairs(name, root)
     return Interactions.from_pairs(users, items, source=name, **options)
+
+
+def check_request(name: str, /, **options: Any) -> None:
+    """Make sure that ``load`` knows a name and its options, before anything is made or fetched; else a ValueError."""
+    _check_name(name, DATASETS)
+    if name == "synthetic":
+        _check_options(name, options, tuple(inspect.signature(make_interactions).parameters))
+        return
+    source = DOWNLOADS[name]
+    graph_or_lists = not source.files or source.format == "adjacency"
+    filters = ("min_user", "min_item", "core") if graph_or_lists else ("min_rating", "min_user", "min_item", "core")
+    _check_options(name, options, filters)
 
 
 def load_split(name: str, *, root: str | Path | None = None) -> tuple[Interactions, Interactions]:

@@ -121,9 +121,10 @@ def detect_format(path: str | Path, *, format: str | None = None) -> Format:
     if not lines:
         raise ReadError(path, "holds no rows; give a file with one interaction, or one user's list, per line")
     if _JSON.match(lines[0]):
-        what = "JSON lines, an object to a line," if lines[0].lstrip().startswith(b"{") else "JSON"
-        remedy = f"convert it with pandas.read_json(file{', lines=True' if 'lines' in what else ''})"
-        raise ReadError(path, f"holds {what} expected columns or lists; {remedy}, and pass the frame or write it with .to_csv")
+        first = lines[0].strip()
+        kind, option = ("JSON lines", ", lines=True") if first[:1] + first[-1:] == b"{}" else ("JSON", "")
+        remedy = f"convert it: pass the frame of pandas.read_json(file{option}), or write it with .to_csv(index=False)"
+        raise ReadError(path, f"holds {kind}, expected columns or lists; {remedy}")
     name = format or _name(lines)
     if name in ("counted", "adjacency"):
         return Format(name, gzipped=gzipped)

@@ -13,7 +13,6 @@ from scipy.sparse import csr_array, issparse
 from buir.doctor import InputError
 from buir.interactions import Interactions
 
-
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 60
 """Characters of one id that a message repeats: what came may be a whole file."""

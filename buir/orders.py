@@ -1,29 +1,30 @@
-"""What the command line orders: text as settings and ids, files as lists of ids, tables as files."""
+"""What the command line orders: text as settings and ids, files as lists of ids."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
 from buir.columns import ROLES
-from buir.construction import training_device
-from buir.evaluation import Evaluation, evaluate
-from buir.formats import read_bytes
-from buir.interactions import Interactions
+from buir.formats import ReadError, check_text, read_bytes
 from buir.lookup import UnknownIdError, as_index, binary, lookups
-from buir.metrics import METRICS
-from buir.model import BUIR
-from buir.parameters import check_parameters
 
-_TABLES = (".csv", ".tsv", ".parquet")
+# What needs torch is imported where it is used: importing torch takes longer than showing the help or describing a file.
+if TYPE_CHECKING:
+    from buir.evaluation import Evaluation
+    from buir.interactions import Interactions
+    from buir.model import BUIR
+
+_LISTS = {"allow": "--allow", "deny": "--deny", "histories": "--history"}
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -59,6 +60,10 @@ def make_model(settings: Sequence[str], *, paper: bool) -> BUIR:
     OrderError
         If a name or a value is none that BUIR takes.
     """
+    from buir.construction import training_device
+    from buir.model import BUIR
+    from buir.parameters import check_parameters
+
     names = list(inspect.signature(BUIR).parameters)
     chosen: dict[str, Any] = {}
     for text in settings:
@@ -98,12 +103,18 @@ def choose_epochs(model: BUIR, data: Interactions, fraction: float) -> tuple[BUI
     model.fit(data.keep(~held), data.keep(held))
     best = [record for record in model.history if record["best"]][-1]
     said = f"{int(held.sum()):,} pairs held out: {model.valid_metric} is best, {best[model.valid_metric]:.4f}, after {best['epoch']} epochs"
-    return BUIR(**(model.get_params() | {"epochs": best["epoch"]})), said
+    return type(model)(**(model.get_params() | {"epochs": best["epoch"]})), said
 
 
 def read_ids(path: Path) -> list[str]:
     """Read a file with one id per line; blank lines are passed over."""
-    lines = [line.strip() for line in read_bytes(path)[0].decode(errors="replace").splitlines()]
+    raw = read_bytes(path)[0]
+    try:
+        check_text(path, raw)
+    except ReadError:
+        msg = f"{path} is not a text file in UTF-8; expected one id per line"
+        raise OrderError(msg) from None
+    lines = [line.strip() for line in raw.decode().splitlines()]
     ids = [line for line in lines if line]
     if not ids:
         msg = f"{path} holds no ids; expected one per line"
@@ -153,7 +164,11 @@ def lists(
             histories=None if history is None else _histories(model, history),
         )
     except UnknownIdError as error:
-        msg = f"{str(error).rpartition(': pass ')[0]}: pass --unknown skip to leave them out, or --unknown popular"
+        way = "pass --unknown skip to leave them out, or --unknown popular"
+        if error.noun == "item":
+            way = "take them out of the file, or pass --unknown skip to pass them over"
+        said = re.sub(r"^(allow|deny|histories) ", lambda found: f"{_LISTS[found[1]]} ", str(error))
+        msg = f"{said.rpartition(': pass ')[0]}: {way}"
         raise OrderError(msg) from None
     # Parquet has no column of integers and texts together.
     return frame if frame["user"].map(type).nunique() < 2 else frame.assign(user=frame["user"].astype(str))
@@ -209,45 +224,21 @@ def matched(model: BUIR, data: Interactions, name: str) -> tuple[csr_array, str]
 
 def measure(model: BUIR, held_out: csr_array, ks: Sequence[int]) -> Evaluation:
     """Evaluate with the training rows masked."""
+    from buir.evaluation import evaluate
+
     return evaluate(model, _training_rows(model), held_out, ks=ks)
 
 
 def metric_table(result: Evaluation, ks: Sequence[int]) -> str:
     """Write means as text, a line for each metric and a column for each cut-off."""
+    from buir.metrics import METRICS
+
     head = f"{f'{result.n_users:,} users':<18}" + "".join(f"{f'@{k}':>9}" for k in ks)
     body = [
         f"{name:<18}" + "".join(f"{result.means[f'{name}_at_{k}']:>9.4f}" for k in ks)
         for name in (*METRICS, "coverage")
     ]
     return "\n".join([head, *body])
-
-
-def check_table(path: Path) -> None:
-    """Make sure that a table can be written there, before the work is done."""
-    if path.suffix not in _TABLES:
-        msg = f"--out is {str(path)!r}; expected a name that ends in {', '.join(_TABLES)}"
-        raise OrderError(msg)
-    check_target(path)
-
-
-def check_target(path: Path) -> None:
-    """Make sure that a file can be written there, before the work is done."""
-    if path.is_dir():
-        msg = (
-            f"--out is {str(path)!r}, a folder; expected the name of a file: write {str(path / 'model.safetensors')!r}"
-        )
-        raise OrderError(msg)
-    if not path.parent.is_dir():
-        msg = f"--out is {str(path)!r}, but there is no folder {str(path.parent)!r}; create it first"
-        raise OrderError(msg)
-
-
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame in the form its name asks for."""
-    if path.suffix == ".parquet":
-        frame.to_parquet(path, index=False)
-    else:
-        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
 
 
 def _training_rows(model: BUIR) -> csr_array:

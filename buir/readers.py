@@ -15,7 +15,6 @@ import pandas as pd
 import pyarrow as pa
 
 from buir.columns import (
-    ROLES,
     ColumnError,
     Rows,
     describe_roles,
@@ -154,8 +153,10 @@ def _read_rows(path: Path, format: str | None, columns: Mapping[str, str | int] 
         guessed = columns is None and not header
         if guessed:
             roles = guess_roles(roles, fields)
+        names = header or (None,) * len(fields)
         rows = Rows(
-            *(label_column(fields[roles[role]], role, header[roles[role]] if header else None) for role in ROLES[:2]),
+            label_column(fields[roles["user"]], "user", names[roles["user"]]),
+            label_column(fields[roles["item"]], "item", names[roles["item"]]),
             rating_column(fields[roles["rating"]]) if "rating" in roles else None,
             time_column(fields[roles["time"]]) if "time" in roles else None,
             columns=describe_roles(roles, header, guessed=guessed),

@@ -68,7 +68,7 @@ def write_file(
     except TypeError as error:
         raise TypeError(_TEXT.format("write", "wb")) from error
     except (OSError, ValueError) as error:
-        msg = f"the file object cannot be written ({error}); expected one that is open: open it with mode 'wb'"
+        msg = f"the file object cannot be written ({type(error).__name__}: {error}); expected one that is open: open it with mode 'wb'"
         raise StorageError(msg) from error
 
 
@@ -164,7 +164,7 @@ def _content(source: Any) -> tuple[str, bytes]:
         try:
             data = source.read()
         except (OSError, ValueError) as error:
-            msg = f"{name} cannot be read ({error}); expected one that is open: open it with mode 'rb'"
+            msg = f"{name} cannot be read ({type(error).__name__}: {error}); expected one that is open: open it with mode 'rb'"
             raise StorageError(msg) from error
         if not isinstance(data, bytes):
             raise TypeError(_TEXT.format("read", "rb"))

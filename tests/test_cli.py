@@ -91,6 +91,9 @@ def test_a_benchmark_from_nothing_to_the_table_and_again(here):
     experiment = client.get_experiment_by_name("buir-tiny-synthetic")
     assert experiment is not None
     assert len(client.search_runs([experiment.experiment_id], "tags.kind = 'fit'")) == 8
+    (summary,) = client.search_runs([experiment.experiment_id], "tags.kind = 'summary'")
+    artifacts = {artifact.path for artifact in client.list_artifacts(summary.info.run_id)}
+    assert artifacts == {"config.json", "sparsity.png", "table.md", "verdicts.png"}
 
     forecast = call("benchmark", "tiny.yaml", "--dry-run", "--set", "seeds=[0,1,2]").stdout
     assert forecast.startswith(
@@ -102,6 +105,40 @@ def test_a_benchmark_from_nothing_to_the_table_and_again(here):
     page = call("report", "--out", "results/tiny")
     assert page.exit_code == 0, page.output
     assert "ALS" in (out / "report" / "tiny.md").read_text()
+    for name in ("tiny", "buir-tiny-synthetic", "results/tiny"):
+        again = call("report", name, "--to", "elsewhere")
+        assert (again.exit_code, again.stdout) == (0, page.stdout.replace("results/tiny/report", "elsewhere"))
+    assert (here / "elsewhere" / "tiny.csv").read_bytes() == (out / "report" / "tiny.csv").read_bytes()
+    assert fails(2, "report", "tyni") == (
+        "error: tyni: neither a folder nor a benchmark in ./results; did you mean 'tiny'?\n"
+    )
+    assert fails(2, "report", "tiny", "--out", "x") == (
+        "error: got 'tiny' and --out x, expected one of them: leave out the other\n"
+    )
+
+
+def test_settings_are_searched_first_and_found_by_the_benchmark(here):
+    wanted = ["tiny.yaml", "--set", "tuning.trials=2", "--set", "seeds=[0]", "--set", "protocol.levels=[1.0]"]
+    tuned = call("tune", *wanted, "--model", "ALS", "--data", "synthetic", "--level", "1")
+    assert tuned.exit_code == 0, tuned.output
+    assert re.search(r"^ALS +0\.\d{4} +2 +\d+\.\d +alpha=", tuned.stdout, flags=re.MULTILINE)
+    assert tuned.stderr.splitlines()[-1].startswith("[1/1] synthetic 100 % ALS: best ndcg_at_20 0.")
+    assert "- kind: als\n" in (here / "results" / "tiny" / "best.yaml").read_text()
+    (file,) = (here / "results" / "tiny" / "tuning").glob("*.db")
+    written = file.read_bytes()
+    assert call("benchmark", *wanted).exit_code == 0
+    assert file.read_bytes() == written
+    assert len(list(file.parent.glob("*.db"))) == 2
+
+
+def test_a_search_that_fails_gives_an_exit_code(here, monkeypatch):
+    def fail(self, *args, **kwargs):
+        msg = "loss is nan"
+        raise FloatingPointError(msg)
+
+    monkeypatch.setattr(ALS, "fit", fail)
+    error = fails(1, "tune", "tiny.yaml", "--set", "tuning.trials=1", "--model", "ALS", "--level", "0.5")
+    assert "failed: synthetic 50 % ALS seed 0: TuningError: none of 1 trials of ALS gave a value: " in error
 
 
 def test_a_refused_model_is_not_available_and_fails_nothing(here, monkeypatch):
@@ -151,7 +188,13 @@ def test_ctrl_c_says_how_to_go_on(here, monkeypatch):
             "error: tiny.yaml: data.0.path: no such file: ",
         ),
         (["benchmark", "tiny.yaml", "--set", "data=[{path: bad.txt}]"], 1, "error: bad: "),
-        (["benchmark", "tiny.yaml", "--set", "data.options.n_userz=1"], 1, "error: synthetic: "),
+        (
+            ["benchmark", "tiny.yaml", "--set", "data.options.n_userz=1"],
+            2,
+            "error: tiny.yaml: data.0.dataset: data set 'synthetic' has no option 'n_userz', did you mean 'n_users'?",
+        ),
+        (["tune", "tiny.yaml"], 2, "error: tiny: the configuration has no 'tuning:', so there is nothing to search"),
+        (["tune", "tiny.yaml", "--set", "tuning.trials=1", "--model", "AIS"], 2, "error: --model: 'AIS' is not in"),
         (["ui", "--out", "nowhere"], 2, "nowhere holds no MLflow store; run buir benchmark first"),
         (["sync", "--out", "nowhere"], 1, "error: nowhere holds no benchmark; name the folder of one with --out"),
         (["report", "--out", "nowhere"], 1, "error: nowhere holds no benchmark"),
@@ -171,6 +214,18 @@ def test_mistakes_are_one_line(here, arguments, code, expected):
 )
 def test_wrong_usage_is_code_two(here, arguments):
     fails(2, *arguments)
+
+
+def test_cells_that_ran_before_models_were_wanted_are_told(here):
+    ours = "models=[{kind: buir, params: {encoder: id, epochs: 1, embedding_dim: 4}}]"
+    wanted = ["tiny.yaml", "--set", "seeds=[0]", "--set", ours]
+    assert call("benchmark", *wanted).exit_code == 0
+    again = call("benchmark", *wanted, "--set", "log_models=true")
+    assert again.exit_code == 0, again.output
+    assert (
+        "2 finished cells of BUIR ran without log_models and have no model to log; to fit them again, choose another "
+        "folder with --out."
+    ) in again.stdout
 
 
 def test_describe(here):

@@ -1,5 +1,6 @@
 """Wrong commands: one line on stderr that says what came, what was expected and what to do; never a traceback."""
 
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,8 @@ def folder(tmp_path_factory) -> Path:
         "empty.csv": "",
         "blank.txt": "\n \n",
         "deny.txt": "99\n",
+        "floats.csv": "user,item\nann,10.0\nbob,20.0\n",
+        "lines.jsonl": '{"user": "ann", "item": 10}\n',
         "seen.csv": "user,item\nann,10\nbob,30\n",
         "latin.csv": "user,item\n",
     }
@@ -256,12 +259,38 @@ WRONG_ORDERS = {
     "an unknown denied item": (
         ["recommend", "model", "--deny", "deny.txt"],
         2,
-        "deny holds item ids unknown to the model: 99; its item ids look like 10: pass --unknown skip",
+        "--deny holds item ids unknown to the model: 99; its item ids look like 10: take them out of the file, or pass --unknown skip to "
+        "pass them over",
+    ),
+    "an unknown allowed item": (
+        ["recommend", "model", "--allow", "deny.txt", "--user", "ann"],
+        2,
+        "--allow holds item ids unknown to the model: 99; its item ids look like 10: take them out of the file, or pass --unknown skip",
+    ),
+    "a picture of users": (
+        ["recommend", "model", "--users", "image.png"],
+        2,
+        "image.png is not a text file in UTF-8; expected one id per line",
+    ),
+    "users in latin letters": (
+        ["recommend", "model", "--users", "latin.csv"],
+        2,
+        "latin.csv is not a text file in UTF-8; expected one id per line",
+    ),
+    "floats of pandas": (
+        ["fit", "floats.csv", "--out", "out"],
+        1,
+        "floats.csv, line 2: the item column 'item' holds decimal numbers (first: '10.0'), expected integers or strings; write it as",
+    ),
+    "json lines": (
+        ["data", "describe", "lines.jsonl"],
+        1,
+        "lines.jsonl: holds JSON lines, expected columns or lists; convert it: pass the frame of pandas.read_json(file, lines=True), or",
     ),
     "an unknown item in a history": (
         ["recommend", "model", "--history", "single.csv"],
         2,
-        "histories holds item ids unknown to the model: 1, 2; its item ids look like 10",
+        "--history holds item ids unknown to the model: 1, 2; its item ids look like 10",
     ),
     "no ids": (["recommend", "model", "--users", "blank.txt"], 2, "blank.txt holds no ids; expected one per line"),
     "no file of ids": (["recommend", "model", "--allow", "alow.txt"], 1, "alow.txt: no such file"),
@@ -344,6 +373,46 @@ def test_wrong_usage(name, folder, monkeypatch):
     assert result.exit_code == 2
     assert re.search(text, " ".join(result.stderr.split()))
     assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "order", [["fit", "train.csv", *TINY], ["recommend", "model"], ["evaluate", "model", "seen.csv"]]
+)
+def test_a_folder_that_takes_no_files_is_found_before_the_work(order, folder, monkeypatch):
+    def refused(*args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    monkeypatch.setattr(BUIR, "fit", None)
+    result = CliRunner().invoke(app, [*order, "--out", "out.csv"])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: --out is 'out.csv', but nothing can be written in '.' (Read-only file system); name another folder\n"
+    )
+
+
+def test_a_pipe_is_no_output(folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    result = CliRunner().invoke(app, ["recommend", str(folder / "model"), "--out", str(tmp_path / "pipe.csv")])
+    assert result.exit_code == 2
+    assert re.fullmatch(
+        r"error: --out is '\S+pipe.csv', a device or a pipe; expected the name of a file\n", result.stderr
+    )
+
+
+def test_a_model_that_cannot_be_written(folder, tmp_path, monkeypatch):
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    result = CliRunner().invoke(app, ["fit", str(folder / "train.csv"), "--out", str(tmp_path / "m"), *TINY])
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"error: cannot save to \S+/m: No space left on device; check the path, its permissions and the space on the disk",
+        result.stderr.splitlines()[-1],
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_defect_keeps_its_traceback(folder, monkeypatch):

@@ -86,7 +86,35 @@ def test_all_mistakes_at_once_with_the_nearest_name(write):
         ),
         (("{kind: popularity}", "{}"), "models.0.kind: missing; add it"),
         (("{dataset: synthetic}", "{name: x}"), "data.0: needs exactly one source"),
-        (("{dataset: synthetic}", "{dataset: synthetic, path: mine.yaml}"), "data.0: needs exactly one source"),
+        (
+            ("{dataset: synthetic}", "{dataset: synthetic, path: mine.yaml}"),
+            "data.0: needs exactly one source, got 'dataset' and 'path'; drop all but one, 'dataset' with --set data.dataset=null",
+        ),
+        (
+            ("{dataset: synthetic}", "{dataset: synthetic, path: mine.yaml, options: {n_users: 9}}"),
+            "data.0: needs exactly one source, got 'dataset' and 'path'; drop all but one, 'dataset' with --set data.dataset=null "
+            "--set data.options=null",
+        ),
+        (
+            ("{dataset: synthetic}", "{dataset: synthetc}"),
+            "data.0.dataset: unknown data set 'synthetc', did you mean 'synthetic'?; expected one of ('synthetic', 'ml-100k'",
+        ),
+        (
+            ("{dataset: synthetic}", "{dataset: synthetic, options: {n_usrs: 9}}"),
+            "data.0.dataset: data set 'synthetic' has no option 'n_usrs', did you mean 'n_users'?",
+        ),
+        (
+            ("{dataset: synthetic}", "{dataset: lastfm, min_rating: 3.0}"),
+            "data.0.dataset: data set 'lastfm' has no option 'min_rating'",
+        ),
+        (
+            ("{encoder: graph}", "{encoder: graph, device: gpu}"),
+            "models.2.params: device is 'gpu'; expected 'auto' or a device of torch, such as 'cpu' or 'cuda'",
+        ),
+        (
+            ("{kind: popularity}", "{kind: lightgcn, params: {device: 'cuda:99'}}"),
+            "models.0.params: device is 'cuda:99', but torch finds",
+        ),
         (("{dataset: synthetic}", "{name: 'a/b', dataset: synthetic}"), "data.0.name: got 'a/b', expected letters"),
         (
             ("{dataset: synthetic}", "{path: mine.yaml, format: tabb}"),
@@ -122,6 +150,14 @@ def test_all_mistakes_at_once_with_the_nearest_name(write):
 def test_one_mistake_one_line(write, change, expected):
     (problem,) = problems(write(GOOD.replace(*change)))
     assert problem.startswith(f"mine.yaml: {expected}")
+
+
+def test_null_drops_what_a_file_says_of_its_data(write):
+    text = GOOD.replace("{dataset: synthetic}", "{dataset: synthetic, options: {n_users: 9}, min_user: 2}")
+    file = write(text)
+    overrides = [f"data.path={file}", "data.dataset=null", "data.options=null", "data.min_user=null"]
+    (data,) = load(file, overrides).data
+    assert (data.path, data.dataset, data.options, data.min_user) == (file, None, {}, 0)
 
 
 def test_yaml_is_read_strictly(write):

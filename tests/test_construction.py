@@ -1,5 +1,7 @@
 """What "auto" means: batch size with its rates, dense or row-sparse steps, the encoder of a name."""
 
+import re
+
 import pytest
 import torch
 from scipy.sparse import csr_array
@@ -63,6 +65,39 @@ def test_settings_reach_the_networks(settings, encoder, target):
     for name in {"n_layers", "edge_drop_rate", "walks"} & set(vars(bootstrap.encoder)):
         assert getattr(bootstrap.encoder, name) == getattr(model, name)
     assert (bootstrap.uniformity, bootstrap.target.momentum, bootstrap.n_users) == (0.3, 0.9, matrix.shape[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("gpu", "device is 'gpu'; expected 'auto' or a device of torch, such as 'cpu' or 'cuda'"),
+        ("", "device is ''; expected 'auto' or a device of torch"),
+        (None, "device is None; expected 'auto' or a device of torch"),
+        ("meta", "device is 'meta', which does not compute here; expected 'auto' or 'cpu'"),
+        ("xpu", "device is 'xpu', which does not compute here; expected 'auto' or 'cpu'"),
+    ],
+)
+def test_a_device_that_is_none(name, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        training_device(name)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "device is 'cuda:2', but torch finds no CUDA here; expected 'auto' or 'cpu'"),
+        (2, "device is 'cuda:2', but torch finds CUDA devices 0 to 1 here; expected 'auto' or one such as 'cuda:1'"),
+        (3, None),
+    ],
+)
+def test_a_number_beyond_the_cuda_devices(count, text, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    if text is None:
+        assert training_device("cuda:2") == torch.device("cuda", 2)
+        return
+    with pytest.raises(ValueError, match=re.escape(text)):
+        training_device("cuda:2")
 
 
 def test_the_device_of_a_name():

@@ -23,8 +23,9 @@ from scipy.sparse import (
 
 from baselines.popularity import Popularity
 from buir import doctor
-from buir.inputs import as_csr, fit_inputs
+from buir.inputs import as_csr, fit_inputs, partial_fit_inputs
 from buir.interactions import Interactions
+from buir.model import BUIR
 from tests.support.factors import Svd
 
 FULL = np.array([[1, 0, 1], [0, 1, 1]])
@@ -245,6 +246,75 @@ def test_valid_is_read_like_the_training_matrix():
     np.testing.assert_array_equal(valid.toarray(), 1 - FULL)
     np.testing.assert_array_equal(train.matrix.toarray(), FULL)
     assert fit_inputs(csr_array(FULL), None)[1] is None
+
+
+FRAME = pd.DataFrame({"user": ["a", "a", "b", "b"], "item": [1, 3, 2, 3]})
+
+
+def test_a_valid_frame_goes_by_its_ids_not_by_their_order():
+    held_out = pd.DataFrame({"user": ["b", "a"], "item": [1, 2]})
+    valid = fit_inputs(FRAME, held_out)[1]
+    assert valid is not None
+    # Rows a, b and columns 1, 3, 2: the order in which the training frame names them.
+    np.testing.assert_array_equal(valid.toarray(), [[0, 0, 1], [1, 0, 0]])
+    by_number = fit_inputs(csr_array(FULL), pd.DataFrame({"user": [1, 0], "item": [0, 1]}))[1]
+    assert by_number is not None
+    np.testing.assert_array_equal(by_number.toarray(), 1 - FULL)
+
+
+def test_a_valid_frame_that_overlaps_is_warned_of():
+    held_out = pd.DataFrame({"user": ["b", "a"], "item": [3, 2]})
+    with pytest.warns(doctor.ValidSeenWarning, match="valid holds 2 pairs, 1 of them also in user_items") as caught:
+        fit_inputs(FRAME, held_out)
+    (warning,) = caught
+    assert isinstance(warning.message, doctor.ValidSeenWarning)
+    assert warning.message.rows.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("valid", "text"),
+    [
+        (
+            pd.DataFrame({"user": ["b", "a"], "item": [1, 2], "rating": [5, 0]}),
+            "valid has a column 'rating' with 2 values other than 1, 1 of them zero or negative, the first in row 0",
+        ),
+        (
+            csr_array(np.array([[0, 0, 4], [4, 0, 0]])),
+            "valid stores 2 values other than 1, the first in row 0; every value above zero is read",
+        ),
+    ],
+)
+def test_ratings_in_valid_are_warned_of(valid, text):
+    with pytest.warns(doctor.ValuesIgnoredWarning, match=re.escape(text)):
+        fit_inputs(FRAME, valid)
+
+
+@pytest.mark.parametrize(
+    ("arrived", "text"),
+    [
+        (
+            FRAME.assign(rating=[1, 1, -2, 1]),
+            "new_interactions has a column 'rating' with 1 values other than 1, 1 of them",
+        ),
+        (
+            csr_array(FULL * 2),
+            "new_interactions stores 4 values other than 1, the first in row 0; every value above zero",
+        ),
+    ],
+)
+def test_ratings_in_what_partial_fit_is_given_are_warned_of(arrived, text):
+    with pytest.warns(doctor.ValuesIgnoredWarning, match=re.escape(text)) as caught:
+        matrix = partial_fit_inputs(arrived).matrix
+    assert len(caught) == 1
+    assert matrix.nnz == 4
+    assert partial_fit_inputs(FRAME).user_ids is not None
+
+
+def test_partial_fit_warns_at_the_callers_line():
+    model = BUIR(embedding_dim=4, epochs=1, batch_size=4, device="cpu").fit(FRAME, show_progress=False)
+    with pytest.warns(doctor.ValuesIgnoredWarning, match="new_interactions has a column 'rating'") as caught:
+        model.partial_fit(FRAME.assign(rating=3), show_progress=False)
+    assert caught[0].filename == __file__
 
 
 # as_csr, through which every fit goes

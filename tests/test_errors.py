@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import coo_array, csr_array
+from threadpoolctl import threadpool_limits
 
 import buir.doctor
 import buir.inputs
@@ -119,6 +120,27 @@ WRONG_CALLS = {
         ),
         doctor.ShapeError,
         "valid and user_items give their user rows different ids; expected one id space: take both from one split",
+    ),
+    "valid as a frame of other users": (
+        lambda: Svd().fit(SHOP, pd.DataFrame({"user": ["ann", "dan", "eve"], "item": [20, 20, 20]})),
+        doctor.ShapeError,
+        "valid holds 2 of 3 user ids that user_items does not have, such as 'dan'; those of user_items look like 'ann': expected "
+        "held-out pairs of users and items that training sees: drop the others",
+    ),
+    "valid as a frame of labels for a matrix": (
+        lambda: Svd().fit(SEEN, pd.DataFrame({"user": ["ann"], "item": [1]})),
+        doctor.ShapeError,
+        "valid holds 1 of 1 user ids that user_items does not have, such as 'ann'; those of user_items look like 0",
+    ),
+    "an empty frame as valid": (
+        lambda: Svd().fit(SHOP, pd.DataFrame({"user": [], "item": []})),
+        ValueError,
+        "valid: no pair is left of 0 rows",
+    ),
+    "training data as valid, as frames": (
+        lambda: Svd().fit(SHOP.to_frame(), SHOP.to_frame()[::-1]),
+        doctor.ValidSeenError,
+        "valid holds 5 pairs, 5 of them also in user_items",
     ),
     "an empty valid": (
         lambda: Svd().fit(SEEN, csr_array((3, 4))),
@@ -243,13 +265,18 @@ WRONG_CALLS = {
     "no training rows to filter": (
         lambda: forgetful().recommend(0),
         ValueError,
-        "user_items is None and this Fixed was saved without its training rows, which filter_already_liked_items needs; pass "
+        "this Fixed was saved without its training rows, which filter_already_liked_items needs; pass "
         "user_items with one row for each asked user, or save the model with its training matrix",
     ),
     "no training rows to recalculate": (
         lambda: forgetful().recommend(0, filter_already_liked_items=False, recalculate_user=True),
         ValueError,
         "saved without its training rows, which recalculate_user needs",
+    ),
+    "no training columns to recalculate": (
+        lambda: forgetful().similar_items(0, recalculate_item=True),
+        ValueError,
+        "saved without its training rows, which recalculate_item needs; pass item_users with one row for each asked item, or save",
     ),
     "a model that cannot fold in": (
         lambda: Svd().fit(SEEN).similar_items(0, recalculate_item=True),
@@ -362,6 +389,11 @@ WRONG_CALLS = {
         UnknownIdError,
         "deny holds item ids unknown to the model: '20'; its item ids look like 10: pass unknown='skip' to pass them over",
     ),
+    "ids as long as a file": (
+        lambda: shop().recommend_frame(["x" * 5000]),
+        UnknownIdError,
+        f"users holds user ids unknown to the model: '{'x' * 27}...{'x' * 28}'; its user ids look like 'ann'",
+    ),
     "an unknown item to allow a user": (
         lambda: shop().recommend_frame(allow={"ann": [10, 11]}),
         UnknownIdError,
@@ -454,7 +486,8 @@ def _cannot_fold():
 def _unfitted_als():
     from implicit.cpu.als import AlternatingLeastSquares
 
-    return AlternatingLeastSquares()
+    with threadpool_limits(1, "blas"):  # implicit warns of more threads, once in a process
+        return AlternatingLeastSquares()
 
 
 def _unfitted_neighbours():

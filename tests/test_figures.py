@@ -1,4 +1,4 @@
-"""The figure shows the intervals of the records, in fixed colours, without touching Matplotlib's global state."""
+"""The figure shows the intervals of the findings, in fixed colours, without touching Matplotlib's global state."""
 
 import matplotlib as mpl
 import numpy as np
@@ -8,7 +8,7 @@ from matplotlib.container import ErrorbarContainer
 
 from buir.experiment import models
 from buir.experiment.figures import metric_label, sparsity_figure
-from buir.experiment.panel import make_panels
+from buir.experiment.findings import find
 from buir.experiment.statistics import Summary
 from tests.support.records import make_cells
 
@@ -19,19 +19,24 @@ def bars(axes) -> dict[str, ErrorbarContainer]:
     return {str(c.get_label()): c for c in axes.containers if isinstance(c, ErrorbarContainer)}
 
 
-def test_points_and_bars_are_those_of_the_statistics():
-    records, frames = make_cells(MEANS)
-    read_users = frames.__getitem__
+def found_in(means, **cells):
+    records, frames = make_cells(means, **cells)
+    return records, find(records, frames.__getitem__)
+
+
+def test_points_and_bars_are_those_of_the_findings(monkeypatch):
+    _, found = found_in(MEANS)
+    # the figure shows what the statistics module said, and asks it nothing
+    monkeypatch.setattr(Summary, "interval", lambda *_: pytest.fail("computed again"))
     before = dict(mpl.rcParams)
-    figure = sparsity_figure(records, read_users, ("recall_at_20", "ndcg_at_20"))
+    figure = sparsity_figure(found, ("recall_at_20", "ndcg_at_20"))
     assert dict(mpl.rcParams) == before
     assert [axes.get_ylabel() for axes in figure.axes] == ["Recall@20", "NDCG@20"]
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["20", "50"]
-    panels = make_panels(records, read_users, ("recall_at_20", "ndcg_at_20"))
     drawn = bars(figure.axes[1])
     assert set(drawn) == set(MEANS)
     for name, container in drawn.items():
-        intervals = [Summary(panel).interval(name, "ndcg_at_20") for panel in panels]
+        intervals = [part.intervals[name, "ndcg_at_20"] for part in found]
         line, _, (sticks,) = container.lines
         np.testing.assert_allclose(
             np.asarray(line.get_ydata(), dtype=float), [interval.value for interval in intervals]
@@ -42,24 +47,32 @@ def test_points_and_bars_are_those_of_the_statistics():
     assert "95 % intervals over users, model seeds" in figure.get_suptitle()
 
 
+def test_levels_are_drawn_in_rising_order_with_the_confidence_of_the_findings():
+    records, frames = make_cells({"ALS": (0.1, 0.5)})
+    found = find(records, frames.__getitem__, confidence=0.8)
+    figure = sparsity_figure(found[::-1])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["NDCG@20", "Recall@20"]
+    low, high = np.asarray(bars(figure.axes[0])["ALS"].lines[0].get_ydata(), dtype=float)
+    assert low < high
+    assert "80 % intervals" in figure.get_suptitle()
+
+
 def test_a_model_may_miss_a_level():
     records, frames = make_cells(MEANS)
-    read_users = frames.__getitem__
     for record in records:
         if record["model"] == "ALS" and record["level"] == 0.5:
             record["status"] = "refused"
-    figure = sparsity_figure(records, read_users, ("ndcg_at_20",))
+    figure = sparsity_figure(find(records, frames.__getitem__), ("ndcg_at_20",))
     assert len(bars(figure.axes[0])["ALS"].lines[0].get_ydata()) == 1
     assert len(bars(figure.axes[0])["BUIR-nb"].lines[0].get_ydata()) == 2
 
 
 def test_one_data_set_a_figure():
-    records, frames = make_cells(MEANS, datasets=("a", "b"))
-    read_users = frames.__getitem__
+    _, found = found_in(MEANS, datasets=("a", "b"))
     with pytest.raises(ValueError, match=r"one data set, got \['a', 'b'\]; draw one figure for each"):
-        sparsity_figure(records, read_users)
-    with pytest.raises(ValueError, match="got no records"):
-        sparsity_figure([], read_users)
+        sparsity_figure(found)
+    with pytest.raises(ValueError, match="got no findings"):
+        sparsity_figure([])
 
 
 def test_labels():

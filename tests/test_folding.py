@@ -117,7 +117,7 @@ def test_explanation_refuses_what_has_none(matrix):
     model = BUIR(encoder="id", embedding_dim=8, epochs=2, batch_size=64).fit(matrix, show_progress=False)
     with pytest.raises(ValueError, match="no sum over her history to explain; expected encoder 'graph' or 'walk'"):
         model.explain(0, 0)
-    with pytest.raises(ValueError, match="holds item ids unknown to the model: 40"):
+    with pytest.raises(ValueError, match="item is 40, an id unknown to the model"):
         model.explain(0, 40)
 
 

@@ -145,3 +145,16 @@ def test_one_benchmark_at_a_time(tmp_path):
         pytest.fail("two writers")
     with second.exclusive():
         assert (tmp_path / ".lock").exists()
+
+
+def test_searches_and_their_plan_lie_beside_the_cells(tmp_path):
+    journal = Journal(tmp_path)
+    assert journal.read_search("a" * 16) is None
+    journal.write_search({"key": "a" * 16, "value": np.float64(0.5)})
+    assert journal.read_search("a" * 16) == {"key": "a" * 16, "value": 0.5}
+    assert list(journal.records()) == []
+    journal.write_plan({"searches": ["a" * 16]}, "tune")
+    assert journal.read_plan() is None
+    assert journal.read_plan("tune") == {"searches": ["a" * 16]}
+    (tmp_path / "searches" / f"{'a' * 16}.json").write_text("{")
+    assert journal.read_search("a" * 16) is None

@@ -58,6 +58,57 @@ def test_import_leaves_the_heavy_ones_alone():
     assert seen["loaded"] == []
 
 
+def test_import_waits_with_torch_until_it_is_asked_for():
+    code = """
+import buir
+seen["before"] = [name for name in ("torch", "pandas", "scipy", "numpy") if name in sys.modules]
+seen["listed"] = [name for name in buir.__all__ if name in dir(buir)]
+from buir import BUIR, Interactions, recommend_frame
+seen["homes"] = [found.__module__ for found in (BUIR, Interactions, recommend_frame)]
+seen["same"] = [getattr(buir, name) is found for name, found in zip(buir.__all__, (BUIR, Interactions, recommend_frame))]
+seen["after"] = "torch" in sys.modules
+"""
+    seen = after_import(code)
+    assert seen["before"] == []
+    assert seen["listed"] == ["BUIR", "Interactions", "recommend_frame"]
+    assert seen["homes"] == ["buir.model", "buir.interactions", "buir.foreign"]
+    assert seen["same"] == [True, True, True]
+    assert seen["after"]
+
+
+def test_a_module_is_there_without_an_import_of_its_own_and_a_misspelt_name_is_told():
+    code = """
+import buir
+seen["module"] = buir.readers.read.__module__
+try:
+    buir.BIUR
+except AttributeError as error:
+    seen["said"] = str(error)
+seen["private"] = hasattr(buir, "_nothing") or hasattr(buir, "__wrapped__")
+"""
+    seen = after_import(code)
+    assert seen["module"] == "buir.readers"
+    assert seen["said"] == "module 'buir' has no attribute 'BIUR'; it has BUIR, Interactions, recommend_frame"
+    assert not seen["private"]
+
+
+def test_a_file_is_described_without_torch(tmp_path):
+    (tmp_path / "pairs.csv").write_text("user,item\n1,2\n")
+    code = f"""
+import contextlib, io
+sys.argv = ["buir", "data", "describe", {str(tmp_path / "pairs.csv")!r}]
+from buir.cli import main
+shown = io.StringIO()
+with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+    main()
+seen["shown"] = shown.getvalue()
+seen["torch"] = "torch" in sys.modules
+"""
+    seen = after_import(code)
+    assert "distinct pairs  1" in seen["shown"]
+    assert not seen["torch"]
+
+
 def test_import_changes_nothing_outside():
     code = """
 import os, random, threading
@@ -70,6 +121,8 @@ def state():
             os.getcwd(), dict(os.environ), threading.active_count()]
 before = state()
 import buir
+for name in buir.__all__:
+    getattr(buir, name)
 seen["same"] = before == state()
 """
     assert after_import(code)["same"]
@@ -84,7 +137,7 @@ shown = io.StringIO()
 with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
     main()
 seen["help"] = shown.getvalue()
-seen["loaded"] = [name for name in ("mlflow", "implicit", "torch_geometric") if name in sys.modules]
+seen["loaded"] = [name for name in ("torch", "mlflow", "implicit", "torch_geometric") if name in sys.modules]
 """
     seen = after_import(code)
     assert "benchmark" in seen["help"]

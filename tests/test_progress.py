@@ -4,7 +4,7 @@ import pytest
 
 from buir.experiment import benchmark, progress
 from buir.experiment.costs import Forecast, Size
-from buir.experiment.progress import Progress, readable
+from buir.experiment.progress import Progress, fit_outcome, readable
 from buir.experiment.sources import Sources
 from tests.support.benchmarks import make_config
 
@@ -54,7 +54,7 @@ def make_record(cell, status="ok"):
 
 def test_lines_where_there_is_no_terminal(cells, clock, capsys):
     records = []
-    bar = Progress(cells, Constant(), jobs=1, headline="ndcg_at_20", on_record=records.append)
+    bar = Progress(cells, Constant(), jobs=1, outcome=fit_outcome("ndcg_at_20"), on_record=records.append)
     assert bar.left() == 40.0
     bar.on_start(cells[0])
     clock[0] += 4
@@ -78,13 +78,13 @@ def test_lines_where_there_is_no_terminal(cells, clock, capsys):
 
 
 def test_several_processes_share_what_is_left(cells, clock):
-    bar = Progress(cells, Constant(), jobs=3, headline="ndcg_at_20", on_record=lambda record: None)
+    bar = Progress(cells, Constant(), jobs=3, outcome=fit_outcome("ndcg_at_20"), on_record=lambda record: None)
     assert bar.left() == pytest.approx(40 / 3)
     bar.close()
 
 
 def test_the_bar_names_what_runs(cells, clock, monkeypatch):
-    bar = Progress(cells, Constant(), jobs=2, headline="ndcg_at_20", on_record=lambda record: None)
+    bar = Progress(cells, Constant(), jobs=2, outcome=fit_outcome("ndcg_at_20"), on_record=lambda record: None)
     bar._bar.disable = False
     monkeypatch.setattr(bar._bar, "refresh", lambda *_, **__: None)
     bar.on_start(cells[0])

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from buir.formats import FORMATS, detect_format
+from buir.interactions import Interactions
 from buir.readers import ReadError, describe, read, read_split
 
 
@@ -87,7 +88,10 @@ def test_parquet_of_every_kind_of_label(tmp_path):
     assert labelled(data) == [("x", 1), ("y", 2)]
     assert data.times.tolist() == [1, 86400]
     pq.write_table(pa.table({"user": [1.0, 2.0], "item": [1, 2]}), path)
-    with pytest.raises(ReadError, match="the user column holds double, expected integers or strings; convert it"):
+    with pytest.raises(
+        ReadError,
+        match=r"the user column 'user' holds double \(first: 1\.0\), expected integers or strings; cast it to one of them",
+    ):
         read(path)
     pq.write_table(pa.table({"user": [1], "item": [1]}).slice(1), path)
     with pytest.raises(ReadError, match="holds columns and no rows"):
@@ -100,7 +104,7 @@ def test_parquet_of_every_kind_of_label(tmp_path):
 @pytest.mark.parametrize(
     ("label", "dtype"),
     [("7", np.int64), ("-7", np.int64), ("0", np.int64), ("9223372036854775807", np.int64)]
-    + [(text, object) for text in ("007", "1.0", "+1", "-0", "00", "9223372036854775808", "1e3", "x", "0x1", "1_0")],
+    + [(text, object) for text in ("007", "+1", "-0", "00", "9223372036854775808", "1e3", "x", "0x1", "1_0")],
 )
 @pytest.mark.parametrize("form", ["space", "comma", "adjacency"])
 def test_labels_are_integers_only_if_all_are_canonical(write, label, dtype, form):
@@ -270,7 +274,7 @@ class TestDetection:
         assert data.report.empty_lists == lists.count([])
 
 
-label = st.one_of(st.integers(-5, 5).map(str), st.text("abcäß0 ,\"'.", min_size=1, max_size=4))
+label = st.one_of(st.integers(-5, 5).map(str), st.text("abcäß0 ,\"'", min_size=1, max_size=4))
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -367,6 +371,30 @@ BAD_TEXT = {
     "wrong role": (b"1,2\n", {"columns": {"users": 0}}, "columns names a role 'users', expected one of"),
     "same column": (b"1,2\n", {"columns": {"user": 1}}, "reads one column as two things"),
     "no item": (b"user,thing\n1,2\n", {}, r"known to hold the item.*pass columns={'item': <name or position>}"),
+    "json lines": (
+        b'{"user": 1, "item": 2}\n{"user": 1, "item": 3}\n',
+        {},
+        r"holds JSON lines, expected columns or lists; convert it: pass the frame of pandas.read_json\(file, lines=True\), or write it",
+    ),
+    "json lines as columns": (b'{"user": 1, "item": 2}\n', {"format": "comma"}, "holds JSON lines"),
+    "packed json lines": (gzip.compress(b'\n{"user": 1}\n'), {}, "holds JSON lines"),
+    "json": (b'[{"user": 1, "item": 2},\n{"user": 1, "item": 3}]\n', {}, r"holds JSON, .*pandas.read_json\(file\), or"),
+    "indented json": (b'[\n  {\n "user": 1}]\n', {}, "holds JSON, "),
+    "one json object": (b'{\n "user": [1, 2]\n}\n', {}, "holds JSON, "),
+    "floats as users": (
+        b"uid,movie\n1.0,7\n2.0,8\n",
+        {"columns": {"user": "uid"}},
+        r"line 2: the user column 'uid' holds decimal numbers \(first: '1.0'\), expected integers or strings; write it as integers "
+        r"\(in pandas .astype\('int64'\) before .to_csv\), or, if the point belongs to the ids, pass the frame of "
+        r"pandas.read_csv\(file, dtype=str\)",
+    ),
+    "floats among the items": (
+        b"1\t5\n\n2\t6.5\n3\t7\n",
+        {},
+        r"line 3: the item column holds decimal numbers .first: '6.5'.",
+    ),
+    "large floats": (b"7,1e+05\n8,2\n", {}, r"line 1: the item column holds decimal numbers .first: '1e.05'."),
+    "floats in lists": (b"1 2.0 3.0\n2 4.0\n", {}, r"line 1: the item column holds decimal numbers .first: '2.0'."),
     "all filtered": (b"1 2\n", {"min_user": 2}, "no pair is left of 1 rows .0 below the rating threshold, 1 below"),
 }
 
@@ -380,6 +408,22 @@ def test_bad_files(write, case):
     assert str(caught.value).startswith(str(path))
     assert str(caught.value).count("bad.txt") == 1
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "items", [["1.0", "x"], ["v1.0", "2.0"], ["1.0.1", "2.0"], ["1e5", "2e7"], ["{6F96-19}", "[2]"]]
+)
+def test_ids_with_points_and_braces_are_strings_where_one_is_no_number(write, items):
+    data = read(write("".join(f"1\t{item}\n" for item in items)))
+    assert data.item_ids.tolist() == items
+
+
+def test_a_file_of_floats_and_a_frame_of_them_are_refused_alike(write):
+    frame = pd.DataFrame({"user": [1.0, 2.0], "item": [3, 4]})
+    with pytest.raises(ReadError, match=r"first: '1\.0'.*expected integers or strings"):
+        read(write(frame.to_csv(index=False)))
+    with pytest.raises(ValueError, match=r"first: 1\.0.*expected integers or strings"):
+        Interactions.from_frame(frame)
 
 
 def test_places_without_a_file(tmp_path, write):

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +43,9 @@ def test_writing_replaces_at_once_and_leaves_nothing_behind(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", broken)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        StorageError, match=r"cannot save to .*model\.safetensors: No space left on device; check the path"
+    ):
         write_file(path, ARRAYS, {"version": 2})
     assert read_file(path)[1] == {"version": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
@@ -90,6 +95,96 @@ def test_foreign_files(tmp_path):
 def test_missing_folder(tmp_path):
     with pytest.raises(StorageError, match=r"the folder .*absent does not exist; create it first"):
         write_file(tmp_path / "absent" / "model.safetensors", ARRAYS, FACTS)
+
+
+NO_PLACE = {
+    "a number": (
+        5,
+        TypeError,
+        "cannot {verb} a model: got 5 of type int; expected a path, as text or pathlib.Path, or a binary file",
+    ),
+    "bytes": (b"m", TypeError, "cannot {verb} a model: got b'm' of type bytes; expected a path"),
+    "nothing": (None, TypeError, "got None of type NoneType"),
+    "text in memory": (
+        io.StringIO(),
+        TypeError,
+        "the file object holds text; expected a path or a binary file object: open it with",
+    ),
+    "an empty name": ("", StorageError, "is a folder; expected"),
+    "a name that is too long": ("x" * 5000, StorageError, "File name too long; check the path"),
+}
+
+
+@pytest.mark.parametrize("name", NO_PLACE)
+def test_what_is_no_place_for_a_model(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place, error, text = NO_PLACE[name]
+    for verb, act in (("write", lambda: write_file(place, ARRAYS, FACTS)), ("read", lambda: read_file(place))):
+        with pytest.raises(error, match=re.escape(text.format(verb=verb))) as caught:
+            act()
+        assert len(str(caught.value)) < 5300
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(
+        StorageError, match=r"cannot save to \S+: it is a folder; expected the name of a file, such as \S+/model.saf"
+    ):
+        write_file(tmp_path, ARRAYS, FACTS)
+    with pytest.raises(StorageError, match=r"\S+ is a folder; expected a model that save\(\) wrote"):
+        read_file(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_where_nothing_can_be_made(tmp_path, monkeypatch):
+    def refused(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(
+        StorageError, match=r"cannot save to \S+/m: Permission denied; check the path, its permissions and the space"
+    ):
+        write_file(tmp_path / "m", ARRAYS, FACTS)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def refused(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    write_file(tmp_path / "m", ARRAYS, FACTS)
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(
+        StorageError, match=r"\S+/m cannot be read: Permission denied; check the path and its permissions"
+    ):
+        read_file(tmp_path / "m")
+
+
+def test_a_pipe_is_not_replaced_by_a_model(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(
+        StorageError, match=r"cannot save to \S+/pipe: it is a device or a pipe, which a model would replace"
+    ):
+        write_file(pipe, ARRAYS, FACTS)
+    assert pipe.is_fifo()
+
+
+def test_file_objects_that_are_of_no_use(tmp_path):
+    path = tmp_path / "m"
+    write_file(path, ARRAYS, FACTS)
+    with (
+        path.open("rb") as file,
+        pytest.raises(StorageError, match=r"the file object cannot be written .*open it with mode 'wb'"),
+    ):
+        write_file(file, ARRAYS, FACTS)
+    with pytest.raises(StorageError, match=r"m cannot be read .*closed file.*open it with mode 'rb'"):
+        read_file(file)
+    with tempfile.NamedTemporaryFile("w+", encoding="utf-8") as text:  # hides that it holds text
+        with pytest.raises(TypeError, match="cannot write a model: the file object holds text"):
+            write_file(text, ARRAYS, FACTS)
+        with pytest.raises(TypeError, match="cannot read a model: the file object holds text"):
+            read_file(text)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,23 @@
 """MLflow shows what the journal holds: the vocabulary, nothing twice, and nothing lost when the store is away."""
 
+import importlib
 import json
 import shutil
+import warnings
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
+import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
+from buir import BUIR
 from buir.experiment import benchmark, runs, store, tracking
 from buir.experiment.figures import sparsity_figure
+from buir.experiment.findings import find
 from buir.experiment.journal import Journal
 from buir.experiment.tracking import Tracker
 from tests.support.benchmarks import Watcher, make_config
@@ -39,7 +44,8 @@ def finished(tmp_path_factory) -> Path:
     """The journal of a finished benchmark: two models, two levels, two seeds."""
     folder = tmp_path_factory.mktemp("finished")
     models = [{"kind": "popularity"}, {"kind": "buir", "params": {"encoder": "id", "epochs": 3, "embedding_dim": 4}}]
-    benchmark.run(make_config(models=models, description="a test", metrics={"ks": [20]}), folder, Watcher())
+    config = make_config(models=models, description="a test", metrics={"ks": [20]}, log_models=True)
+    benchmark.run(config, folder, Watcher())
     return folder
 
 
@@ -142,6 +148,44 @@ def test_data_and_artifacts_of_a_leaf(synced):
     assert len(table["data"]) == len(record["examples"])
 
 
+def test_a_fitted_buir_is_loaded_from_its_run_and_recommends(synced, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    found = {run.info.run_name: run for run in all_runs(synced, "fit")}
+    assert len(found) == 8
+    # a baseline has no file of its own
+    assert [bool(run.outputs.model_outputs) for run in found.values()] == [
+        run.data.params["model"] == "BUIR-id" for run in found.values()
+    ]
+    run = found["BUIR-id-train50-s1"]
+    kept = BUIR.load(Journal(synced).model_file(run.data.tags["cell"]))
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store.store_uri(synced))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's own, on import
+            loaded = importlib.import_module("mlflow.pyfunc").load_model(f"runs:/{run.info.run_id}/model")
+    finally:
+        mlflow.set_tracking_uri(before)
+    user = kept.user_ids_[3].item()
+    (answer,) = loaded.predict([{"user": user}], params={"k": 5})
+    frame = kept.recommend_frame(users=[user], k=5)
+    assert answer.items == frame["item"].tolist()
+    assert answer.scores == pytest.approx(frame["score"].tolist())
+    (output,) = run.outputs.model_outputs
+    assert (loaded.metadata.run_id, loaded.metadata.model_id) == (run.info.run_id, output.model_id)
+    logged = make_client(synced).get_logged_model(output.model_id)
+    assert (logged.name, str(logged.status), logged.params["embedding_dim"]) == ("model", "READY", "4")
+    values = {metric.key: metric.value for metric in logged.metrics}
+    assert values["test/ndcg_at_20"] == run.data.metrics["test/ndcg_at_20"]
+
+
+def test_without_log_models_nothing_is_kept(tmp_path):
+    models = [{"kind": "buir", "params": {"encoder": "id", "epochs": 1, "embedding_dim": 4}}]
+    benchmark.run(make_config(models=models, seeds=[0]), tmp_path, Watcher())
+    assert len(list((tmp_path / "cells").glob("*.json"))) == 2
+    assert list((tmp_path / "cells").glob("*.safetensors")) == []
+
+
 def test_sweeps_carry_the_means_and_parent_the_leaves(synced):
     out = synced
     client = make_client(out)
@@ -163,7 +207,7 @@ def test_sweeps_carry_the_means_and_parent_the_leaves(synced):
 def test_the_summary_run_and_the_page(out):
     journal = Journal(out)
     records = list(journal.records())
-    figure = sparsity_figure(records, journal.read_users)
+    figure = sparsity_figure(find(records, journal.read_users))
     tracker, _ = make_tracker(out)
     experiments = tracker.finish({"synthetic": {"table.md": "| a |", "sparsity.png": figure}})
     (summary,) = all_runs(out, "summary")
@@ -202,7 +246,8 @@ def test_nothing_is_logged_twice(out):
 def test_a_half_written_run_is_replaced(copied):
     out = copied
     client = make_client(out)
-    victim = all_runs(out, "fit")[0]
+    victim = next(run for run in all_runs(out, "fit") if run.data.params["model"] == "BUIR-id")
+    (model,) = victim.outputs.model_outputs
     client.set_terminated(victim.info.run_id, "FAILED")
     again, _ = make_tracker(out)
     again.finish({})
@@ -211,6 +256,9 @@ def test_a_half_written_run_is_replaced(copied):
     assert {run.info.status for run in leaves} == {"FINISHED"}
     assert victim.info.run_id not in {run.info.run_id for run in leaves}
     assert victim.data.tags["cell"] in {run.data.tags["cell"] for run in leaves}
+    found = client.search_logged_models([victim.info.experiment_id])
+    assert len(found) == 4
+    assert model.model_id not in {logged.model_id for logged in found}
 
 
 def test_more_seeds_make_new_means_and_older_settings_leave_the_view(copied):

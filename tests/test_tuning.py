@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from buir.experiment.settings import ConfigError
 from buir.experiment.spaces import SearchSpace, find_space, read_space
 from buir.experiment.tuning import Budget, Tuned, TuningError, tune
 from buir.ranking import FactorScorer
+from tests.support.studies import kept_in_memory
 
 SPACE = SearchSpace.model_validate(
     {
@@ -34,16 +34,7 @@ SPACE = SearchSpace.model_validate(
 
 @pytest.fixture
 def in_memory(monkeypatch):
-    """Making SQLite tables takes a second: where the file does not matter, studies live in memory."""
-    kept = {}
-
-    @contextmanager
-    def opened(file, pruner):
-        study = kept.setdefault(file, optuna.create_study(direction="maximize"))
-        study.pruner = pruner
-        yield study
-
-    monkeypatch.setattr(studies, "opened", opened)
+    kept = kept_in_memory(monkeypatch)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     yield kept
@@ -75,7 +66,9 @@ class Fake:
     def fit(self, user_items, valid=None, *, show_progress=True, callback=None):
         self.train, self.valid, self.trained = user_items, valid, 0
         for epoch in range(1, self.epochs + 1):
-            time.sleep(self.pause)
+            end = time.process_time() + self.pause
+            while time.process_time() < end:
+                pass  # sleeping would not count: the clock of a trial is the processor's
             self.trained = epoch
             if callback({"epoch": epoch, "loss": 1.0, "ndcg_at_20": self.quality * epoch / self.epochs}):
                 break

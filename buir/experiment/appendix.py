@@ -9,6 +9,7 @@ from typing import Any
 from buir.experiment.figures import metric_label
 from buir.experiment.pages import Block, Cell, Fold, Section, Table
 from buir.experiment.panel import Record
+from buir.experiment.tables import settings_text, value_text
 
 
 def tuning_section(records: Sequence[Record]) -> Section:
@@ -53,7 +54,7 @@ def tuning_section(records: Sequence[Record]) -> Section:
                 str(capped),
                 f"{record['tune_s']:.1f}",
                 f"{tuning['best_value']:.4f}",
-                f"`{_settings(tuning['best_params'])}`",
+                f"`{settings_text(tuning['best_params'])}`",
             ]
         )
     head = [
@@ -75,7 +76,7 @@ def settings_section(records: Sequence[Record]) -> Section:
     """List all settings with which the measured models ran."""
     shown: dict[tuple[Any, ...], set[str]] = {}
     for record in records:
-        text = f"`{_settings(record['params'])}`"
+        text = f"`{settings_text(record['params'])}`"
         shown.setdefault((*_where(record), text), set()).add(str(record["seed"]))
     rows = [[*place[:3], ", ".join(sorted(seeds)), place[3]] for place, seeds in shown.items()]
     return Section(
@@ -107,7 +108,7 @@ def cost_section(records: Sequence[Record]) -> Section:
     return Section(
         "Cost",
         [
-            "Mean over runs (smallest to largest). Times are of one machine; compare them with each other only.",
+            "Mean over runs (smallest to largest). Training and search are seconds of the processor, all threads together. Times are of one machine; compare them with each other only.",
             Table(head, rows),
         ],
     )
@@ -217,27 +218,19 @@ def _limits(records: Sequence[Record]) -> str:
     )
 
 
-def _settings(params: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={_value(value)}" for name, value in sorted(params.items())) or "none"
-
-
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _bounds(setting: dict[str, Any]) -> str:
     if "choices" in setting:
-        return ", ".join(_value(choice) for choice in setting["choices"])
+        return ", ".join(value_text(choice) for choice in setting["choices"])
     if not setting:
         return ""
     extra = (
         " (logarithmic)"
         if setting.get("log")
-        else f" in steps of {_value(setting['step'])}"
+        else f" in steps of {value_text(setting['step'])}"
         if setting.get("step")
         else ""
     )
-    return f"{_value(setting['low'])} to {_value(setting['high'])}{extra}"
+    return f"{value_text(setting['low'])} to {value_text(setting['high'])}{extra}"
 
 
 def _range(values: Sequence[float | None], digits: int) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from buir.experiment import workers
-from buir.experiment.cells import Cell, versions
+from buir.experiment.cells import Cell
 from buir.experiment.journal import Journal, Record
+from buir.experiment.provenance import versions
 from buir.experiment.runs import headline
 from buir.experiment.sources import Sources
 from buir.experiment.spaces import find_space
@@ -128,6 +129,21 @@ def run(
     cells = plan(config, sources) if cells is None else cells
     journal.write_plan(describe(config, cells))
     tasks = group(unfinished(cells, journal), together=config.tuning is not None)
+    failures = execute(tasks, config, journal, sources, observer, jobs)
+    return Outcome(list(journal.records(cell.key for cell in cells)), failures)
+
+
+def execute(
+    tasks: Sequence[Sequence[Cell]],
+    config: BenchmarkConfig,
+    journal: Journal,
+    sources: Sources,
+    observer: Observer,
+    jobs: int,
+    *,
+    only_search: bool = False,
+) -> list[tuple[Cell, str]]:
+    """Run tasks, or only the searches of their cells, and tell the observer; return what broke down, and why."""
     failures: list[tuple[Cell, str]] = []
 
     def tell(what: str, cell: Cell, payload: Any) -> None:
@@ -138,14 +154,14 @@ def run(
         elif what == "failure":
             failures.append((cell, payload))
             observer.on_failure(cell, payload)
-        elif (record := journal.read(cell.key)) is not None:
+        elif (record := journal.read_search(cell.search_key) if only_search else journal.read(cell.key)) is not None:
             observer.on_record(cell, record)
 
     if jobs == 1:
-        workers.run_here(tasks, config, journal, sources, tell)
+        workers.run_here(tasks, config, journal, sources, tell, only_search=only_search)
     else:
-        workers.run_in_processes(tasks, config, journal, jobs, tell)
-    return Outcome(list(journal.records(cell.key for cell in cells)), failures)
+        workers.run_in_processes(tasks, config, journal, jobs, tell, only_search=only_search)
+    return failures
 
 
 def unfinished(cells: Sequence[Cell], journal: Journal) -> list[Cell]:
@@ -167,9 +183,11 @@ def describe(config: BenchmarkConfig, cells: Sequence[Cell]) -> dict[str, Any]:
     """Write down what a benchmark is: enough to find its cells again and to explain them."""
     return {
         "name": config.name,
+        "datasets": [data.label for data in config.data],
         "models": [model.label for model in config.models],
         "headline": headline(config.metrics.ks),
         "config": config.model_dump(mode="json", exclude_none=True),
         "keys": [cell.key for cell in cells],
+        "searches": list(dict.fromkeys(cell.search_key for cell in cells if cell.tuning)),
         "versions": versions(),
     }

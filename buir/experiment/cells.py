@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-import subprocess
 import time
 from dataclasses import dataclass, fields, replace
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +17,7 @@ from buir.experiment.clock import Clock
 from buir.experiment.groups import group_metrics
 from buir.experiment.journal import Record, cell_key
 from buir.experiment.monitor import Monitor
+from buir.experiment.provenance import git_commit, version, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +62,14 @@ class Cell:
         """Level in per cent, as shown on axes and in names of runs."""
         return round(100 * self.level)
 
+    @cached_property
+    def search_key(self) -> str:
+        """Sixteen digits that recognise the cell's search for settings; the model seeds of one split share it."""
+        tuning = {name: value for name, value in (self.tuning or {}).items() if name != "fit_seconds"}
+        names = ("dataset", "protocol", "level", "split_seed", "split_digest", "model", "kind")
+        parts = {name: getattr(self, name) for name in names} | {"tuning": tuning}
+        return cell_key(parts | {"params": self.resolved(), "version": version("buir")})
+
     @property
     def search(self) -> tuple[str, float, str, int]:
         """What shares a search for settings: the model seeds of one split, whose test pairs the search cannot have seen."""
@@ -79,6 +84,12 @@ class Cell:
     def fit_seconds(self) -> float | None:
         """Most seconds of its training, if there is a limit."""
         return self.tuning.get("fit_seconds") if self.tuning else None
+
+    @property
+    def search_title(self) -> str:
+        """Short text for the search of its settings."""
+        split = f" split seed {self.split_seed}" if self.split_seed else ""
+        return f"{self.dataset} {self.train_pct} % {self.model}{split}"
 
     def resolved(self) -> dict[str, Any]:
         """All hyper-parameters with their values; the seed is apart."""
@@ -105,7 +116,7 @@ def run_cell(
     *,
     found: Mapping[str, Any] | None = None,
     callback: Callable[[dict[str, Any]], Any] | None = None,
-) -> tuple[Record, pd.DataFrame | None]:
+) -> tuple[Record, pd.DataFrame, Any]:
     """Fit, rank and measure.
 
     Parameters
@@ -120,7 +131,7 @@ def run_cell(
 
     Returns
     -------
-    The record and the per-user values.
+    The record, the per-user values, and the fitted model.
 
     Raises
     ------
@@ -142,7 +153,7 @@ def run_cell(
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)
         rank_s = time.perf_counter() - start
-    return record | {
+    measured = record | {
         "params": chosen.resolved(),
         "metrics": _headline_first(evaluation.means),
         "groups": group_metrics(evaluation, split.train, split.test),
@@ -155,7 +166,8 @@ def run_cell(
         "n_test_users": evaluation.n_users,
         "effective_rank": _effective_rank(model),
         "examples": _examples(evaluation, split),
-    }, evaluation.to_frame()
+    }
+    return measured, evaluation.to_frame(), model
 
 
 def refused_record(cell: Cell, split: Split, refusal: Refused) -> Record:
@@ -163,9 +175,9 @@ def refused_record(cell: Cell, split: Split, refusal: Refused) -> Record:
     return _head(cell, split) | {"status": "refused", "reason": " ".join(str(refusal).split())}
 
 
-def _head(cell: Cell, split: Split) -> Record:
+def described(cell: Cell, split: Split) -> Record:
+    """Start a record with what a cell and its search have in common: the model, the data, and what computes."""
     return {
-        "key": cell.key,
         "dataset": cell.dataset,
         "protocol": cell.protocol,
         "level": cell.level,
@@ -174,10 +186,29 @@ def _head(cell: Cell, split: Split) -> Record:
         "kind": cell.kind,
         "params": cell.resolved(),
         "split_seed": cell.split_seed,
-        "seed": cell.seed,
         "split_digest": split.digest,
         "status": "ok",
         "reason": None,
+        "data": {
+            "users": split.train.n_users,
+            "items": split.train.n_items,
+            "train": split.train.n_pairs,
+            "valid": split.valid.n_pairs,
+            "test": split.test.n_pairs,
+            "train_digest": split.train.digest,
+            "valid_digest": split.valid.digest,
+            "test_digest": split.test.digest,
+        },
+        "started": time.time(),
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+
+
+def _head(cell: Cell, split: Split) -> Record:
+    return described(cell, split) | {
+        "key": cell.key,
+        "seed": cell.seed,
         "metrics": {},
         "groups": {"user": [], "item": []},
         "history": [],
@@ -192,18 +223,6 @@ def _head(cell: Cell, split: Split) -> Record:
         "n_test_users": 0,
         "effective_rank": None,
         "examples": [],
-        "data": {
-            "users": split.train.n_users,
-            "items": split.train.n_items,
-            "train": split.train.n_pairs,
-            "valid": split.valid.n_pairs,
-            "test": split.test.n_pairs,
-            "train_digest": split.train.digest,
-            "test_digest": split.test.digest,
-        },
-        "started": time.time(),
-        "versions": versions(),
-        "git_commit": git_commit(),
     }
 
 
@@ -246,39 +265,3 @@ def _examples(evaluation: Evaluation, split: Split) -> list[dict[str, str]]:
             }
         )
     return rows
-
-
-@cache
-def version(package: str) -> str:
-    """Version of an installed package, "unknown" if it runs from somewhere else."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Versions of what computes the numbers."""
-    packages = ("buir", "torch", "torch-geometric", "numpy", "scipy", "implicit")
-    return {"python": platform.python_version()} | {package: version(package) for package in packages}
-
-
-@cache
-def git_commit() -> str | None:
-    """Commit of the source this package runs from, with ``-dirty`` after local changes; None outside a repository."""
-    folder = Path(__file__).parent
-    git = ["git", "-C", str(folder)]
-    try:
-        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False)
-        if tracked.returncode != 0:
-            return None
-        out = subprocess.run(
-            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return out.stdout.strip() or None

@@ -10,7 +10,7 @@ from buir.experiment.costs import Forecast, Size
 from buir.experiment.errors import NothingToShowError
 from buir.experiment.figures import sparsity_figure
 from buir.experiment.journal import Journal, replace_atomically
-from buir.experiment.progress import Progress, readable
+from buir.experiment.progress import Progress, fit_outcome, readable
 from buir.experiment.report import Report, write_report
 from buir.experiment.sources import Sources
 from buir.experiment.tables import markdown_report, text_report
@@ -19,6 +19,7 @@ from buir.experiment.verdicts import verdict_figure
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from buir.experiment.cells import Cell
     from buir.experiment.config import BenchmarkConfig
     from buir.experiment.journal import Record
 
@@ -51,10 +52,12 @@ def compare(
         missing = benchmark.unfinished(cells, journal)
         if len(missing) < len(cells):
             say(f"{len(cells) - len(missing)} of {len(cells)} cells are finished already and are not run again.")
-        tracker = _tracker(journal, out, tracking_uri, say)
+        if config.log_models:
+            _tell_missing_models(cells, journal, say)
+        tracker = make_tracker(journal, out, tracking_uri, say)
         forecast = Forecast(sizes(config, sources), journal.records())
         metric = benchmark.headline(config.metrics.ks)[0]
-        progress = Progress(missing, forecast, jobs=jobs, headline=metric, on_record=tracker.log)
+        progress = Progress(missing, forecast, jobs=jobs, outcome=fit_outcome(metric), on_record=tracker.log)
         try:
             outcome = benchmark.run(config, out, progress, jobs=jobs, sources=sources, cells=cells)
         finally:
@@ -78,9 +81,15 @@ def publish(journal: Journal, tracker: Any, say: Say) -> dict[str, str]:
 def sync(out: str | Path, *, say: Say, tracking_uri: str | None = None) -> dict[str, str]:
     """Write into MLflow whatever the journal has and MLflow lacks; return the experiments, empty after a failure."""
     journal = Journal(out)
-    _plan(journal)
+    tuned = journal.read_plan("tune") is not None
+    if not tuned:
+        _plan(journal)
     with journal.exclusive():
-        return publish(journal, _tracker(journal, out, tracking_uri, say), say)
+        tracker = make_tracker(journal, out, tracking_uri, say)
+        done = tracker.finish_searches() if tuned else {}
+        if journal.read_plan() is not None:
+            done |= publish(journal, tracker, say)
+        return {} if tracker.down else done
 
 
 def report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
@@ -143,6 +152,19 @@ def by_dataset(records: Any) -> dict[str, list[Record]]:
     return found
 
 
+def _tell_missing_models(cells: Sequence[Cell], journal: Journal, say: Say) -> None:
+    """Say which finished cells can log no model, because it was not wanted when they ran."""
+    done = [cell.key for cell in cells if cell.kind == "buir"]
+    lost = [
+        r["key"] for r in journal.records(done) if r["status"] == "ok" and not journal.model_file(r["key"]).is_file()
+    ]
+    if lost:
+        say(
+            f"{len(lost)} finished cells of BUIR ran without log_models and have no model to log; "
+            "to fit them again, choose another folder with --out."
+        )
+
+
 def _plan(journal: Journal) -> dict[str, Any]:
     plan = journal.read_plan()
     if plan is None:
@@ -159,11 +181,11 @@ def _artifacts(journal: Journal, dataset: str, records: Sequence[Record], headli
     replace_atomically(journal.folder / "tables" / f"{dataset}.md", table.encode())
     done = [record for record in records if record["status"] == "ok"]
     if done:
-        artifacts["sparsity.png"] = sparsity_figure(records, journal.read_users, list(reversed(headline)))
-    if len({record["model"] for record in done}) > 1:
         shown = [r | {"metrics": {name: r["metrics"][name] for name in headline}} for r in done]
         found = findings.find(shown, journal.read_users, headlines=headline)
-        artifacts["verdicts.png"] = verdict_figure(found, findings.reference_models(done), headline[0])
+        artifacts["sparsity.png"] = sparsity_figure(found, list(reversed(headline)))
+        if len({record["model"] for record in done}) > 1:
+            artifacts["verdicts.png"] = verdict_figure(found, findings.reference_models(done), headline[0])
     for name, figure in artifacts.items():
         if name.endswith(".png"):
             journal.folder.joinpath("figures").mkdir(exist_ok=True)
@@ -171,7 +193,8 @@ def _artifacts(journal: Journal, dataset: str, records: Sequence[Record], headli
     return artifacts
 
 
-def _tracker(journal: Journal, out: str | Path, tracking_uri: str | None, say: Say) -> Any:
+def make_tracker(journal: Journal, out: str | Path, tracking_uri: str | None, say: Say) -> Any:
+    """Choose MLflow's store and make what writes to it."""
     uri = store.choose_uri(out, tracking_uri)
     if store.is_new(uri):
         say("Creating the MLflow store (once, a few seconds).")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from buir import datasets
 from buir.experiment import models, settings
 from buir.experiment.settings import ConfigError
 from buir.formats import FORMATS
@@ -65,11 +66,20 @@ class DataConfig(Strict):
     trials: Annotated[int, Field(gt=0)] | None = None
     """Trials of a search on these data, in place of those of ``tuning:``."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, raw: Any) -> Any:
+        """Take a key set to null for one that is not there, so that ``--set data.dataset=null`` drops it."""
+        return {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
+
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:
         given = [name for name in ("dataset", "path", "train") if getattr(self, name) is not None]
         if len(given) != 1 or (self.train is None) != (self.test is None):
             msg = "needs exactly one source: 'dataset' (a name), 'path' (a file), or 'train' and 'test' (two files)"
+            if len(given) > 1:
+                drop = f"--set data.{given[0]}=null" + " --set data.options=null" * bool(self.options)
+                msg = f"needs exactly one source, got {' and '.join(map(repr, given))}; drop all but one, {given[0]!r} with {drop}"
             raise ValueError(msg)
         unused = ("options",) if self.dataset is None else ("format", "columns")
         if self.train is not None:
@@ -162,6 +172,8 @@ class BenchmarkConfig(Strict):
     metrics: MetricsConfig = MetricsConfig()
     models: Annotated[tuple[ModelConfig, ...], Field(strict=False, min_length=1)]
     tuning: TuningConfig | None = None
+    log_models: bool = False
+    """Keep every fitted BUIR and log it in its run of MLflow; baselines have no file format to be logged in."""
 
     def budget(self, label: str) -> TuningConfig | None:
         """Return what a search on a data set may spend; None where nothing is searched."""
@@ -234,13 +246,20 @@ def _file_problems(raw: dict[str, Any]) -> list[str]:
     for place, entry in enumerate(entries if isinstance(entries, list) else []):
         if not isinstance(entry, dict):
             continue
+        if isinstance(entry.get("dataset"), str):
+            options = entry.get("options") or {}
+            filters = {key: entry[key] for key in ("min_rating", "min_user", "min_item", "core") if entry.get(key)}
+            try:
+                datasets.check_request(entry["dataset"], **(options if isinstance(options, dict) else {}), **filters)
+            except (TypeError, ValueError) as error:
+                problems.append(f"data.{place}.dataset: {error}")
         form = entry.get("format")
         if isinstance(form, str) and form not in FORMATS:
             problems.append(f"data.{place}.format: unknown format {form!r}{models.suggestion(form, FORMATS)}")
         for key in settings.PATH_KEYS:
             file = entry.get(key)
             if isinstance(file, str) and "${" not in file and not Path(file).is_file():
-                problems.append(f"data.{place}.{key}: no such file: {file}{_nearest_file(Path(file))}")
+                problems.append(f"data.{place}.{key}: no such file: {file}{settings.nearest_file(Path(file))}")
     return problems
 
 
@@ -279,11 +298,3 @@ def _cross_problems(config: BenchmarkConfig) -> list[str]:
     if config.tuning and not re.fullmatch(r"[a-z_]+_at_[0-9]+", config.tuning.metric):
         problems.append(f"tuning.metric: {config.tuning.metric!r} is no metric; write for example ndcg_at_20")
     return problems
-
-
-def _nearest_file(file: Path) -> str:
-    folder = file.parent
-    while not folder.is_dir():
-        folder, file = folder.parent, folder
-    names = [p.name for p in folder.iterdir()][:1000]
-    return models.suggestion(file.name, names) if names and len(names) <= 40 else ""

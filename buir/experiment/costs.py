@@ -42,21 +42,26 @@ class Forecast:
             self.learn(record)
 
     def learn(self, record: Record) -> None:
-        """Take note of a finished cell."""
+        """Take note of a finished cell, or of a search, whose trials are fits as well."""
         if record["status"] != "ok":
             return
-        seconds = record["fit_s"] + record["rank_s"]
+        fitted = "fit_s" in record
+        seconds = record["fit_s"] + record["rank_s"] if fitted else record["tune_s"] / max(1, record["n_trials"])
         place = (record["dataset"], record["model"], record["level"])
         self._measured.setdefault(place, []).append(seconds)
         size = self._sizes.get((record["dataset"], record["level"]))
-        if size is not None and not record.get("capped"):
-            # A fit that the clock ended does not tell how long others take.
+        if size is not None and fitted and not record.get("capped"):
+            # A fit that the clock ended does not tell how long others take, nor do trials with all kinds of settings.
             thumb = rule_of_thumb(record["kind"], record["params"], size)
             self._ratios.setdefault(record["model"], []).append(seconds / thumb)
 
     def seconds(self, cell: Cell) -> float:
         """Estimate one cell, without its share of a search."""
         return _limited(self._free(cell), cell, cell.fit_seconds)
+
+    def search_seconds(self, cell: Cell) -> float:
+        """Estimate the search of a cell: as many fits as it has trials."""
+        return _trial_seconds(cell, self._free(cell)) * _trials(cell)
 
     def _free(self, cell: Cell) -> float:
         """Estimate a fit that no clock ends."""
@@ -68,8 +73,8 @@ class Forecast:
         return thumb * (median(ratios) if ratios else 1.0)
 
     def total(self, cells: Sequence[Cell], jobs: int) -> float:
-        """Estimate all cells; a search costs as many fits as it has trials, once for a data set, level, model and split."""
-        searches = {c.search: _trial_seconds(c, self._free(c)) * _trials(c) for c in cells}
+        """Estimate all cells with their searches, one for each data set, level, model and split."""
+        searches = {c.search: self.search_seconds(c) for c in cells}
         return (sum(self.seconds(cell) for cell in cells) + sum(searches.values())) / max(1, min(jobs, len(cells)))
 
     def memory_mb(self, cells: Sequence[Cell], jobs: int) -> float:

@@ -46,6 +46,8 @@ class Findings:
     dataset: str
     protocol: str
     level: float
+    confidence: float
+    """Of the intervals, and 1 - alpha of the tests."""
     models: tuple[str, ...]
     headlines: tuple[str, ...]
     intervals: dict[tuple[str, str], Interval]
@@ -153,6 +155,7 @@ def _findings(
         panel.dataset,
         panel.protocol,
         panel.level,
+        confidence,
         panel.models,
         headlines,
         {(model, metric): summary.interval(model, metric) for model in panel.models for metric in panel.metrics},

@@ -1,4 +1,4 @@
-"""The local journal of finished cells: one JSON file and one Parquet file each, written all or nothing."""
+"""The local journal of finished cells and searches: one JSON file and one Parquet file each, written all or nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,11 @@ except ImportError:  # not on Windows: two benchmarks in one folder then only wa
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from buir.model import BUIR
+
 Record = dict[str, Any]
+Kind = Literal["benchmark", "tune"]
+"""Of a plan."""
 
 
 def cell_key(parts: Mapping[str, Any]) -> str:
@@ -34,17 +38,18 @@ def cell_key(parts: Mapping[str, Any]) -> str:
 
 
 class Journal:
-    """Records of cells under ``folder/cells``.
+    """Records of cells under ``folder/cells``, of searches for settings under ``folder/searches``.
 
     Notes
     -----
-    The JSON file is what makes a cell finished, and it is renamed into place after the Parquet file: a process that is
+    The JSON file is what makes a cell finished, and it is renamed into place after the other files: a process that is
     killed at any moment leaves either a whole cell or none. Several processes may write at once.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.cells = self.folder / "cells"
+        self.searches = self.folder / "searches"
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -65,24 +70,30 @@ class Journal:
                     raise JournalBusyError(msg) from error
             yield
 
-    def write(self, record: Mapping[str, Any], users: pd.DataFrame | None = None) -> None:
-        """Store a finished cell and its per-user values (absent for a refused cell)."""
+    def write(self, record: Mapping[str, Any], users: pd.DataFrame | None = None, model: BUIR | None = None) -> None:
+        """Store a finished cell, its per-user values (absent for a refused cell) and, if it is given, its fitted model."""
         key = record["key"]
         self.cells.mkdir(parents=True, exist_ok=True)
         if users is not None:
             replace_atomically(self.users_file(key), users.to_parquet(index=False, compression="zstd"))
+        if model is not None:
+            model.save(self.model_file(key))
         text = json.dumps(_plain(record), allow_nan=False)
         replace_atomically(self.cells / f"{key}.json", text.encode())
 
     def read(self, key: str) -> Record | None:
         """Return the record of a finished cell, or None."""
-        file = self.cells / f"{key}.json"
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-            # An unreadable file is no result: the cell is run again and the file replaced.
-            return None
-        return record if isinstance(record, dict) and record.get("key") == key else None
+        return _read(self.cells, key)
+
+    def write_search(self, record: Mapping[str, Any]) -> None:
+        """Store a finished search for settings."""
+        self.searches.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_plain(record), allow_nan=False)
+        replace_atomically(self.searches / f"{record['key']}.json", text.encode())
+
+    def read_search(self, key: str) -> Record | None:
+        """Return the record of a finished search, or None."""
+        return _read(self.searches, key)
 
     def read_users(self, key: str) -> pd.DataFrame:
         """Return the per-user values of a cell: columns user, train_degree and one for each metric."""
@@ -92,6 +103,10 @@ class Journal:
         """Return where the per-user values of a cell lie."""
         return self.cells / f"{key}.parquet"
 
+    def model_file(self, key: str) -> Path:
+        """Return where the fitted model of a cell lies, if it was kept."""
+        return self.cells / f"{key}.safetensors"
+
     def records(self, keys: Iterable[str] | None = None) -> Iterator[Record]:
         """Iterate over finished cells: those of ``keys`` in that order, or all."""
         chosen = sorted(p.stem for p in self.cells.glob("*.json")) if keys is None else keys
@@ -100,22 +115,30 @@ class Journal:
             if record is not None:
                 yield record
 
-    def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Remember what the latest benchmark was: its configuration and the keys of its cells."""
+    def write_plan(self, plan: Mapping[str, Any], kind: Kind = "benchmark") -> None:
+        """Remember what the latest benchmark, or tuning, was: its configuration and the keys of its cells or searches."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_atomically(self.plan_file, json.dumps(_plain(plan), indent=1, allow_nan=False).encode())
+        replace_atomically(self.plan_file(kind), json.dumps(_plain(plan), indent=1, allow_nan=False).encode())
 
-    def read_plan(self) -> dict[str, Any] | None:
-        """Return the plan of the latest benchmark, or None if none ran here."""
+    def read_plan(self, kind: Kind = "benchmark") -> dict[str, Any] | None:
+        """Return the latest plan of a kind, or None if none ran here."""
         try:
-            return json.loads(self.plan_file.read_text(encoding="utf-8"))
+            return json.loads(self.plan_file(kind).read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
-    @property
-    def plan_file(self) -> Path:
-        """File of the latest plan."""
-        return self.folder / "benchmark.json"
+    def plan_file(self, kind: Kind = "benchmark") -> Path:
+        """Return where the latest plan of a kind lies."""
+        return self.folder / f"{kind}.json"
+
+
+def _read(folder: Path, key: str) -> Record | None:
+    try:
+        record = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        # An unreadable file is no result: the work is done again and the file replaced.
+        return None
+    return record if isinstance(record, dict) and record.get("key") == key else None
 
 
 def replace_atomically(file: Path, content: bytes) -> None:

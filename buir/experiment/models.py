@@ -98,6 +98,10 @@ def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) ->
             from buir.parameters import check_parameters
 
             check_parameters(model.get_params())
+        if "device" in valid:
+            from buir.construction import training_device
+
+            training_device(model.device)
     except (TypeError, ValueError) as error:
         return [("", str(error).splitlines()[0])]
     return []

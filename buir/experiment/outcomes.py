@@ -8,19 +8,17 @@ from buir.experiment.advice import mean_seconds, seconds_text
 from buir.experiment.figures import metric_label, sparsity_figure
 from buir.experiment.findings import Findings, Leaders
 from buir.experiment.pages import Block, Cell, Fold, Image, Section, Table
-from buir.experiment.panel import ReadUsers, Record
+from buir.experiment.panel import Record
 from buir.experiment.statistics import Interval
 from buir.experiment.verdicts import comparison_text, interval_text, verdict_figure
 
 
-def results(
-    records: Sequence[Record], read_users: ReadUsers, found: Sequence[Findings], seed: int
-) -> Iterator[Section]:
+def results(records: Sequence[Record], found: Sequence[Findings]) -> Iterator[Section]:
     """One section for each data set: curves, then a table of each headline metric."""
     for dataset, parts in by_dataset(found).items():
         mine = [record for record in records if (record["dataset"], record["protocol"]) == dataset]
         headlines = parts[0].headlines
-        figure = sparsity_figure(mine, read_users, headlines, seed=seed)
+        figure = sparsity_figure(parts)
         names = " and ".join(metric_label(metric) for metric in headlines)
         blocks: list[Block] = [
             Image(

@@ -99,7 +99,7 @@ def write_report(
             sections.summary(records, found, command, expected),
             sections.recommendation(records, found),
             sections.protocol(records, found, confidence),
-            *outcomes.results(records, read_users, found, seed),
+            *outcomes.results(records, found),
             *outcomes.verdicts(found, references),
             *outcomes.user_groups(found),
             *outcomes.item_groups(records, found),

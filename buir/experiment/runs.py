@@ -31,6 +31,51 @@ def leaf_name(record: Record) -> str:
     return f"{record['model']}-train{record['train_pct']}{split}-s{record['seed']}"
 
 
+def search_name(record: Record) -> str:
+    """Name the run of one search for settings."""
+    split = f"-split{record['split_seed']}" if record["split_seed"] else ""
+    return f"{record['model']}-train{record['train_pct']}{split}-tuning"
+
+
+def search_params(record: Record) -> dict[str, str]:
+    """Flat parameters of a search: what was tuned on what, the budget, and the settings that were best."""
+    compared = {name: record[name] for name in ("model", "dataset", "protocol", "train_pct", "split_seed")}
+    if record["status"] == "ok":
+        tuning = record["tuning"]
+        compared |= {f"tuning.{name}": tuning[name] for name in ("trials", "metric", "max_seconds", "seed")}
+        compared |= _flat(record["params"] | tuning["best_params"], "model.")
+    return {name: str(value) for name, value in compared.items()}
+
+
+def search_tags(record: Record) -> dict[str, str]:
+    """Tags of a search's run, without parent and colour."""
+    return _tags(record, "tune", "search", "buir tune")
+
+
+def search_metrics(record: Record) -> dict[str, float]:
+    """Give what a search ends with: the best value on the validation part, trials and seconds."""
+    if record["status"] != "ok":
+        return {"train_pct": float(record["train_pct"])}
+    tuning = record["tuning"]
+    counts = {"tune/trials": record["n_trials"], "time/tune_s": record["tune_s"], "train_pct": record["train_pct"]}
+    return finite({f"tune/{tuning['metric']}": tuning["best_value"]} | counts)
+
+
+def trial_metrics(record: Record) -> list[tuple[int, float, dict[str, float]]]:
+    """Stepwise metrics of a search: (trial from 1, seconds since the start, its value and the best so far)."""
+    if record["status"] != "ok":
+        return []
+    steps, seconds, best = [], 0.0, -math.inf
+    metric = record["tuning"]["metric"]
+    for number, trial in enumerate(record["tuning"]["results"], start=1):
+        seconds += trial["seconds"]
+        value = trial["value"]
+        if value is not None and trial["state"] == "complete":
+            best = max(best, value)
+        steps.append((number, seconds, finite({f"tune/trial_{metric}": value, f"tune/best_{metric}": best})))
+    return steps
+
+
 def leaf_params(record: Record) -> dict[str, str]:
     """Flat parameters: what was compared, and the hyper-parameters as ``model.<name>``.
 
@@ -42,21 +87,24 @@ def leaf_params(record: Record) -> dict[str, str]:
 
 def leaf_tags(record: Record) -> dict[str, str]:
     """Tags of one cell's run, without parent and colour."""
+    tags = _tags(record, "fit", "cell", "buir benchmark")
+    return tags | {"capped": "yes"} if record.get("capped") else tags
+
+
+def _tags(record: Record, kind: str, key: str, source: str) -> dict[str, str]:
     tags = {
-        "kind": "fit",
-        "cell": record["key"],
+        "kind": kind,
+        key: record["key"],
         "model": record["model"],
         "status": record["status"],
         "split_digest": record["split_digest"],
-        "mlflow.source.name": "buir benchmark",
+        "mlflow.source.name": source,
         "mlflow.source.type": "LOCAL",
     }
     if record.get("git_commit"):
         tags |= {"git_commit": record["git_commit"], "mlflow.source.git.commit": record["git_commit"].split("-")[0]}
     if record["status"] == "refused":
         tags |= {"reason": record["reason"], "mlflow.note.content": f"n/a: {record['reason']}"}
-    if record.get("capped"):
-        tags["capped"] = "yes"
     return tags | {f"version.{name}": str(number) for name, number in record.get("versions", {}).items()}
 
 

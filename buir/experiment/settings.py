@@ -104,6 +104,15 @@ def resolve_paths(raw: dict[str, Any], folder: Path) -> list[str]:
     return problems
 
 
+def nearest_file(file: Path) -> str:
+    """Suggest a name for a file or a folder that is not there; nothing where the folder holds more than forty."""
+    folder = file.parent
+    while not folder.is_dir():
+        folder, file = folder.parent, folder
+    names = [p.name for p in folder.iterdir()][:1000]
+    return models.suggestion(file.name, names) if names and len(names) <= 40 else ""
+
+
 def is_cause(error: Any) -> bool:
     """Tell a mistake from its echo: a list whose entries are wrong counts as too short as well."""
     return error["type"] != "too_short" or not error["input"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from buir.experiment.figures import metric_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from buir.experiment.journal import Record
 
@@ -65,17 +65,44 @@ def markdown_report(records: Sequence[Record], metrics: Sequence[str]) -> str:
     return "\n\n".join([*blocks, *notes, _legend(records)])
 
 
-def aligned(rows: Rows) -> str:
-    """Pad columns to equal width: the first to the left, numbers to the right."""
+def searches_table(records: Sequence[Record]) -> Rows:
+    """Lay out searches for settings on one data set and level: what each model reached, spent and chose; head first."""
+    splits = {record["split_seed"] for record in records}
+    metric = next((r["tuning"]["metric"] for r in records if r["status"] == "ok"), "value")
+    several = ["split seed"] if len(splits) > 1 else []
+    rows = [["model", *several, f"valid {metric_label(metric)}", "trials", "seconds", "best settings"]]
+    for record in records:
+        first = [record["model"], *([str(record["split_seed"])] if several else [])]
+        if record["status"] != "ok":
+            rows.append([*first, "n/a", "", "", f"refused: {record['reason']}"])
+            continue
+        found = record["tuning"]
+        spent = [str(record["n_trials"]), f"{record['tune_s']:.1f}"]
+        rows.append([*first, f"{found['best_value']:.4f}", *spent, settings_text(found["best_params"])])
+    return rows
+
+
+def settings_text(params: Mapping[str, Any]) -> str:
+    """Write settings on a line, numbers with four digits."""
+    return ", ".join(f"{name}={value_text(value)}" for name, value in sorted(params.items())) or "none"
+
+
+def value_text(value: Any) -> str:
+    """Write one setting."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def aligned(rows: Rows, *, words: bool = False) -> str:
+    """Pad columns to equal width: the first to the left, and the last of ``words``, numbers to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
-            cell.ljust(w) if column == 0 else cell.rjust(w)
+            cell.ljust(w) if column == 0 or (words and column == len(row) - 1) else cell.rjust(w)
             for column, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])])
+    return "\n".join([lines[0].rstrip(), "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])])
 
 
 def _caption(records: Sequence[Record]) -> str:

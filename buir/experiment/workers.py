@@ -1,4 +1,4 @@
-"""Where cells run: in this process, or in several that share the processor's cores."""
+"""Where cells and searches run: in this process, or in several that share the processor's cores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,14 +21,15 @@ from buir.experiment import models
 from buir.experiment.cells import Cell, refused_record, run_cell
 from buir.experiment.errors import WorkerDiedError
 from buir.experiment.journal import Journal, replace_atomically
+from buir.experiment.searches import search
 from buir.experiment.sources import Sources
-from buir.experiment.spaces import find_space
-from buir.experiment.tuning import Budget, Tuned, tune
+from buir.memory import shortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from buir.experiment.config import BenchmarkConfig
+    from buir.experiment.tuning import Tuned
 
     Tell = Callable[[str, Cell, Any], None]
     """Takes ("start" | "step" | "record" | "failure", cell, text)."""
@@ -45,30 +46,40 @@ def available_cores() -> int:
 class Bench:
     """Runs tasks in one process and writes what comes out into the journal."""
 
-    def __init__(self, config: BenchmarkConfig, journal: Journal, sources: Sources, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        journal: Journal,
+        sources: Sources,
+        threads: int | None = None,
+        *,
+        only_search: bool = False,
+    ) -> None:
         self._config = config
         self._journal = journal
         self._sources = sources
         self._threads = threads
+        self._work = self._only_search if only_search else self._fit
 
     def run(self, task: Sequence[Cell], tell: Tell) -> None:
-        """Run the cells of a task one after the other; a broken cell does not stop the next one."""
+        """Run the cells of a task one after the other, or only their searches; a broken one does not stop the next."""
         for cell in task:
             tell("start", cell, "")
             try:
                 # Libraries limit their threads only once they are loaded.
                 models.estimator_class(cell.kind)
                 with threadpool_limits(self._threads):
-                    self._run(cell, tell)
+                    self._work(cell, tell)
             except Exception as error:  # noqa: BLE001 - one broken cell of hundreds must not end the others
                 file = self._journal.folder / "failures" / f"{cell.key}.txt"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 replace_atomically(file, f"{cell.title}\n\n{traceback.format_exc()}".encode())
-                tell("failure", cell, f"{type(error).__name__}: {' '.join(str(error).split())} (see {file})")
+                what = shortage(error) or type(error).__name__
+                tell("failure", cell, f"{what}: {' '.join(str(error).split())} (see {file})")
             else:
                 tell("record", cell, cell.key)
 
-    def _run(self, cell: Cell, tell: Tell) -> None:
+    def _fit(self, cell: Cell, tell: Tell) -> None:
         split = self._sources.split(cell.dataset, cell.split_seed, cell.level)
         last = time.monotonic()
 
@@ -79,41 +90,51 @@ class Bench:
                 tell("step", cell, f"epoch {record.get('epoch', '?')}")
 
         try:
-            tuned = self._tune(cell, tell)
-            record, users = run_cell(cell, split, found=tuned.params if tuned else None, callback=step)
+            tuned = self._search(cell, tell)
+            record, users, model = run_cell(cell, split, found=tuned.params if tuned else None, callback=step)
         except Refused as refusal:
             self._journal.write(refused_record(cell, split, refusal))
         else:
-            self._journal.write(record | tuned.record() if tuned else record, users)
+            kept = model if self._config.log_models and cell.kind == "buir" else None
+            self._journal.write(record | tuned.record() if tuned else record, users, kept)
 
-    def _tune(self, cell: Cell, tell: Tell) -> Tuned | None:
-        """Search once for a model on a split, with that split's own validation part; later calls read what was found."""
+    def _search(self, cell: Cell, tell: Tell) -> Tuned | None:
+        """Search settings, if the configuration wants that; a second call reads what the first has found."""
         allowed = self._config.budget(cell.dataset)
         if allowed is None:
             return None
         split = self._sources.split(cell.dataset, cell.split_seed, cell.level)
-        budget = Budget(**allowed.model_dump(exclude={"fit_seconds"}))
-        return tune(
-            lambda found: replace(cell, params={**cell.params, **found}, seed=budget.seed).build(),
-            split,
-            find_space(cell.kind, cell.fixed(), cell.model),
-            budget,
-            self._journal.folder / "tuning",
-            on_trial=lambda done, wanted, best: tell("step", cell, f"trial {done}/{wanted}"),
-        )
+        return search(cell, split, allowed, self._journal, lambda text: tell("step", cell, text))
+
+    def _only_search(self, cell: Cell, tell: Tell) -> None:
+        # A refusal is a result, and the search has recorded it.
+        with suppress(Refused):
+            self._search(cell, tell)
 
 
 def run_here(
-    tasks: Sequence[Sequence[Cell]], config: BenchmarkConfig, journal: Journal, sources: Sources, tell: Tell
+    tasks: Sequence[Sequence[Cell]],
+    config: BenchmarkConfig,
+    journal: Journal,
+    sources: Sources,
+    tell: Tell,
+    *,
+    only_search: bool = False,
 ) -> None:
     """Run all tasks in this process, with all its threads."""
-    bench = Bench(config, journal, sources)
+    bench = Bench(config, journal, sources, only_search=only_search)
     for task in tasks:
         bench.run(task, tell)
 
 
 def run_in_processes(
-    tasks: Sequence[Sequence[Cell]], config: BenchmarkConfig, journal: Journal, jobs: int, tell: Tell
+    tasks: Sequence[Sequence[Cell]],
+    config: BenchmarkConfig,
+    journal: Journal,
+    jobs: int,
+    tell: Tell,
+    *,
+    only_search: bool = False,
 ) -> None:
     """Run the tasks in ``jobs`` fresh processes; each reads the data itself and gets its share of the cores."""
     if not tasks:
@@ -122,9 +143,8 @@ def run_in_processes(
     context = multiprocessing.get_context("spawn")
     events: Any = context.Queue()
     ours = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        jobs, context, _start_worker, (config, journal.folder, max(1, available_cores() // jobs), events)
-    )
+    threads = max(1, available_cores() // jobs)
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (config, journal.folder, threads, events, only_search))
     try:
         futures = [pool.submit(_work, task) for task in tasks]
         waiting = sum(len(task) for task in tasks)
@@ -155,12 +175,12 @@ _bench: tuple[Bench, Any] | None = None
 """In a worker process: its bench and the queue of events, set once by `_start_worker`."""
 
 
-def _start_worker(config: BenchmarkConfig, folder: Any, threads: int, events: Any) -> None:
+def _start_worker(config: BenchmarkConfig, folder: Any, threads: int, events: Any, only_search: bool) -> None:  # noqa: FBT001
     global _bench  # noqa: PLW0603 - a pool hands its initialiser no other place
     # Ctrl-C reaches the whole process group; the parent alone decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    _bench = Bench(config, Journal(folder), Sources(config), threads), events
+    _bench = Bench(config, Journal(folder), Sources(config), threads, only_search=only_search), events
 
 
 def _work(task: Sequence[Cell]) -> None:

@@ -1,0 +1,61 @@
+"""One id as a row, as `explain` takes it, and what is told of anything else."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from buir.lookup import Lookup, UnknownIdError
+from buir.model import BUIR
+
+PAIRS = pd.DataFrame({"user": ["ann", "ann", "bob", "cat"], "item": [10, 20, 10, 30]})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return BUIR(encoder="graph", embedding_dim=4, epochs=1, batch_size=4, device="cpu").fit(PAIRS, show_progress=False)
+
+
+def test_rows_by_hand():
+    lookup = Lookup(np.array([30, 10, 20]), "item")
+    assert [lookup.row(label, "item") for label in (10, np.int64(20), 30)] == [1, 2, 0]
+
+
+WRONG = {
+    "an unknown user": (
+        ("eve", 10),
+        UnknownIdError,
+        "user is 'eve', an id unknown to the model; its user ids look like 'ann': expected a user of the training data: partial_fit adds",
+    ),
+    "an unknown item": (
+        ("ann", "10"),
+        UnknownIdError,
+        "item is '10', an id unknown to the model; its item ids look like 10: expected an item of the training data: partial_fit adds",
+    ),
+    "a list": (
+        (["ann", "bob"], 10),
+        TypeError,
+        "user is ['ann', 'bob'] of type list; expected one user id, an integer or a string: ask for one at a time",
+    ),
+    "a tuple": (("ann", (10, 20)), TypeError, "item is (10, 20) of type tuple; expected one item id"),
+    "an array": (("ann", np.array([10])), TypeError, "item is array([10]) of type ndarray; expected one item id"),
+    "nobody": ((None, 10), TypeError, "user is None of type NoneType; expected one user id"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_explain_takes_one_user_and_one_item(model, name):
+    arguments, error, text = WRONG[name]
+    with pytest.raises(error, match=f"^{re.escape(text)}") as caught:
+        model.explain(*arguments)
+    assert "unknown=" not in str(caught.value)
+
+
+def test_an_unknown_id_says_of_what_kind_it_is():
+    with pytest.raises(UnknownIdError) as caught:
+        Lookup(np.array([1]), "item").rows(pd.Index([2]), "allow", strict=True)
+    assert caught.value.noun == "item"
+    assert str(caught.value) == (
+        "allow holds item ids unknown to the model: 2; its item ids look like 1: pass unknown='skip' to pass them over"
+    )
