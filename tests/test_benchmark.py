@@ -364,3 +364,14 @@ class _Deadly:
 
     def __reduce__(self):
         return os._exit, (9,)
+
+
+def test_a_warning_of_a_fit_is_one_line_for_all_its_seeds(tmp_path, capsys):
+    small = {"encoder": "id", "embedding_dim": 4, "epochs": 1, "batch_size": 5000}
+    config = make_config(models=[{"kind": "buir", "params": small}])
+    assert benchmark.run(config, tmp_path, Watcher()).failures == []
+    warned = [line for line in capsys.readouterr().err.splitlines() if "fewer than one batch" in line]
+    assert [line[: line.index(" user_items")] for line in warned] == [
+        "warning: synthetic 50 % BUIR-id:",
+        "warning: synthetic 100 % BUIR-id:",
+    ]

@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import time
 import traceback
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +28,7 @@ from buir.experiment.sources import Sources
 from buir.memory import shortage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from buir.experiment.config import BenchmarkConfig
     from buir.experiment.tuning import Tuned
@@ -59,6 +61,7 @@ class Bench:
         self._journal = journal
         self._sources = sources
         self._threads = threads
+        self._warned: set[str] = set()
         self._work = self._only_search if only_search else self._fit
 
     def run(self, task: Sequence[Cell], tell: Tell) -> None:
@@ -68,7 +71,7 @@ class Bench:
             try:
                 # Libraries limit their threads only once they are loaded.
                 models.estimator_class(cell.kind)
-                with threadpool_limits(self._threads):
+                with threadpool_limits(self._threads), self._warnings_in_one_line(cell):
                     self._work(cell, tell)
             except Exception as error:  # noqa: BLE001 - one broken cell of hundreds must not end the others
                 file = self._journal.folder / "failures" / f"{cell.key}.txt"
@@ -78,6 +81,21 @@ class Bench:
                 tell("failure", cell, f"{what}: {' '.join(str(error).split())} (see {file})")
             else:
                 tell("record", cell, cell.key)
+
+    @contextmanager
+    def _warnings_in_one_line(self, cell: Cell) -> Iterator[None]:
+        """Say what a model thinks of its data once for all trials and seeds."""
+
+        def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+            line = f"warning: {cell.dataset} {cell.train_pct} % {cell.model}: {' '.join(str(message).split())}"
+            if issubclass(category, UserWarning) and line not in self._warned:
+                self._warned.add(line)
+                sys.stderr.write(f"{line}\n")
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = show
+            yield
 
     def _fit(self, cell: Cell, tell: Tell) -> None:
         split = self._sources.split(cell.dataset, cell.split_seed, cell.level)
