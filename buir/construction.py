@@ -51,7 +51,7 @@ def row_sparse(settings: Any, graph: BipartiteGraph) -> bool:
         return settings.row_sparse
     width = 1 + settings.n_layers * settings.walks if settings.encoder == "walk" else 1
     reads = 2 * batch_size(settings, len(graph.col) // 2) * width
-    return settings.encoder != "graph" and 2 * reads < graph.n_nodes
+    return settings.encoder != "graph" and 3 * reads < graph.n_nodes
 
 
 def batch_size(settings: Any, n_pairs: int) -> int:
