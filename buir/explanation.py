@@ -20,7 +20,7 @@ def explain_score(
     item: Tensor,
     item_ids: np.ndarray,
 ) -> pd.DataFrame:
-    r"""Split :math:`((W + W^T) u + b) \cdot v` into parts that add up to it.
+    r"""Split :math:`((W + W^T) u + b) \cdot v`, and popularity if it is in the score, into parts that add up to it.
 
     Parameters
     ----------
@@ -35,16 +35,17 @@ def explain_score(
     bias
         b, shape (d,).
     item
-        v, shape (d,).
+        v, shape (d,), or (d + 1,) with what popularity adds to every score of the item.
     item_ids
         Labels of the items.
 
     Returns
     -------
-    Columns ``part`` ("item", "own embedding", "bias"), ``item`` (the label, None elsewhere) and ``contribution`` (float64),
+    Columns ``part`` ("item", "own embedding", "bias", "popularity"), ``item`` (the label, None elsewhere) and ``contribution`` (float64),
     the items first, the largest contribution first.
     """
-    direction = transform.double() @ item.double()  # the transform is symmetric
+    vector, popularity = item[: len(bias)].double(), item[len(bias) :].double().tolist()
+    direction = transform.double() @ vector  # the transform is symmetric
     if own is None:
         vectors, own_share = folding.parts(history), 0.0
     else:
@@ -53,10 +54,11 @@ def explain_score(
         own_share = float(own.double() @ direction) / (folding.n_layers + 1)
     shares = (vectors.double() @ direction).numpy()
     order = np.argsort(-shares, kind="stable")
+    others = ["own embedding", "bias", "popularity"][: 2 + len(popularity)]
     return pd.DataFrame(
         {
-            "part": ["item"] * len(shares) + ["own embedding", "bias"],
-            "item": pd.Series([*item_ids[history.indices[order]].tolist(), None, None], dtype=object),
-            "contribution": [*shares[order], own_share, float(bias.double() @ item.double())],
+            "part": [*["item"] * len(shares), *others],
+            "item": pd.Series([*item_ids[history.indices[order]].tolist(), *[None] * len(others)], dtype=object),
+            "contribution": [*shares[order], own_share, float(bias.double() @ vector), *popularity],
         }
     )

@@ -11,6 +11,7 @@ from buir.construction import batch_size, make_bootstrap, step_rates, training_d
 from buir.folding import Folding, fit_folding
 from buir.graph import BipartiteGraph
 from buir.learner import BootstrapLearner, TrainingState, Validation
+from buir.popularity import PopularityTerm
 from buir.training import Pairs, Schedule, train
 
 __all__ = ["Fitted", "run"]
@@ -22,6 +23,8 @@ class Fitted(NamedTuple):
     history: list[dict[str, Any]]
     user_factors: np.ndarray
     item_factors: np.ndarray
+    popularity: float
+    """Weight of the items' popularity in them."""
     folding: tuple[Folding, Folding]
     weights: Weights
     state: TrainingState | None
@@ -36,6 +39,7 @@ def run(
     *,
     valid: csr_array | None = None,
     state: TrainingState | None = None,
+    popularity: float | None = None,
     **reporting: Any,
 ) -> Fitted:
     """Train.
@@ -54,6 +58,8 @@ def run(
         Held-out pairs that decide when to stop and which weights to keep.
     state
         Of an earlier training that goes on.
+    popularity
+        Weight that an earlier training came to; None takes that of the settings.
     reporting
         ``callback`` and ``show_progress`` of ``train``.
     """
@@ -64,7 +70,10 @@ def run(
     items = torch.from_numpy(matrix.indices.astype(np.int64)).to(device)
     validation = None if valid is None else Validation(matrix, valid, settings.valid_metric)
     learning_rate, _ = step_rates(settings, len(users))
-    learner = BootstrapLearner(bootstrap, learning_rate, settings.weight_decay, (users, items), validation)
+    wanted = settings.popularity if popularity is None else popularity
+    # "auto" is decided when the training is over: until then the personal scores alone are looked at.
+    term = PopularityTerm(graph.degree[graph.n_users :], 0.0 if wanted == "auto" else wanted)
+    learner = BootstrapLearner(bootstrap, learning_rate, settings.weight_decay, (users, items), validation, term)
     if state is not None:
         learner.resume(state)
     schedule = Schedule(
@@ -78,13 +87,16 @@ def run(
         first_epoch=0 if state is None else state.epoch,
     )
     history = train(learner, Pairs(users, items), schedule, **reporting)
-    user_factors, item_factors = bootstrap.factors()
+    if wanted == "auto" and validation is not None:
+        term = term.best(lambda term: validation(learner.scorer(term))[settings.valid_metric])
+    scorer = learner.scorer(term)
     n_layers = 0 if settings.encoder == "id" else settings.n_layers
     users_folding, items_folding = fit_folding(bootstrap.weights.table, graph, n_layers, matrix)
     return Fitted(
         history,
-        user_factors.cpu().numpy(),
-        item_factors.cpu().numpy(),
+        scorer.user_factors.cpu().numpy(),
+        scorer.item_factors.cpu().numpy(),
+        term.weight,
         (users_folding.to("cpu"), items_folding.to("cpu")),
         bootstrap.weights.to(torch.device("cpu")).clone(),
         learner.state(history[-1]["epoch"]) if valid is None or history[-1]["best"] else None,

@@ -13,6 +13,7 @@ from buir.bootstrap import Bootstrap, Weights
 from buir.evaluation import evaluate
 from buir.growth import Growth
 from buir.optimisers import RowAdam, dense_adam
+from buir.popularity import PopularityTerm
 from buir.ranking import FactorScorer
 
 __all__ = ["BootstrapLearner", "Validation"]
@@ -76,6 +77,8 @@ class BootstrapLearner:
         Some observed pairs (user rows, item rows) for the alignment diagnostic.
     validation
         None trains without looking at held-out data.
+    popularity
+        What is added to the scores that are looked at; None adds nothing.
     """
 
     def __init__(
@@ -85,8 +88,9 @@ class BootstrapLearner:
         weight_decay: float,
         pairs: tuple[Tensor, Tensor],
         validation: Validation | None = None,
+        popularity: PopularityTerm | None = None,
     ) -> None:
-        self.bootstrap, self.validation = bootstrap, validation
+        self.bootstrap, self.validation, self.popularity = bootstrap, validation, popularity
         table, *predictor = bootstrap.weights.parts()
         self.optimisers: list[Any] = (
             [RowAdam(table, learning_rate, weight_decay), dense_adam(predictor, learning_rate, weight_decay)]
@@ -127,11 +131,16 @@ class BootstrapLearner:
             "uniformity": diagnostics.uniformity(vectors[rows]),
             "target_distance": diagnostics.target_distance(vectors[rows], target[rows]),
         }
-        scorer = FactorScorer(*bootstrap.factors(vectors))
+        scorer = self.scorer(self.popularity, vectors)
         record["catalogue_share"] = diagnostics.catalogue_share(scorer, sample=SAMPLE // 4)
         if self.validation is not None:
             record |= self.validation(scorer)
         return record
+
+    def scorer(self, popularity: PopularityTerm | None, vectors: Tensor | None = None) -> FactorScorer:
+        """Score with the present weights, and with popularity or without."""
+        factors = self.bootstrap.factors(vectors)
+        return FactorScorer(*(factors if popularity is None else popularity(*factors)))
 
     def state(self, epoch: int) -> TrainingState:
         """Copy the moments and the target table as they are after ``epoch`` epochs."""

@@ -78,6 +78,8 @@ class BUIR(Recommender):
     """Count those validations in total instead of in a row; True in the author's code."""
     uniformity: float = 0.0
     """Weight of the uniformity term, an extension; 0 in the paper."""
+    popularity: float | Literal["auto"] = "auto"
+    """Weight of popularity in the score, an extension that adds a coordinate to the factors; "auto": the best on validation data, 0 without. 0 in the paper."""
     row_sparse: bool | Literal["auto"] = "auto"
     """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph"."""
     output_target: bool = False
@@ -111,6 +113,7 @@ class BUIR(Recommender):
             "patience": 10,
             "cumulative_patience": True,
             "uniformity": 0.0,
+            "popularity": 0.0,
             "row_sparse": False,
             "output_target": False,
         }
@@ -195,7 +198,7 @@ class BUIR(Recommender):
         weights = start_new_rows(growth, self.weights_, fresh, self.folding_)
         state = None if self.state_ is None else self.state_.grown(growth, weights)
         _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
-        report = {"callback": callback, "show_progress": show_progress}
+        report = {"callback": callback, "show_progress": show_progress, "popularity": self.popularity_}
         return self._take(run(self, growth.labelled.matrix, weights, epochs, state=state, **report), growth.labelled)
 
     def export_factors(self) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +209,7 @@ class BUIR(Recommender):
 
         Returns
         -------
-        float32 arrays of shape (n_users, d) and (n_items, d).
+        float32 arrays of shape (n_users, d) and (n_items, d), or d + 1 where popularity is in the score.
         """
         return self.user_factors.copy(), self.item_factors.copy()
 
@@ -245,6 +248,7 @@ class BUIR(Recommender):
     def _take(self, fitted: Fitted, labelled: Labelled) -> "BUIR":
         self.history = fitted.history
         self.user_factors, self.item_factors = fitted.user_factors, fitted.item_factors
+        self.popularity_ = fitted.popularity
         self.folding_, self.weights_, self.state_ = fitted.folding, fitted.weights, fitted.state
         self._remember(labelled)
         warn_of_collapse(self.history[-1], min(self.embedding_dim, sum(labelled.matrix.shape)))
@@ -255,7 +259,7 @@ class BUIR(Recommender):
         return initial_weights(*matrix.shape, dim, kind, self.seed)
 
     def explain(self, user: Any, item: Any) -> pd.DataFrame:
-        """Say how much each item of a user's history, her own embedding and the bias add to an item's score.
+        """Say how much each item of a user's history, her own embedding, the bias and popularity add to an item's score.
 
         Parameters
         ----------
@@ -264,7 +268,7 @@ class BUIR(Recommender):
 
         Returns
         -------
-        Columns ``part`` ("item", "own embedding", "bias"), ``item`` and ``contribution``; the contributions add up to the score.
+        Columns ``part`` ("item", "own embedding", "bias", and "popularity" where it has a weight), ``item`` and ``contribution``; the contributions add up to the score.
 
         Raises
         ------
@@ -288,7 +292,9 @@ class BUIR(Recommender):
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
         vectors = self.folding_[0].scoring_vectors(user_items)
         weight = self.weights_.predictor_weight
-        return FactorScorer(torch.addmm(self.weights_.predictor_bias, vectors, weight + weight.T), self.item_factors)
+        factors = torch.addmm(self.weights_.predictor_bias, vectors, weight + weight.T)
+        shared = torch.ones(len(factors), 1 if self.popularity_ else 0)
+        return FactorScorer(torch.cat([factors, shared], dim=1), self.item_factors)
 
     def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
         return self.folding_[1].vectors(item_users).numpy()

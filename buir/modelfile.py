@@ -33,7 +33,11 @@ def save_model(
     }
     arrays: dict[str, np.ndarray] = {}
     if facts["fitted"]:
-        facts |= {"history": _plain(model.history), "layers": model.folding_[0].n_layers}
+        facts |= {
+            "history": _plain(model.history),
+            "layers": model.folding_[0].n_layers,
+            "popularity": model.popularity_,
+        }
         arrays |= {f"weights.{name}": part.numpy() for name, part in vars(model.weights_).items()}
         arrays |= {"user_factors": model.user_factors, "item_factors": model.item_factors}
         arrays |= pack_ids("user_ids", model.user_ids_) | pack_ids("item_ids", model.item_ids_)
@@ -74,6 +78,7 @@ def load_model(cls: Any, source: str | os.PathLike[str] | BinaryIO) -> Any:
     state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
     model.state_ = TrainingState(facts["epoch"], state) if state else None
     model.history = facts["history"]
+    model.popularity_ = facts.get("popularity", 0.0)  # a file from before this term has none
     return model
 
 

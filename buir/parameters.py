@@ -10,6 +10,7 @@ from buir.metrics import METRICS
 __all__ = ["check_parameters"]
 
 _CHOICES: dict[str, tuple[Any, ...]] = {"encoder": ("id", "graph", "walk"), "row_sparse": (True, False, "auto")}
+_OR_AUTO: dict[str, str] = {"batch_size": " or 'auto'", "popularity": " or 'auto'"}
 _WHOLE = {
     "embedding_dim": 1,
     "n_layers": 0,
@@ -26,6 +27,7 @@ _REAL = {
     "learning_rate": (math.ulp(0.0), math.inf, "above 0"),
     "weight_decay": (0, math.inf, "at least 0"),
     "uniformity": (0, math.inf, "at least 0"),
+    "popularity": (0, math.inf, "at least 0"),
 }
 
 
@@ -62,18 +64,14 @@ def _expectation(name: str, value: Any) -> str | None:
             if ok
             else f"one of {', '.join(map(repr, _CHOICES[name]))}" + (f": did you mean {near[0]!r}?" if near else "")
         )
-    if name == "batch_size" and value == "auto":
+    if name in _OR_AUTO and value == "auto":
         return None
     if name in _WHOLE:
         ok = number and float(value).is_integer() and value >= _WHOLE[name] and isinstance(value, int)
-        return (
-            None
-            if ok
-            else f"a whole number of at least {_WHOLE[name]}" + (" or 'auto'" if name == "batch_size" else "")
-        )
+        return None if ok else f"a whole number of at least {_WHOLE[name]}{_OR_AUTO.get(name, '')}"
     if name in _REAL:
         low, high, text = _REAL[name]
-        return None if number and low <= value < high else f"a number {text}"
+        return None if number and low <= value < high else f"a number {text}{_OR_AUTO.get(name, '')}"
     if name == "valid_metric":
         match = re.fullmatch(r"(\w+)_at_([1-9]\d*)", str(value))
         return (

@@ -70,7 +70,8 @@ def vectors_of(model: Any, name: str, verb: str) -> np.ndarray:
     if vectors is None:
         msg = f"{type(model).__name__} has no {name}, which {verb} compares; use a model with factors"
         raise ValueError(msg)
-    return vectors
+    # The coordinate of popularity says nothing about likeness: it is the same for every user.
+    return vectors[:, :-1] if getattr(model, "popularity_", 0) else vectors
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from buir.experiment.groups import group_metrics
 from buir.experiment.journal import Record, cell_key
 from buir.experiment.monitor import Monitor
 from buir.experiment.provenance import git_commit, version, versions
+from buir.similarity import vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -234,8 +235,9 @@ def _headline_first(means: Mapping[str, float]) -> dict[str, float]:
 
 
 def _effective_rank(model: Any) -> float | None:
-    vectors = getattr(model, "item_factors", None)
-    return None if vectors is None else float(effective_rank(np.asarray(vectors)))
+    if getattr(model, "item_factors", None) is None:
+        return None
+    return float(effective_rank(vectors_of(model, "item_factors", "the effective rank")))
 
 
 def _examples(evaluation: Evaluation, split: Split) -> list[dict[str, str]]:
