@@ -10,6 +10,7 @@ from buir.graph import BipartiteGraph
 
 __all__ = ["batch_size", "make_bootstrap", "step_rates", "training_device"]
 
+SMALLEST_BATCH = 128
 REFERENCE_BATCH = 1024
 LARGEST_BATCH = 8192
 
@@ -55,10 +56,10 @@ def row_sparse(settings: Any, graph: BipartiteGraph) -> bool:
 
 
 def batch_size(settings: Any, n_pairs: int) -> int:
-    """Return the pairs of a step; "auto" aims at 32 steps an epoch or more, in powers of two from 1,024 to 8,192."""
+    """Return the pairs of a step; "auto" aims at 32 to 64 steps an epoch, in powers of two from 128 to 8,192."""
     if settings.batch_size != "auto":
         return settings.batch_size
-    size = REFERENCE_BATCH
+    size = SMALLEST_BATCH
     while size < LARGEST_BATCH and 64 * size <= n_pairs:
         size *= 2
     return min(size, n_pairs)
@@ -69,6 +70,7 @@ def step_rates(settings: Any, n_pairs: int) -> tuple[float, float]:
 
     The fields are meant for batches of 1,024. With ``batch_size="auto"`` a batch b times as large takes :math:`\eta\sqrt b` (the noise of a mean over
     b times as many pairs is :math:`\sqrt b` times smaller) and :math:`\tau^b` (the target forgets as much in an epoch as before).
+    A smaller batch keeps the rates: few pairs need all the steps that they can give.
     """
     if settings.batch_size != "auto":
         return settings.learning_rate, settings.momentum

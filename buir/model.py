@@ -59,13 +59,13 @@ class BUIR(Recommender):
     walks: int = 8
     """Random walks from each row in each call, for "walk"."""
     momentum: float = 0.995
-    """tau: how much of the target network stays at each step (of 1,024 pairs where the batch is "auto"); 0.995 in the paper."""
+    """tau: how much of the target network stays at each step (of up to 1,024 pairs where the batch is "auto"); 0.995 in the paper."""
     learning_rate: float = 2e-3
-    """Adam's step size (for 1,024 pairs where the batch is "auto"); 1e-3 in the paper."""
+    """Adam's step size (for up to 1,024 pairs where the batch is "auto"); 1e-3 in the paper."""
     weight_decay: float = 0.0
     """L2 decay (decoupled where training is row-sparse); 1e-4 in the paper."""
     batch_size: int | Literal["auto"] = "auto"
-    """Pairs in a step; "auto" follows the number of pairs, with its rates scaled to match (see ``construction``). 1,024 in the paper."""
+    """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``construction``). 1,024 in the paper."""
     epochs: int = 100
     """Passes over the pairs, at most; 1,000 in the paper."""
     validate_every: int = 1

@@ -110,7 +110,7 @@ def _trained_in_epochs(params: Mapping[str, Any], size: Size, dim: int, nodes: i
         # Training stops early, as a rule before three times what it waits for an improvement.
         epochs = min(epochs, 3 * int(params["patience"]) * int(params.get("validate_every") or 1))
     batch = params.get("batch_size")
-    batch = batch if isinstance(batch, int) else min(8192, max(1024, size.pairs // 32))
+    batch = batch if isinstance(batch, int) else min(8192, max(128, size.pairs // 48))
     encoder, layers = params.get("encoder", "graph"), int(params.get("n_layers") or 2)
     if encoder == "walk":
         step = 7e-9 * batch * int(params.get("walks") or 8) * layers * dim
