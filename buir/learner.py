@@ -15,6 +15,7 @@ from buir.growth import Growth
 from buir.optimisers import RowAdam, dense_adam
 from buir.popularity import PopularityTerm
 from buir.ranking import FactorScorer
+from buir.targets import LazyTarget
 
 __all__ = ["BootstrapLearner", "Validation"]
 
@@ -93,8 +94,11 @@ class BootstrapLearner:
         self.bootstrap, self.validation, self.popularity = bootstrap, validation, popularity
         table, *predictor = bootstrap.weights.parts()
         self.optimisers: list[Any] = (
-            [RowAdam(table, learning_rate, weight_decay), dense_adam(predictor, learning_rate, weight_decay)]
-            if bootstrap.row_sparse
+            [
+                RowAdam(table, learning_rate, weight_decay, before=bootstrap.target.settle),
+                dense_adam(predictor, learning_rate, weight_decay),
+            ]
+            if isinstance(bootstrap.target, LazyTarget)
             else [dense_adam([table, *predictor], learning_rate, weight_decay)]
         )
         stride = max(1, len(pairs[0]) // SAMPLE)
@@ -107,9 +111,6 @@ class BootstrapLearner:
             optimiser.zero_grad()
         loss = self.bootstrap.loss(users, items, key)
         loss.backward()
-        grad = self.bootstrap.weights.table.grad
-        assert grad is not None
-        self.bootstrap.target.before_step(grad)
         for optimiser in self.optimisers:
             optimiser.step()
         self.bootstrap.target.after_step()

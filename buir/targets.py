@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from buir.encoders import EmbeddingEncoder, Encoder, WalkEncoder
-from buir.optimisers import CHUNK
+from buir.optimisers import take_rows
 from buir.walks import Bags, read
 
 __all__ = ["LazyTarget", "OutputTarget", "TableTarget", "Target"]
@@ -31,9 +31,6 @@ class TableTarget:
         """Return the target's vectors of ``rows``, without gradient."""
         with torch.no_grad():
             return self.encoder.encode(self.table, rows, key)
-
-    def before_step(self, grad: Tensor) -> None:
-        """Nothing to prepare: all rows move in ``after_step``."""
 
     def after_step(self) -> None:
         """Follow the online table."""
@@ -70,15 +67,10 @@ class LazyTarget:
                 self.online, Bags(bags.node, bags.weight * (1 - kept), bags.width)
             )
 
-    def before_step(self, grad: Tensor) -> None:
-        """Settle the rows that the optimiser is about to change (``grad`` is a coalesced COO gradient)."""
-        rows = grad._indices()[
-            0
-        ]  # the flag "coalesced" gets lost when autograd accumulates; our rows are distinct by construction
-        for some in rows.split(CHUNK):
-            kept = self._kept(some).unsqueeze(1)
-            current = torch.lerp(self.online.index_select(0, some), self.table.index_select(0, some), kept)
-            self.table.index_copy_(0, some, current)
+    def settle(self, rows: Tensor, online: Tensor) -> None:
+        """Bring distinct rows up to date that the optimiser is about to change from their present values ``online``."""
+        kept = self._kept(rows).unsqueeze(1)
+        self.table.index_copy_(0, rows, torch.lerp(online, take_rows(self.table, rows), kept))
         self.settled_at.index_fill_(0, rows, self.clock)
 
     def after_step(self) -> None:

@@ -74,6 +74,18 @@ def test_row_adam_is_the_lazy_rule_of_a_dense_table(chunk: int, monkeypatch: pyt
         torch.testing.assert_close(table, torch.stack(expected), rtol=0, atol=1e-12)
 
 
+def test_rows_are_told_of_before_they_move():
+    table, heard = normal(5, 2), []
+    start = table.clone()
+    optimiser = RowAdam(table, 0.1, before=lambda rows, values: heard.append((rows.tolist(), values.clone())))
+    table.grad = sparse([1, 4], normal(2, 2, seed=1), 5)
+    optimiser.step()
+    ((rows, values),) = heard
+    assert rows == [1, 4]
+    torch.testing.assert_close(values, start[[1, 4]], rtol=0, atol=0)
+    assert not torch.equal(table[1], start[1])
+
+
 def test_row_adam_without_decay_is_torchs_sparse_adam():
     ours, theirs = normal(6, 3), normal(6, 3).requires_grad_()
     optimiser, reference = RowAdam(ours, 0.05), torch.optim.SparseAdam([theirs], lr=0.05)
