@@ -45,7 +45,7 @@ def grow(seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: L
     TransposedError
         If a matrix has the model's shape turned over.
     ValueError
-        If the labels' types do not fit.
+        If the labels' types do not fit, or a matrix without labels arrives where the model's are no row numbers.
     """
     shape, before = arrived.matrix.shape, seen.shape
     if arrived.user_ids is None and shape == before[::-1] and shape != before:
@@ -93,6 +93,13 @@ def start_new_rows(growth: Growth, weights: Weights, fresh: Weights, foldings: t
 
 
 def _labels(ids: np.ndarray | None, size: int, old: np.ndarray, noun: str) -> np.ndarray:
+    if ids is None and not np.array_equal(old, np.arange(len(old))):
+        # Row 3 of a matrix is not the user that a frame called 3.
+        msg = (
+            f"new_interactions has {noun} rows without ids, the model has {noun} ids of its own, such as {old[:1].tolist()[0]!r}; "
+            "expected ids: pass what fit was given, a frame for a frame and a matrix for a matrix"
+        )
+        raise ValueError(msg)
     labels = np.arange(size) if ids is None else ids
     if (labels.dtype.kind in "iu") != (old.dtype.kind in "iu"):
         msg = (

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
-from buir import BUIR
+from buir import BUIR, Interactions
 
 SMALL = {"embedding_dim": 8, "epochs": 6, "batch_size": 32, "device": "cpu"}
 
@@ -119,3 +119,23 @@ def test_wrong_calls(frame):
     model.embedding_dim = 16
     model.partial_fit(matrix, epochs=1, show_progress=False)
     assert model.user_factors.shape == (20, 8)
+
+
+def test_row_numbers_are_not_taken_for_ids():
+    """Users 1 to 40 and items 1 to 30 of a frame: row 3 of a matrix is not the user called 3."""
+    rng = np.random.default_rng(0)
+    matrix = csr_array(rng.random((40, 30)) < 0.3)
+    users, items = matrix.tocoo().coords
+    model = BUIR(**SMALL).fit(pd.DataFrame({"user": users + 1, "item": items + 1}), show_progress=False)
+    before = model.seen_.copy()
+    text = r"new_interactions has user rows without ids, the model has user ids of its own, such as 1; expected ids: .* a frame for a frame"
+    with pytest.raises(ValueError, match=text):
+        model.partial_fit(matrix)
+    assert (model.seen_ != before).nnz == 0
+    own_items = Interactions.from_matrix(matrix, item_ids=np.arange(30) + 100)
+    model = BUIR(**SMALL).fit(own_items, show_progress=False)
+    with pytest.raises(ValueError, match=r"new_interactions has item rows without ids, .* such as 100; expected ids"):
+        model.partial_fit(matrix)
+    # Ids that are the row numbers may come either way.
+    same = BUIR(**SMALL).fit(Interactions.from_matrix(matrix), show_progress=False)
+    assert same.partial_fit(matrix, epochs=1, show_progress=False).seen_.shape == (40, 30)
