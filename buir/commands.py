@@ -68,7 +68,7 @@ def fit_command(
     with one_line_errors(" for --set embedding_dim or batch_size, or fewer pairs"):
         if not 0 <= valid_fraction < 1:
             stop(f"--valid-fraction is {valid_fraction:g}; expected a share of at least 0 and below 1, such as 0.1", 2)
-        outfiles.check_target(out)
+        outfiles.check_target(out, data)
         model = orders.make_model(overrides or [], paper=paper)
         interactions = read(
             data, format=format, column=column, min_rating=min_rating, min_user=min_user, min_item=min_item
@@ -106,7 +106,7 @@ def recommend_command(
     """List the best items for users, as rows of user, item, score and rank."""
     with one_line_errors(" for --k, or fewer users"):
         if out is not None:
-            outfiles.check_table(out)
+            outfiles.check_table(out, model_file, users, history, allow, deny)
         model = load(model_file)
         asked = list(user or []) + ([] if users is None else orders.read_ids(users))
         frame = orders.lists(
@@ -138,7 +138,7 @@ def evaluate_command(
     """Measure a model on held-out pairs: what it was trained on is never listed, what it cannot know is dropped and said."""
     with one_line_errors(" for --k"):
         if out is not None:
-            outfiles.check_table(out)
+            outfiles.check_table(out, model_file, test)
         model = load(model_file)
         data = read(test, format=format, column=column, min_rating=min_rating)
         held_out, dropped = orders.matched(model, data, str(test))

@@ -228,3 +228,42 @@ def test_ids_of_the_test_file_are_matched_by_text(tmp_path):
     said = run("evaluate", tmp_path / "m", write(tmp_path / "test.csv", [("7", 3), ("8", 2)]), "--k", 3).stdout
     assert "2 pairs, 2 measured; dropped: none" in said
     assert re.search(r"^recall +1\.0000$", said, re.MULTILINE)
+
+
+# files
+
+
+@pytest.mark.parametrize(
+    ("order", "out"),
+    [
+        (["fit", "train.csv"], "train.csv"),
+        (["fit", "train.csv"], "./train.csv"),
+        (["fit", "train.csv"], "link.csv"),
+        (["recommend", "model.csv"], "model.csv"),
+        (["recommend", "model.csv", "--history", "train.csv"], "train.csv"),
+        (["recommend", "model.csv", "--users", "ids.csv"], "ids.csv"),
+        (["recommend", "model.csv", "--allow", "ids.csv"], "ids.csv"),
+        (["recommend", "model.csv", "--deny", "ids.csv"], "ids.csv"),
+        (["evaluate", "model.csv", "train.csv"], "model.csv"),
+        (["evaluate", "model.csv", "train.csv"], "train.csv"),
+    ],
+)
+def test_no_input_is_written_over(folder, tmp_path, monkeypatch, order, out):
+    write(tmp_path / "train.csv", TRAIN)
+    (tmp_path / "model.csv").write_bytes((folder / "model.safetensors").read_bytes())
+    (tmp_path / "ids.csv").write_text("10\n")
+    (tmp_path / "link.csv").symlink_to("train.csv")
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    said = run(*order, "--out", out, code=2).stderr
+    assert re.match(
+        r"error: --out is '\S+', which is the file '\S+' that this command reads and would be lost; expected another name\n$",
+        said,
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_earlier_output_is_written_over(folder, tmp_path):
+    for _ in range(2):
+        run("recommend", folder / "model.safetensors", "--k", 1, "--out", tmp_path / "lists.csv")
+    assert len(pd.read_csv(tmp_path / "lists.csv")) == 5
