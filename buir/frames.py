@@ -70,8 +70,8 @@ class Catalogue:
             groups.append(self._folded(places, rows[places], take(told_rows, told_at[places])))
         if unknown == "popular" and stranger.any():
             groups.append(self._popular(np.flatnonzero(stranger)))
-        allowed = ItemLists(allow, "allow", asked, self.items, strict=strict)
-        denied = ItemLists(deny, "deny", asked, self.items, strict=strict)
+        allowed = ItemLists(allow, "allow", asked, self.items, self.users, named, strict=strict)
+        denied = ItemLists(deny, "deny", asked, self.items, self.users, named, strict=strict)
         trained = self._training_counts("trained_only") > 0 if trained_only else None
         ids = np.full((len(asked), k), -1, dtype=np.int32)
         scores = np.full((len(asked), k), -np.inf, dtype=np.float32)

@@ -70,13 +70,13 @@ class Lookup:
             raise UnknownIdError(msg, self.noun)
         return row
 
-    def unknown(self, labels: pd.Index, what: str) -> UnknownIdError:
+    def unknown(self, labels: pd.Index, what: str, way: str | None = None) -> UnknownIdError:
         """Make the error that says which ids are unknown, what the known ones look like, and the way out."""
         shown = ", ".join(_SHOWN.repr(label) for label in labels[:3].tolist())
         more = f" and {len(labels) - 3:,} more" if len(labels) > 3 else ""
-        way = "pass unknown='skip' to pass them over"
-        if self.noun == "user":
+        if way is None and self.noun == "user":
             way = "pass unknown='skip' or 'popular', or give their histories"
+        way = "pass unknown='skip' to pass them over" if way is None else way
         msg = f"{what} holds {self.noun} ids unknown to the model: {shown}{more}; its {self.noun} ids look like {self._looks()}: {way}"
         return UnknownIdError(msg, self.noun)
 
@@ -106,11 +106,17 @@ class ItemLists:
         Ids of the asked users.
     items
         The model's items.
+    users
+        The model's users.
+    told
+        Ids of the users that have histories.
     strict
-        Whether an unknown item is an error; otherwise it is passed over.
+        Whether an unknown item, or an unknown user in a dict, is an error; otherwise it is passed over.
     """
 
-    def __init__(self, lists: Any, what: str, asked: pd.Index, items: Lookup, *, strict: bool) -> None:
+    def __init__(
+        self, lists: Any, what: str, asked: pd.Index, items: Lookup, users: Lookup, told: pd.Index, *, strict: bool
+    ) -> None:
         self.for_all: np.ndarray | None = None
         self.by_user: csr_array | None = None
         self.named = np.full(len(asked), lists is not None)
@@ -121,11 +127,17 @@ class ItemLists:
             rows = items.rows(as_index(as_list(lists, what)), what, strict=strict)
             self.for_all = rows[rows >= 0]
             return
+        named = as_index(list(lists))
+        strange = (users.index.get_indexer(named) < 0) & (told.get_indexer(named) < 0)
+        if strict and strange.any():
+            # A list that reaches nobody would leave a denied item in somebody's list without a word.
+            way = "correct these keys, which must be of the ids' own type, or pass unknown='skip' to pass them over"
+            raise users.unknown(named[strange], what, way)
         mine = [as_list(lists[user], f"{what}[{user!r}]") if user in lists else None for user in asked.tolist()]
         self.named = np.array([one is not None for one in mine], dtype=bool)
         rows = items.rows(as_index([item for one in mine if one is not None for item in one]), what, strict=strict)
-        users = np.repeat(np.arange(len(asked)), [0 if one is None else len(one) for one in mine])
-        self.by_user = binary(users[rows >= 0], rows[rows >= 0], (len(asked), len(items.index)))
+        owners = np.repeat(np.arange(len(asked)), [0 if one is None else len(one) for one in mine])
+        self.by_user = binary(owners[rows >= 0], rows[rows >= 0], (len(asked), len(items.index)))
 
     def rows(self, places: np.ndarray) -> np.ndarray | csr_array | None:
         """Return the lists of the asked users at ``places``, as ``top_k`` takes them."""
@@ -195,7 +207,7 @@ def as_list(ids: Any, what: str) -> list:
 
 def as_index(labels: list) -> pd.Index:
     """Make an index that can be looked up; an empty one fits every type of ids."""
-    return pd.Index(labels) if labels else pd.Index([], dtype=object)
+    return pd.Index(labels, tupleize_cols=False) if labels else pd.Index([], dtype=object)
 
 
 def binary(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:

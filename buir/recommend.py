@@ -275,10 +275,10 @@ class Recommender:
             Leave out the items of a user's training row and history.
         allow, deny
             Item ids that alone may, or may not, be listed: a list for everybody, or a dict from user id to such a list
-            (users not named in the dict are free).
+            (users not named in the dict are free; a key that is no user's id counts as unknown).
         unknown
             What to do with ids the model does not know: "error"; "skip" leaves unknown users out; "popular" gives them the items
-            with most training users and the score NaN. With both of the latter, unknown items in the arguments are passed over.
+            with most training users and the score NaN. With both of the latter, unknown items and keys in the arguments are passed over.
         histories
             What users have liked, training or not: a dict from user id to item ids, a frame with ``user`` and ``item``, or
             ``Interactions``. Their lists are computed from these histories alone, as with ``recalculate_user``;

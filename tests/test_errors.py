@@ -399,6 +399,17 @@ WRONG_CALLS = {
         UnknownIdError,
         "allow holds item ids unknown to the model: 11",
     ),
+    "a denied item under a misspelt user": (
+        lambda: shop().recommend_frame("ann", deny={"Ann": [10]}),
+        UnknownIdError,
+        "deny holds user ids unknown to the model: 'Ann'; its user ids look like 'ann': correct these keys, which must be of the ids' "
+        "own type, or pass unknown='skip' to pass them over",
+    ),
+    "users of another type to allow items": (
+        lambda: Fixed(*FACTORS, SEEN).recommend_frame(allow={0: [1], "1": [2], "2": [2]}),
+        UnknownIdError,
+        "allow holds user ids unknown to the model: '1', '2'; its user ids look like 0: correct these keys",
+    ),
     "an unknown item in a history": (
         lambda: shop().recommend_frame(histories={"eve": [10, 99]}),
         UnknownIdError,

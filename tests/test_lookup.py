@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from buir.lookup import Lookup, UnknownIdError
+from buir.lookup import ItemLists, Lookup, UnknownIdError
 from buir.model import BUIR
 
 PAIRS = pd.DataFrame({"user": ["ann", "ann", "bob", "cat"], "item": [10, 20, 10, 30]})
@@ -59,3 +59,16 @@ def test_an_unknown_id_says_of_what_kind_it_is():
     assert str(caught.value) == (
         "allow holds item ids unknown to the model: 2; its item ids look like 1: pass unknown='skip' to pass them over"
     )
+
+
+def test_lists_of_users_who_are_known_but_not_asked_or_have_a_history_only():
+    asked, told = pd.Index([2]), pd.Index([9])
+    users, items = Lookup(np.array([1, 2]), "user"), Lookup(np.array([5, 6]), "item")
+    lists = ItemLists({1: [5], 9: [6], 2: [6]}, "deny", asked, items, users, told, strict=True)
+    assert lists.named.tolist() == [True]
+    assert lists.rows(np.array([0])).toarray().tolist() == [[0, 1]]
+    for key in ("1", 3, ("a", 1), None, 2.5):
+        with pytest.raises(UnknownIdError, match=r"^deny holds user ids unknown to the model: .*: correct these keys"):
+            ItemLists({key: [5]}, "deny", asked, items, users, told, strict=True)
+        passed = ItemLists({key: [5], 2: [5]}, "deny", asked, items, users, told, strict=False)
+        assert passed.rows(np.array([0])).toarray().tolist() == [[1, 0]]
