@@ -152,6 +152,7 @@ def test_a_broken_cell_does_not_end_the_others_and_is_tried_again(tmp_path, monk
     watcher = Watcher()
     assert len(benchmark.run(make_config(seeds=[0]), tmp_path, watcher).records) == 4
     assert watcher.count("ok") == 2
+    assert list((tmp_path / "failures").iterdir()) == []
 
 
 def test_interruption_keeps_what_is_finished(tmp_path, monkeypatch):
@@ -343,6 +344,75 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, jobs, sign):
     plan = journal.read_plan()
     assert plan is not None
     assert finished < set(plan["keys"])
+
+
+_KILLED_WITH_WORKERS = """
+import os, sys, time
+from baselines import Popularity
+from buir.experiment import benchmark
+from tests.support.benchmarks import Watcher, make_config
+
+folder, patience = sys.argv[1], float(sys.argv[2])
+original = Popularity.fit
+
+def slow(self, *args, **kwargs):
+    open(os.path.join(folder, f"{os.getpid()}.pid"), "w").close()
+    end = time.monotonic() + patience
+    while time.monotonic() < end:  # as busy as a fit
+        pass
+    return original(self, *args, **kwargs)
+
+Popularity.fit = slow  # the workers import this script, too
+if __name__ == "__main__":
+    watcher = Watcher()
+    benchmark.run(make_config(models=[{"kind": "popularity"}]), os.path.join(folder, "out"), watcher, jobs=2)
+    print(watcher.count("start"), watcher.count("ok"))
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes under /proc")
+def test_workers_end_with_a_parent_that_is_killed_and_the_next_run_does_each_cell_once(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(_KILLED_WITH_WORKERS)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
+
+    def start(patience: float) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(script), str(tmp_path), str(patience)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    parent = start(3600)
+    end = time.monotonic() + 120
+    while len(pids := [int(file.stem) for file in tmp_path.glob("*.pid")]) < 2:
+        assert parent.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    try:
+        assert all(is_running(pid) for pid in pids)
+        parent.kill()
+        parent.communicate(timeout=30)
+        end = time.monotonic() + 10
+        while any(is_running(pid) for pid in pids) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not any(is_running(pid) for pid in pids)
+    finally:
+        for pid in pids:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+    for file in tmp_path.glob("*.pid"):
+        file.unlink()
+    assert list(Journal(tmp_path / "out").records()) == []
+    assert start(0).communicate(timeout=120)[0] == b"4 4\n"
+    assert len(list(Journal(tmp_path / "out").records())) == 4
 
 
 @pytest.mark.slow

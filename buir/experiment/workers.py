@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -29,6 +30,7 @@ from buir.memory import shortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from buir.experiment.config import BenchmarkConfig
     from buir.experiment.tuning import Tuned
@@ -62,25 +64,33 @@ class Bench:
         self._sources = sources
         self._threads = threads
         self._warned: set[str] = set()
-        self._work = self._only_search if only_search else self._fit
+        self._only_searches = only_search
 
     def run(self, task: Sequence[Cell], tell: Tell) -> None:
         """Run the cells of a task one after the other, or only their searches; a broken one does not stop the next."""
+        work = self._only_search if self._only_searches else self._fit
         for cell in task:
             tell("start", cell, "")
+            failure = self._failure_file(cell)
             try:
                 # Libraries limit their threads only once they are loaded.
                 models.estimator_class(cell.kind)
                 with threadpool_limits(self._threads), self._warnings_in_one_line(cell):
-                    self._work(cell, tell)
+                    work(cell, tell)
             except Exception as error:  # noqa: BLE001 - one broken cell of hundreds must not end the others
-                file = self._journal.folder / "failures" / f"{cell.key}.txt"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                replace_atomically(file, f"{cell.title}\n\n{traceback.format_exc()}".encode())
+                failure.parent.mkdir(parents=True, exist_ok=True)
+                replace_atomically(failure, f"{cell.title}\n\n{traceback.format_exc()}".encode())
                 what = shortage(error) or type(error).__name__
-                tell("failure", cell, f"{what}: {' '.join(str(error).split())} (see {file})")
+                tell("failure", cell, f"{what}: {' '.join(str(error).split())} (see {failure})")
             else:
+                # What has succeeded since must not look broken.
+                failure.unlink(missing_ok=True)
                 tell("record", cell, cell.key)
+
+    def _failure_file(self, cell: Cell) -> Path:
+        """Where the traceback goes; a search and the fits that use it fail, and succeed, each for themselves."""
+        key = cell.search_key if self._only_searches else cell.key
+        return self._journal.folder / "failures" / f"{key}.txt"
 
     @contextmanager
     def _warnings_in_one_line(self, cell: Cell) -> Iterator[None]:
@@ -197,8 +207,22 @@ def _start_worker(config: BenchmarkConfig, folder: Any, threads: int, events: An
     global _bench  # noqa: PLW0603 - a pool hands its initialiser no other place
     # Ctrl-C reaches the whole process group; the parent alone decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
     torch.set_num_threads(threads)
     _bench = Bench(config, Journal(folder), Sources(config), threads, only_search=only_search), events
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, however that ended.
+
+    A parent that is killed cannot end its workers, and the next benchmark would run the same cells beside them.
+    Nothing is lost: the journal is written all or nothing.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        # Ending in an orderly way would wait for the fit, and for a queue that nobody reads.
+        os._exit(1)
 
 
 def _work(task: Sequence[Cell]) -> None:
