@@ -314,7 +314,7 @@ class Health(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
-def test_a_server_that_is_down_costs_one_probe_and_one_warning(out, monkeypatch):
+def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_warning(out, monkeypatch):
     probes = []
     tracker, told = make_tracker(out, "http://127.0.0.1:9")
     with monkeypatch.context() as patch:
@@ -322,7 +322,7 @@ def test_a_server_that_is_down_costs_one_probe_and_one_warning(out, monkeypatch)
         for record in Journal(out).records():
             tracker.log(record)
         assert tracker.finish({}) == {}
-    assert probes == ["http://127.0.0.1:9"]
+    assert probes == 2 * ["http://127.0.0.1:9"]
     assert len(told) == 1
     assert told[0].startswith("MLflow cannot be used (no answer from http://127.0.0.1:9). Nothing is lost: ")
     assert told[0].endswith(f"buir sync --out {out}")
@@ -350,6 +350,57 @@ def test_a_server_that_breaks_down_later_is_told_once(out):
         thread.join()
         server.server_close()
     assert not store.answers(uri, seconds=0.5)
+
+
+def logged_cells(out: Path) -> set[str]:
+    return {run.data.tags["cell"] for run in all_runs(out, "fit") if run.info.status == "FINISHED"}
+
+
+def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once(out, monkeypatch):
+    """The store fails at some calls of a fake clock's time; the runs are real."""
+    now, broken, asked = [0.0], [False], []
+    told = Told()
+    tracker = Tracker(Journal(out), store.store_uri(out), told, clock=lambda: now[0])
+    leaf = tracking.Writer.leaf
+
+    def write(self, record):
+        asked.append(record["key"])
+        if broken[0]:
+            # begun and not finished, as when a server dies in the middle of a run
+            self._create("half", 0, {"kind": "fit", "cell": record["key"]})
+            msg = "connection reset"
+            raise ConnectionError(msg)
+        leaf(self, record)
+
+    monkeypatch.setattr(tracking.Writer, "leaf", write)
+    records = list(Journal(out).records())
+    tracker.log(records[0])
+    broken[0] = True
+    tracker.log(records[1])
+    now[0] = 59.0
+    broken[0] = False
+    tracker.log(records[2])
+    assert tracker.down
+    assert asked == [records[0]["key"], records[1]["key"]]
+    assert len(told) == 1
+    assert told[0].startswith("MLflow cannot be used (connection reset). Nothing is lost: ")
+    now[0] = 60.0
+    tracker.log(records[3])
+    assert not tracker.down
+    assert told[1:] == ["MLflow can be used again, and has what it missed."]
+    assert logged_cells(out) == {record["key"] for record in records}
+    assert len(all_runs(out, "fit")) == 8
+    broken[0] = True
+    tracker.log(records[4])
+    now[0] = 200.0
+    tracker.log(records[5])
+    assert [line.startswith("MLflow cannot be used") for line in told] == [True, False, True]
+    broken[0] = False
+    # The end does not wait for the minute to be over.
+    assert len(tracker.finish({})) == 1
+    assert len(told) == 4
+    assert len(all_runs(out, "fit")) == 8
+    assert {run.info.run_name for run in all_runs(out, "sweep")} == {"popularity", "BUIR-id"}
 
 
 def test_a_deleted_experiment_is_named(copied):

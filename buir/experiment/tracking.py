@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from buir.experiment.journal import Journal, Kind, Record
 
 
+_RETRY_SECONDS = 60.0  # a server that is restarted is missed for a minute, one that is gone costs a probe in each
+
+
 class Tracker:
-    """Writes cells into MLflow as they finish, and catches up with what is missing at the end.
+    """Writes cells into MLflow as they finish, and catches up with what is missing once the store answers again.
 
     Parameters
     ----------
@@ -25,23 +29,29 @@ class Tracker:
     uri
         Tracking URI.
     warn
-        Called once, with one line, if the store cannot be used.
+        Called once for each outage, with one line, and with another one when it is over.
+    clock
+        Gives seconds; the store is asked again a minute after a failure at the earliest, and always at the end.
     """
 
-    def __init__(self, journal: Journal, uri: str, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, journal: Journal, uri: str, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._journal = journal
         self._uri = uri
         self._warn = warn
+        self._clock = clock
+        self._retry_at = 0.0
         self._writers: dict[str, Writer] = {}
         self._client: MlflowClient | None = None
         self.down = False
 
     def log(self, record: Record) -> None:
-        """Write one cell; does nothing after a failure."""
+        """Write one cell, and those that an outage kept out; does nothing within a minute after a failure."""
         self._guarded("benchmark", lambda plan: self._writer(plan, record["dataset"]).leaf(record))
 
     def log_search(self, record: Record) -> None:
-        """Write one search for settings; does nothing after a failure."""
+        """Write one search for settings, as `log` writes a cell."""
         self._guarded("tune", lambda plan: self._writer(plan, record["dataset"]).search(record))
 
     def finish_searches(self) -> dict[str, str]:
@@ -54,7 +64,7 @@ class Tracker:
                 writer.searches(records)
                 done[dataset] = writer.experiment_id
 
-        self._guarded("tune", write)
+        self._guarded("tune", write, at_once=True)
         return {} if self.down else done
 
     def finish(self, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -83,7 +93,7 @@ class Tracker:
                 writer.searches(searches.get(dataset, []))
                 done[dataset] = writer.experiment_id
 
-        self._guarded("benchmark", write)
+        self._guarded("benchmark", write, at_once=True)
         return {} if self.down else done
 
     def _writer(self, plan: Mapping[str, Any], dataset: str) -> Writer:
@@ -104,20 +114,40 @@ class Tracker:
                 found.setdefault(record["dataset"], []).append(record)
         return found
 
-    def _guarded(self, kind: Kind, write: Callable[[dict[str, Any]], None]) -> None:
-        """Run ``write`` unless the store is down; a first failure of any kind makes it down and is told once."""
+    def _catch_up(self, kind: Kind, plan: Mapping[str, Any]) -> None:
+        """Write what the journal got while the store was away."""
+        if kind == "benchmark":
+            for record in self._journal.records(plan["keys"]):
+                self._writer(plan, record["dataset"]).leaf(record)
+        else:
+            for dataset, records in self._searches(plan).items():
+                for record in records:
+                    self._writer(plan, dataset).search(record)
+
+    def _guarded(self, kind: Kind, write: Callable[[dict[str, Any]], None], *, at_once: bool = False) -> None:
+        """Run ``write`` unless the store is down; a failure of any kind makes it down, and is told once."""
         plan = self._journal.read_plan(kind)
-        if self.down or plan is None:
+        if plan is None or (self.down and not at_once and self._clock() < self._retry_at):
             return
         try:
             if not store.answers(self._uri):
                 msg = f"no answer from {self._uri}"
                 raise ConnectionError(msg)
+            if self.down and not at_once:
+                self._catch_up(kind, plan)
             write(plan)
         except Exception as error:  # noqa: BLE001 - tracking must never end a benchmark, whatever a store does
+            self._retry_at = self._clock() + _RETRY_SECONDS
+            # What was half written is found, and dropped, by writers that look anew.
+            self._writers.clear()
+            if not self.down:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self._warn(
+                    f"MLflow cannot be used ({reason}). Nothing is lost: results are in {self._journal.folder}; "
+                    f"write them to MLflow later with: buir sync --out {self._journal.folder}"
+                )
             self.down = True
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self._warn(
-                f"MLflow cannot be used ({reason}). Nothing is lost: results are in {self._journal.folder}; "
-                f"write them to MLflow later with: buir sync --out {self._journal.folder}"
-            )
+        else:
+            if self.down:
+                self._warn("MLflow can be used again, and has what it missed.")
+            self.down = False
