@@ -7,20 +7,24 @@ from typing import Any
 
 from buir.metrics import METRICS
 
-__all__ = ["check_parameters"]
+__all__ = ["LONGEST_LIST", "check_parameters"]
+
+LONGEST_LIST = 1000
+"""Items of a list that validation ranks, at most."""
 
 _CHOICES: dict[str, tuple[Any, ...]] = {"encoder": ("id", "graph", "walk"), "row_sparse": (True, False, "auto")}
 _OR_AUTO: dict[str, str] = {"batch_size": " or 'auto'", "popularity": " or 'auto'"}
 _WHOLE = {
-    "embedding_dim": 1,
-    "n_layers": 0,
-    "walks": 1,
-    "batch_size": 1,
-    "epochs": 1,
-    "validate_every": 1,
-    "patience": 1,
-    "seed": 0,
+    "embedding_dim": (1, 65_536),
+    "n_layers": (0, 100),
+    "walks": (1, 10_000),
+    "batch_size": (1, 2**31 - 1),
+    "epochs": (1, 2**31 - 1),
+    "validate_every": (1, 2**31 - 1),
+    "patience": (1, 2**31 - 1),
+    "seed": (0, 2**63 - 1),
 }
+"""Lowest and highest values. The highest are beyond use and within what arrays, loops and generators can hold."""
 _REAL = {
     "edge_drop_rate": (0, 1, "at least 0 and below 1"),
     "momentum": (0, 1, "at least 0 and below 1"),
@@ -29,6 +33,8 @@ _REAL = {
     "uniformity": (0, math.inf, "at least 0"),
     "popularity": (0, math.inf, "at least 0"),
 }
+_LARGEST = 3.4e38
+"""Beyond it a float32 is infinite."""
 
 
 def check_parameters(parameters: dict[str, Any]) -> None:
@@ -67,18 +73,23 @@ def _expectation(name: str, value: Any) -> str | None:
     if name in _OR_AUTO and value == "auto":
         return None
     if name in _WHOLE:
-        ok = number and float(value).is_integer() and value >= _WHOLE[name] and isinstance(value, int)
-        return None if ok else f"a whole number of at least {_WHOLE[name]}{_OR_AUTO.get(name, '')}"
+        low, high = _WHOLE[name]
+        if number and isinstance(value, int) and value > high:
+            return f"a whole number of at most {high:,}{_OR_AUTO.get(name, '')}"
+        ok = number and isinstance(value, int) and value >= low
+        return None if ok else f"a whole number of at least {low}{_OR_AUTO.get(name, '')}"
     if name in _REAL:
         low, high, text = _REAL[name]
+        if number and _LARGEST < value < math.inf <= high:
+            return f"a number of at most {_LARGEST:g}, as float32 holds it"
         return None if number and low <= value < high else f"a number {text}{_OR_AUTO.get(name, '')}"
     if name == "valid_metric":
         match = re.fullmatch(r"(\w+)_at_([1-9]\d*)", str(value))
-        return (
-            None
-            if match and match[1] in METRICS
-            else f"a metric and a length, such as 'ndcg_at_20'; metrics are {', '.join(METRICS)}"
-        )
+        if not match or match[1] not in METRICS:
+            return f"a metric and a length, such as 'ndcg_at_20'; metrics are {', '.join(METRICS)}"
+        # Every validation keeps lists of this length for all users with held-out pairs.
+        longest = len(match[2]) <= len(str(LONGEST_LIST)) and int(match[2]) <= LONGEST_LIST
+        return None if longest else f"a length of at most {LONGEST_LIST:,}, such as '{match[1]}_at_20'"
     if name in {"output_target", "cumulative_patience"}:
         return None if isinstance(value, bool) else "True or False"
     return None
