@@ -145,7 +145,7 @@ def catalogue_share(
 
     Returns
     -------
-    Distinct items listed over min(n_items, users asked * k), in [0, 1]; near 0 when everyone gets the same list.
+    Distinct items listed over min(n_items, users asked * k), in [0, 1]; ``least_catalogue_share`` when everyone gets the same list.
     """
     users = np.arange(scorer.n_users)
     if len(users) > sample:
@@ -155,6 +155,18 @@ def catalogue_share(
         return 0.0
     ranked, _ = top_k(scorer, users, k, exclude=None if exclude is None else exclude[users])
     return coverage(ranked, scorer.n_items) * scorer.n_items / possible
+
+
+def least_catalogue_share(n_users: int, n_items: int, k: int = 10, *, sample: int = 1024) -> float:
+    """Return the ``catalogue_share`` of as many users who all get the same list; 1 where one list could be the catalogue.
+
+    Examples
+    --------
+    >>> least_catalogue_share(5000, 2000, sample=250), least_catalogue_share(20, 2000), least_catalogue_share(1, 5)
+    (0.005, 0.05, 1.0)
+    """
+    possible = min(n_items, min(n_users, sample) * k)
+    return min(k, n_items) / possible if possible else 1.0
 
 
 def score_summary(scorer: Scorer, observed: csr_array, *, sample: int = 1024, seed: int = 0) -> dict[str, float]:

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from buir import diagnostics
 from buir.bootstrap import Bootstrap, Weights
+from buir.collapse import LENGTH, LISTS
 from buir.evaluation import evaluate
 from buir.growth import Growth
 from buir.optimisers import RowAdam, dense_adam
 from buir.popularity import PopularityTerm
 from buir.ranking import FactorScorer
 from buir.targets import LazyTarget
+from buir.training import REMEDY
 
 __all__ = ["BootstrapLearner", "Validation"]
 
@@ -117,11 +119,21 @@ class BootstrapLearner:
         return loss.detach()
 
     def validate(self) -> dict[str, float]:
-        """Measure the held-out pairs, and whether the representation collapses."""
+        """Measure the held-out pairs, and whether the representation collapses.
+
+        Raises
+        ------
+        FloatingPointError
+            If the vectors are no longer finite.
+        """
         bootstrap = self.bootstrap
         with torch.no_grad():
             vectors = bootstrap.vectors()
             target = bootstrap.encoder.encode_all(bootstrap.target.settled())
+        if not torch.isfinite(vectors).all():
+            # The loss of an epoch was taken before its last step and, of directions alone, may still be a number.
+            msg = f"the vectors became infinite or NaN: {REMEDY}"
+            raise FloatingPointError(msg)
         users, items = (part + offset for part, offset in zip(self.pairs, (0, bootstrap.n_users), strict=True))
         rows = torch.from_numpy(np.linspace(0, len(vectors) - 1, min(SAMPLE, len(vectors))).astype(np.int64)).to(
             users.device
@@ -132,10 +144,10 @@ class BootstrapLearner:
             "uniformity": diagnostics.uniformity(vectors[rows]),
             "target_distance": diagnostics.target_distance(vectors[rows], target[rows]),
         }
-        scorer = self.scorer(self.popularity, vectors)
-        record["catalogue_share"] = diagnostics.catalogue_share(scorer, sample=SAMPLE // 4)
+        # Of the personal scores: where popularity rules by its weight, lists are alike for a reason.
+        record["catalogue_share"] = diagnostics.catalogue_share(self.scorer(None, vectors), LENGTH, sample=LISTS)
         if self.validation is not None:
-            record |= self.validation(scorer)
+            record |= self.validation(self.scorer(self.popularity, vectors))
         return record
 
     def scorer(self, popularity: PopularityTerm | None, vectors: Tensor | None = None) -> FactorScorer:

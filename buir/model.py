@@ -251,12 +251,12 @@ class BUIR(Recommender):
         self.popularity_ = fitted.popularity
         self.folding_, self.weights_, self.state_ = fitted.folding, fitted.weights, fitted.state
         self._remember(labelled)
-        warn_of_collapse(self.history[-1], min(self.embedding_dim, sum(labelled.matrix.shape)))
+        shape = labelled.matrix.shape
+        warn_of_collapse(self.history[-1], min(self.embedding_dim, sum(shape)), shape)
         return self
 
     def _fresh_weights(self, matrix: csr_array, dim: int) -> Weights:
-        kind = "id" if self.encoder == "id" else "graph"
-        return initial_weights(*matrix.shape, dim, kind, self.seed)
+        return initial_weights(*matrix.shape, dim, "id" if self.encoder == "id" else "graph", self.seed)
 
     def explain(self, user: Any, item: Any) -> pd.DataFrame:
         """Say how much each item of a user's history, her own embedding, the bias and popularity add to an item's score.

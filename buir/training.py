@@ -13,7 +13,10 @@ from tqdm import tqdm
 
 from buir.hashing import permutation, stream
 
-__all__ = ["Objective", "Pairs", "Schedule", "train"]
+__all__ = ["REMEDY", "Objective", "Pairs", "Schedule", "train"]
+
+REMEDY = "lower learning_rate, or raise momentum towards 1"
+"""What to do about a training whose numbers leave the range of floats."""
 
 
 class Objective(Protocol):
@@ -150,6 +153,6 @@ def checked(loss: Tensor) -> float:
     """Bring the loss to the host and make sure that it is a number."""
     value = loss.item()
     if not np.isfinite(value):
-        msg = f"the training loss became {value}: lower learning_rate, or raise momentum towards 1"
+        msg = f"the training loss became {value}: {REMEDY}"
         raise FloatingPointError(msg)
     return value

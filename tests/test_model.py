@@ -241,3 +241,10 @@ def test_a_collapsed_model_says_so(monkeypatch: pytest.MonkeyPatch):
 def test_a_diverging_fit_says_so():
     with pytest.raises(FloatingPointError, match="the training loss became nan: lower learning_rate"):
         fit(make(learning_rate=1e38, encoder="id", epochs=20))
+
+
+@pytest.mark.parametrize("kind", ["id", "graph", "walk"])
+def test_a_fit_that_diverges_in_its_only_step_says_so(kind: str):
+    text = r"the vectors became infinite or NaN: lower learning_rate, or raise momentum towards 1"
+    with pytest.raises(FloatingPointError, match=f"^{text}$"):
+        fit(make(learning_rate=3e38, epochs=1, batch_size=int(TRAIN.nnz), **KINDS[kind]))
