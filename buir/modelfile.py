@@ -57,9 +57,24 @@ def save_model(
 def load_model(cls: Any, source: str | os.PathLike[str] | BinaryIO) -> Any:
     """Read a model that ``save_model`` wrote; see ``BUIR.load``."""
     arrays, facts = read_file(source)
-    if facts["class"] != cls.__name__:
-        msg = f"the file holds a {facts['class']}; expected a {cls.__name__}: load it with {facts['class']}.load"
+    kind = facts.get("class")
+    if isinstance(kind, str) and kind != cls.__name__:
+        msg = f"the file holds a {kind}; expected a {cls.__name__}: load it with {kind}.load"
         raise StorageError(msg)
+    try:
+        return _restored(cls, arrays, facts)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        # The checksum says that the file is as it was written, not that save() wrote it.
+        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        msg = f"the file is no whole {cls.__name__} ({what}); expected the settings and arrays that save() writes: save the model again"
+        raise StorageError(msg) from error
+
+
+def _restored(cls: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Any:
+    """Build a model from what its file holds."""
+    if facts["class"] != cls.__name__:
+        msg = f"its class is {facts['class']!r}"
+        raise TypeError(msg)
     model = cls(**facts["parameters"])
     if not facts["fitted"]:
         return model

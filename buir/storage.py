@@ -84,10 +84,22 @@ def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.n
     """
     name, data = _content(source)
     metadata = _metadata(data, name)
-    version = metadata.get("format_version", "0")
-    if int(version) > FORMAT_VERSION:
-        writer = json.loads(metadata["facts"]).get("versions", {}).get("buir", "a newer version")
-        msg = f"{name} has format {version}, written by buir {writer}; this version reads formats up to {FORMAT_VERSION}: upgrade buir"
+    version, facts = str(metadata.get("format_version")), _facts(metadata)
+    # Not int() alone, which reads "+1", "1_0" and digits of any script.
+    number = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else 0
+    if number < 1:
+        msg = f"{name} has format {version[:60]!r}; expected a whole number of at least 1, as save() writes: get the original, or save the model again"
+        raise StorageError(msg)
+    if number > FORMAT_VERSION:
+        versions = facts.get("versions") if facts else None
+        writer = versions.get("buir") if isinstance(versions, dict) else None
+        msg = (
+            f"{name} has format {version}, written by {f'buir {writer}' if writer else 'a newer version of buir'}; "
+            f"this version reads formats up to {FORMAT_VERSION}: upgrade buir"
+        )
+        raise StorageError(msg)
+    if facts is None:
+        msg = f"{name} tells nothing about its model, or nothing that can be read; expected the facts that save() writes: save the model again"
         raise StorageError(msg)
     try:
         arrays = safetensors.numpy.load(data)
@@ -97,7 +109,7 @@ def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.n
     if _checksum(arrays, metadata["facts"]) != metadata.get("checksum"):
         msg = f"{name} was changed after it was saved: its content does not match its checksum; get the original, or save the model again"
         raise StorageError(msg)
-    return arrays, json.loads(metadata["facts"])
+    return arrays, facts
 
 
 def pack_ids(name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -188,13 +200,22 @@ def _metadata(data: bytes, name: str) -> dict[str, str]:
             msg = "its header is cut off"
             raise ValueError(msg)
         metadata = json.loads(io.BytesIO(data[8 : 8 + size]).read()).get("__metadata__") or {}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         msg = f"{name} is no model file, or its beginning is damaged; expected a safetensors file that save() wrote"
         raise StorageError(msg) from None
-    if metadata.get("format") != _MAGIC:
+    if not isinstance(metadata, dict) or metadata.get("format") != _MAGIC:
         msg = f"{name} is a safetensors file, but not a model of buir; expected one that save() wrote"
         raise StorageError(msg)
     return metadata
+
+
+def _facts(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the facts of a header; None where there are none that can be read."""
+    try:
+        facts = json.loads(metadata["facts"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return facts if isinstance(facts, dict) else None
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

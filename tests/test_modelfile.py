@@ -288,3 +288,47 @@ def test_golden_file_is_read_whole():
     assert facts["epoch"] == 20
     assert arrays["user_ids.utf8"].tobytes() == b"annbobcatdaneve"
     assert arrays["item_ids"].tolist() == [10, 20, 30, 40, 50, 60]
+
+
+# Files with a right checksum that save() did not write
+
+
+def forged(forge) -> io.BytesIO:
+    """The file of a model after ``forge`` has changed its arrays and facts."""
+    stream, other = io.BytesIO(), io.BytesIO()
+    fitted().save(stream, optimiser=True)
+    arrays, facts = read_file(io.BytesIO(stream.getvalue()))
+    forge(arrays, facts)
+    write_file(other, arrays, facts)
+    return io.BytesIO(other.getvalue())
+
+
+FORGED = {
+    "an unknown parameter": (
+        lambda arrays, facts: facts["parameters"].update(depth=3),
+        r"TypeError: .*unexpected keyword argument 'depth'",
+    ),
+    "parameters of another kind": (lambda arrays, facts: facts.update(parameters=[1]), "TypeError: "),
+    "no parameters": (lambda arrays, facts: facts.pop("parameters"), "'parameters' is missing"),
+    "no class": (lambda arrays, facts: facts.pop("class"), "'class' is missing"),
+    "a class of another kind": (lambda arrays, facts: facts.update({"class": 3}), "TypeError: its class is 3"),
+    "no word on the fit": (lambda arrays, facts: facts.pop("fitted"), "'fitted' is missing"),
+    "no factors": (lambda arrays, facts: arrays.pop("item_factors"), "'item_factors' is missing"),
+    "no weights": (lambda arrays, facts: arrays.pop("weights.table"), "'weights.table' is missing"),
+    "no ids": (lambda arrays, facts: arrays.pop("user_ids.bounds"), "'user_ids.bounds' is missing"),
+    "half of the training rows": (lambda arrays, facts: arrays.pop("seen.indices"), "'seen.indices' is missing"),
+    "training rows of other users": (
+        lambda arrays, facts: arrays.update({"seen.indptr": arrays["seen.indptr"][:-1]}),
+        "ValueError: ",
+    ),
+    "no epoch of the optimiser": (lambda arrays, facts: facts.pop("epoch"), "'epoch' is missing"),
+    "no history": (lambda arrays, facts: facts.pop("history"), "'history' is missing"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_file_that_only_looks_like_a_model(name):
+    forge, text = FORGED[name]
+    pattern = rf"^the file is no whole BUIR \({text}.*\); expected the settings and arrays that save\(\) writes: save the model again$"
+    with pytest.raises(StorageError, match=pattern):
+        BUIR.load(forged(forge))

@@ -195,3 +195,65 @@ def test_ids_keep_value_and_kind(ids):
     back = unpack_ids("user_ids", packed)
     assert back.tolist() == ids.tolist()
     assert back.dtype.kind == ids.dtype.kind
+
+
+FACTS_TEXT = json.dumps(FACTS)
+BAD_HEADERS = {
+    "a version in words": (
+        {"format_version": "one"},
+        "has format 'one'; expected a whole number of at least 1, as save() writes",
+    ),
+    "a version below 1": ({"format_version": "-1"}, "has format '-1'; expected a whole number of at least 1"),
+    "version 0": ({"format_version": "0"}, "has format '0'; expected a whole number of at least 1"),
+    "a fraction of a version": ({"format_version": "1.5"}, "has format '1.5'; expected a whole number of at least 1"),
+    "a version in other digits": ({"format_version": "\u0661"}, "has format '\u0661'; expected a whole number"),
+    "an endless version": ({"format_version": "9" * 9000}, f"has format '{'9' * 60}'; expected a whole number"),
+    "no version": ({"format_version": None}, "has format 'None'; expected a whole number of at least 1"),
+    "a newer format with facts of another kind": (
+        {"format_version": "7", "facts": "<xml>"},
+        "has format 7, written by a newer version of buir; this version reads formats up to 1: upgrade buir",
+    ),
+    "a newer format with a list": ({"format_version": "2", "facts": "[1]"}, "has format 2, written by a newer version"),
+    "a newer format with versions of another kind": (
+        {"format_version": "2", "facts": '{"versions": ["buir 9"]}'},
+        "has format 2, written by a newer version of buir",
+    ),
+    "a newer format without facts": (
+        {"format_version": "2", "facts": None},
+        "has format 2, written by a newer version",
+    ),
+    "no facts": ({"facts": None}, "tells nothing about its model, or nothing that can be read; expected the facts"),
+    "facts that are no JSON": ({"facts": "{"}, "tells nothing about its model, or nothing that can be read"),
+    "facts that are a list": ({"facts": "[]"}, "tells nothing about its model, or nothing that can be read"),
+    "facts without end": ({"facts": "[" * 100_000}, "tells nothing about its model, or nothing that can be read"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_HEADERS)
+def test_headers_that_save_does_not_write(tmp_path, name):
+    changes, text = BAD_HEADERS[name]
+    header = {"format": "buir", "format_version": "1", "facts": FACTS_TEXT, "checksum": ""} | changes
+    path = tmp_path / "m"
+    path.write_bytes(safetensors.numpy.save(ARRAYS, {key: value for key, value in header.items() if value is not None}))
+    with pytest.raises(StorageError, match=re.escape(f"{path} {text}")) as caught:
+        read_file(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (b'{"__metadata__": ["buir"]}', "is a safetensors file, but not a model of buir"),
+        (b'{"__metadata__": 3}', "is a safetensors file, but not a model of buir"),
+        (b'{"__metadata__": {"format": "buir", "format_version": 1.5}}', "has format '1.5'; expected a whole number"),
+        (
+            b'{"__metadata__": {"format": "buir", "format_version": "1", "facts": 5}}',
+            "tells nothing about its model, or nothing that can be read",
+        ),
+        (b"[" * 100_000, "is no model file, or its beginning is damaged"),
+    ],
+)
+def test_metadata_of_another_kind(header, text):
+    stream = io.BytesIO(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(StorageError, match=re.escape(f"the file object {text}")):
+        read_file(stream)
