@@ -123,14 +123,12 @@ def read_ids(path: Path) -> list[str]:
 
 
 def as_labels(values: Any, ids: np.ndarray) -> list[Any]:
-    """Give ids the type of a model's: "7" is 7 for integers, and what is no canonical integer stays an unknown text."""
+    """Give ids the type of a model's: "7" is 7 for integers, and what is no canonical integer of 64 bits stays an unknown text."""
     if ids.dtype.kind not in "iu":
         return [str(value) for value in values]
     texts = [(value, str(value)) for value in values]
     return [
-        int(text)
-        if text.removeprefix("-").isascii() and text.removeprefix("-").isdecimal() and str(int(text)) == text
-        else value
+        int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) and -(2**63) <= int(text) < 2**63 else value
         for value, text in texts
     ]
 

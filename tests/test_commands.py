@@ -171,7 +171,7 @@ def test_integer_ids(tmp_path):
     printed = run("recommend", tmp_path / "m", "--user", ord("b"), "--k", 1).stdout
     assert printed == model.recommend_frame([ord("b")], k=1).to_csv(index=False)
     out = tmp_path / "lists.parquet"
-    for stranger in ("zoe", "098", "9"):
+    for stranger in ("zoe", "098", "9", "99999999999999999999999", str(2**63), "9" * 5000):
         run(
             "recommend",
             tmp_path / "m",
