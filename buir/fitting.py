@@ -1,5 +1,6 @@
 """One training from weights to factors: where the pieces meet."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ class Fitted(NamedTuple):
     """What a training leaves behind, on the CPU."""
 
     history: list[dict[str, Any]]
+    """The records of earlier trainings, then those of this one."""
     user_factors: np.ndarray
     item_factors: np.ndarray
     popularity: float
@@ -40,6 +42,7 @@ def run(
     valid: csr_array | None = None,
     state: TrainingState | None = None,
     popularity: float | None = None,
+    before: Sequence[dict[str, Any]] = (),
     **reporting: Any,
 ) -> Fitted:
     """Train.
@@ -60,6 +63,8 @@ def run(
         Of an earlier training that goes on.
     popularity
         Weight that an earlier training came to; None takes that of the settings.
+    before
+        Records of earlier trainings, from whose last epoch the new ones are counted on, whether or not a state goes on.
     reporting
         ``callback`` and ``show_progress`` of ``train``.
     """
@@ -76,6 +81,8 @@ def run(
     learner = BootstrapLearner(bootstrap, learning_rate, settings.weight_decay, (users, items), validation, term)
     if state is not None:
         learner.resume(state)
+    done = 0 if state is None else state.epoch
+    told = before[-1]["epoch"] - done if before else 0
     schedule = Schedule(
         epochs=epochs,
         batch_size=batch_size(settings, len(users)),
@@ -84,7 +91,8 @@ def run(
         metric=None if valid is None else settings.valid_metric,
         patience=settings.patience,
         cumulative=settings.cumulative_patience,
-        first_epoch=0 if state is None else state.epoch,
+        first_epoch=done,
+        epochs_told=told,
     )
     history = train(learner, Pairs(users, items), schedule, **reporting)
     if wanted == "auto" and validation is not None:
@@ -93,11 +101,11 @@ def run(
     n_layers = 0 if settings.encoder == "id" else settings.n_layers
     users_folding, items_folding = fit_folding(bootstrap.weights.table, graph, n_layers, matrix)
     return Fitted(
-        history,
+        [*before, *history],
         scorer.user_factors.cpu().numpy(),
         scorer.item_factors.cpu().numpy(),
         term.weight,
         (users_folding.to("cpu"), items_folding.to("cpu")),
         bootstrap.weights.to(torch.device("cpu")).clone(),
-        learner.state(history[-1]["epoch"]) if valid is None or history[-1]["best"] else None,
+        learner.state(history[-1]["epoch"] - told) if valid is None or history[-1]["best"] else None,
     )

@@ -90,10 +90,10 @@ class BUIR(Recommender):
     """A torch device, or "auto": CUDA if there is one."""
 
     def __post_init__(self) -> None:
-        """Take NumPy's numbers as Python's, so that they can be checked and saved."""
+        """Take NumPy's numbers as Python's and a torch device by its name, so that they can be checked and saved."""
         for name, value in self.get_params().items():
-            if isinstance(value, np.generic):
-                setattr(self, name, value.item())
+            if isinstance(value, np.generic | torch.device):
+                setattr(self, name, value.item() if isinstance(value, np.generic) else str(value))
 
     @classmethod
     def paper(cls, **overrides: Any) -> "BUIR":
@@ -145,12 +145,8 @@ class BUIR(Recommender):
         The model itself.
         """
         check_parameters(self.get_params())
-        labelled, valid_matrix = fit_inputs(
-            user_items,
-            valid,
-            batch_size=None if self.batch_size == "auto" else self.batch_size,
-            valid_metric=self.valid_metric,
-        )
+        size = None if self.batch_size == "auto" else self.batch_size
+        labelled, valid_matrix = fit_inputs(user_items, valid, batch_size=size, valid_metric=self.valid_metric)
         fresh = self._fresh_weights(labelled.matrix, self.embedding_dim)
         report = {"callback": callback, "show_progress": show_progress}
         return self._take(run(self, labelled.matrix, fresh, self.epochs, valid=valid_matrix, **report), labelled)
@@ -181,7 +177,7 @@ class BUIR(Recommender):
 
         Returns
         -------
-        The model itself; ``history`` is continued.
+        The model itself; in ``history`` the new records follow the old ones and count their epochs on, with ``best`` and ``seconds`` of their own.
 
         Raises
         ------
@@ -198,8 +194,9 @@ class BUIR(Recommender):
         weights = start_new_rows(growth, self.weights_, fresh, self.folding_)
         state = None if self.state_ is None else self.state_.grown(growth, weights)
         _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
-        report = {"callback": callback, "show_progress": show_progress, "popularity": self.popularity_}
-        return self._take(run(self, growth.labelled.matrix, weights, epochs, state=state, **report), growth.labelled)
+        earlier = {"state": state, "popularity": self.popularity_, "before": self.history}
+        report = {"callback": callback, "show_progress": show_progress}
+        return self._take(run(self, growth.labelled.matrix, weights, epochs, **earlier, **report), growth.labelled)
 
     def export_factors(self) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of the user and item factors for serving elsewhere.

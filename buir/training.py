@@ -55,7 +55,9 @@ class Schedule:
     cumulative: bool = False
     """Count non-improving validations in total (the author's rule) instead of in a row."""
     first_epoch: int = 0
-    """Epochs done before, by an earlier fit that is now continued."""
+    """Epochs done before, by an earlier fit that is now continued: they decide the draws."""
+    epochs_told: int = 0
+    """Epochs that records count besides those done, where an earlier fit is not continued but has records."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,7 @@ def train(
         if epoch % schedule.validate_every and epoch != last:
             continue
         record = {
-            "epoch": epoch,
+            "epoch": schedule.epochs_told + epoch,
             "loss": checked(loss),
             "seconds": time.perf_counter() - started,
             **objective.validate(),

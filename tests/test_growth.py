@@ -121,6 +121,25 @@ def test_wrong_calls(frame):
     assert model.user_factors.shape == (20, 8)
 
 
+@pytest.mark.parametrize("optimiser", [True, False])
+def test_history_goes_on_whether_or_not_the_optimiser_does(frame, optimiser):
+    model = BUIR(**SMALL).fit(frame, show_progress=False)
+    if not optimiser:
+        stream = io.BytesIO()
+        model.save(stream)
+        model = BUIR.load(io.BytesIO(stream.getvalue()))
+    old, seen = list(model.history), []
+    for epochs in (2, 3):
+        model.partial_fit(frame[:1], epochs=epochs, show_progress=False, callback=seen.append)
+    assert model.history[:6] == old
+    assert model.history[6:] == seen
+    assert [record["epoch"] for record in model.history] == list(range(1, 12))
+    # What decides the draws is how often this optimiser has gone through the pairs.
+    assert model.state_ is not None
+    assert model.state_.epoch == (11 if optimiser else 5)
+    assert [record["epoch"] for record in model.fit(frame, show_progress=False).history] == list(range(1, 7))
+
+
 def test_row_numbers_are_not_taken_for_ids():
     """Users 1 to 40 and items 1 to 30 of a frame: row 3 of a matrix is not the user called 3."""
     rng = np.random.default_rng(0)
