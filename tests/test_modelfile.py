@@ -107,6 +107,13 @@ def test_an_unfitted_model_keeps_its_parameters():
         back.recommend_frame()
 
 
+def test_a_device_of_torch_is_kept_by_its_name():
+    model = fitted(device=torch.device("cpu"))
+    assert model.device == "cpu"
+    assert through_file(model).device == "cpu"
+    assert BUIR(device=torch.device("cuda", 1)).device == "cuda:1"
+
+
 def test_without_the_training_matrix():
     model = fitted()
     back = through_file(model, training_matrix=False)
