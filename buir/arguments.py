@@ -127,7 +127,7 @@ def as_item_lists(lists: Any, n_rows: int, shape: tuple[int, int], what: str) ->
     if lists is None:
         return None
     if issparse(lists):
-        matrix = as_csr(lists, what).matrix
+        matrix = as_csr(_row(lists, n_rows), what).matrix
         _check_shape(what, matrix.shape, (n_rows, shape[1]), shape, "user")
         return matrix
     return as_rows(lists, shape[1], what, "item")

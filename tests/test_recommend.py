@@ -89,6 +89,18 @@ def test_lists_by_user(model):
     )
 
 
+def test_one_row_of_a_matrix_is_a_list_of_one_user(model):
+    """A csr_array hands out its rows in one dimension."""
+    allowed, denied = csr_array(np.array([[0, 1, 0, 1, 0]])), csr_array(np.array([[0, 1, 0, 0, 0]]))
+    assert allowed[0].ndim == 1
+    for user in (0, [0]):
+        one, two = (model.recommend(user, N=2, items=rows)[0] for rows in (allowed[0], allowed))
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(np.ravel(model.recommend(user, N=2, filter_items=denied[0])[0]), [3, 4])
+    with pytest.raises(ValueError, match=r"items has shape \(5,\); expected two dimensions, users x items: reshape it"):
+        model.recommend([0, 1], N=2, items=allowed[0])
+
+
 def test_nobody_asked(model):
     ids, scores = model.recommend([], N=3)
     assert ids.shape == scores.shape == (0, 3)
