@@ -4,9 +4,6 @@ Every finding has a class of its own, so that it can be caught, silenced or turn
 trained on is an error; what can, but is probably not meant, is a warning. The doctor reads and reports; it changes nothing.
 """
 
-import sys
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from buir.findings import (
     Finding,
     InputError,
     InputWarning,
+    MissingIdError,
     NegativeValuesError,
     NoInteractionsError,
     NotFiniteError,
@@ -32,6 +30,8 @@ from buir.findings import (
     ValidSeenError,
     ValidSeenWarning,
     ValuesIgnoredWarning,
+    report,
+    show_rows,
 )
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Finding",
     "InputError",
     "InputWarning",
+    "MissingIdError",
     "NegativeValuesError",
     "NoInteractionsError",
     "NotFiniteError",
@@ -64,24 +65,30 @@ __all__ = [
     "values_finding",
 ]
 
-_SHOWN = 5
-"""Row numbers spelled out in a message."""
-
-
-def show_rows(rows: np.ndarray, noun: str = "row") -> str:
-    """Return "row 3" or "rows 3, 7, 8, 9, 12 and 40 more"."""
-    rows = np.unique(rows)
-    text = f"{noun}{'s' if rows.size > 1 else ''} {', '.join(str(row) for row in rows[:_SHOWN])}"
-    return text if rows.size <= _SHOWN else f"{text} and {rows.size - _SHOWN:,} more"
-
 
 def stored_entries(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, columns and values as they are stored: unsorted, with duplicates, zeros and whatever is wrong with them."""
+    """Return rows, columns and values as they are stored: unsorted, with duplicates, zeros and whatever is wrong with them.
+
+    Raises
+    ------
+    ShapeError
+        If the pointers of a CSR or CSC matrix do not divide its entries among its rows or columns.
+    """
     if matrix.format in ("csr", "csc"):
+        pointers, stored = matrix.indptr, min(len(matrix.indices), len(matrix.data))
+        n_major = matrix.shape[0 if matrix.format == "csr" else 1]
+        ends = (int(pointers[0]), int(pointers[-1])) if len(pointers) else (0, 0)
+        if len(pointers) != n_major + 1 or ends[0] != 0 or ends[1] > stored or np.any(pointers[1:] < pointers[:-1]):
+            msg = (
+                f"the matrix is broken: its indptr has {len(pointers):,} numbers from {ends[0]:,} to {ends[1]:,}; expected {n_major + 1:,} "
+                f"that never fall, from 0 to at most {stored:,}, the entries stored: build it anew, for example with coo_array"
+            )
+            raise ShapeError(msg)
         # Not tocoo(), which stops at the first number out of range without saying where.
         major = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
-        rows, columns = (major, matrix.indices) if matrix.format == "csr" else (matrix.indices, major)
-        return rows, columns, matrix.data
+        minor = matrix.indices[: ends[1]]
+        rows, columns = (major, minor) if matrix.format == "csr" else (minor, major)
+        return rows, columns, matrix.data[: ends[1]]
     coo = matrix.tocoo()
     rows, columns = coo.coords
     if matrix.format in ("bsr", "dia"):
@@ -268,7 +275,10 @@ def examine(
     """
     declared = hasattr(user_items, "user_ids")
     matrix = getattr(user_items, "matrix", user_items)
-    rows, columns, values = stored_entries(matrix)
+    try:
+        rows, columns, values = stored_entries(matrix)
+    except ShapeError as broken:
+        return [broken]
     findings = [] if shape is None else shape_findings(matrix.shape, shape, what)
     findings += stored_findings(rows, columns, values, matrix.shape, what)
     if any(isinstance(finding, InputError) for finding in findings):
@@ -279,22 +289,3 @@ def examine(
     pattern.sum_duplicates()
     found = pattern_findings(pattern, what, batch_size=batch_size, list_length=list_length, sparse_ok=declared)
     return sorted([*findings, *found], key=lambda finding: isinstance(finding, InputWarning))
-
-
-def report(findings: list[Finding], *, warn: bool = True) -> None:
-    """Raise the first error among the findings; otherwise, if ``warn``, warn of each of them, at the caller's own line."""
-    for finding in findings:
-        if isinstance(finding, InputError):
-            raise finding
-    for finding in findings:
-        if warn and isinstance(finding, InputWarning):
-            warnings.warn(finding, stacklevel=_level_outside())
-
-
-def _level_outside() -> int:
-    """Return the stack level of the first frame outside our packages, where the person can act on the warning."""
-    ours = tuple(str(Path(__file__).parents[1] / package) for package in ("buir", "baselines"))
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(ours):
-        frame, level = frame.f_back, level + 1
-    return level

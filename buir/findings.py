@@ -1,4 +1,8 @@
-"""What can be wrong with the input: one class for each finding of the doctor, errors and warnings."""
+"""What can be wrong with the input: one class for each finding of the doctor, errors and warnings, and how they are told."""
+
+import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +29,10 @@ class NotFiniteError(InputError):
 
 class NegativeValuesError(InputError):
     """Values below zero: BUIR and its baselines learn from positives alone."""
+
+
+class MissingIdError(InputError):
+    """Rows without a user or an item."""
 
 
 class OutOfRangeError(InputError, IndexError):
@@ -84,3 +92,32 @@ class ValidSeenWarning(InputWarning):
 
 
 Finding = InputError | InputWarning
+
+_SHOWN = 5
+"""Row numbers spelled out in a message."""
+
+
+def show_rows(rows: np.ndarray, noun: str = "row") -> str:
+    """Return "row 3" or "rows 3, 7, 8, 9, 12 and 40 more"."""
+    rows = np.unique(rows)
+    text = f"{noun}{'s' if rows.size > 1 else ''} {', '.join(str(row) for row in rows[:_SHOWN])}"
+    return text if rows.size <= _SHOWN else f"{text} and {rows.size - _SHOWN:,} more"
+
+
+def report(findings: list[Finding], *, warn: bool = True) -> None:
+    """Raise the first error among the findings; otherwise, if ``warn``, warn of each of them, at the caller's own line."""
+    for finding in findings:
+        if isinstance(finding, InputError):
+            raise finding
+    for finding in findings:
+        if warn and isinstance(finding, InputWarning):
+            warnings.warn(finding, stacklevel=_level_outside())
+
+
+def _level_outside() -> int:
+    """Return the stack level of the first frame outside our packages, where the person can act on the warning."""
+    ours = tuple(str(Path(__file__).parents[1] / package) for package in ("buir", "baselines"))
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(ours):
+        frame, level = frame.f_back, level + 1
+    return level

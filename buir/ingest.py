@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array, issparse
+from scipy.sparse import issparse
+
+from buir import doctor
 
 
 @dataclass(frozen=True)
@@ -111,22 +113,18 @@ def matrix_pairs(matrix: Any) -> tuple[np.ndarray, np.ndarray, IngestReport]:
     ------
     TypeError
         If it is no two-dimensional SciPy sparse matrix or array.
-    ValueError
-        If a value is NaN or negative.
+    buir.doctor.InputError
+        If it holds NaN, infinite or negative values or entries outside its shape.
     """
     if not bool(issparse(matrix)) or len(matrix.shape) != 2:
         msg = f"expected a two-dimensional SciPy sparse matrix, got {type(matrix).__name__}; wrap it in csr_array"
         raise TypeError(msg)
-    entries = coo_array(matrix)
-    wrong = ~(entries.data >= 0)  # true for NaN too
-    if wrong.any():
-        place = int(np.argmax(wrong))
-        where = f"row {entries.row[place]}, column {entries.col[place]}"
-        msg = f"the matrix holds {entries.data[place]} in {where}; keep positives only, as in matrix[matrix < 0] = 0"
-        raise ValueError(msg)
-    stored = entries.data > 0
+    rows, columns, values = doctor.stored_entries(matrix)
+    # What the doctor warns of is counted in the report instead.
+    doctor.report(doctor.stored_findings(rows, columns, values, matrix.shape, "matrix"), warn=False)
+    stored = values > 0
     n_rows, n_columns = int(np.count_nonzero(stored)), np.int64(matrix.shape[1])
-    keys = np.sort(entries.row[stored] * n_columns + entries.col[stored])
+    keys = np.sort(rows[stored] * n_columns + columns[stored])
     keys = keys[np.diff(keys, prepend=-1) > 0]
     users, items = np.divmod(keys, max(n_columns, np.int64(1)))
     report = IngestReport(

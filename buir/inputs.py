@@ -63,6 +63,8 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     kind = type(user_items).__name__
     if isinstance(user_items, np.ndarray):
         remedy = f"wrap it: scipy.sparse.csr_array({what})"
+    elif kind == "LazyFrame":
+        remedy = "call .collect() first"
     elif kind == "HeteroData":
         remedy = "convert it: Interactions.from_hetero_data(data)"
     else:
@@ -146,7 +148,7 @@ def partial_fit_inputs(new_interactions: Any) -> Labelled:
     Warns
     -----
     buir.doctor.InputWarning
-        If values or ratings other than one are read as positives.
+        If values or ratings other than one are read as positives, or repeated rows as one pair.
     """
     arrived = as_csr(new_interactions, "new_interactions")
     doctor.report(_values_findings(new_interactions, "new_interactions"))
@@ -154,17 +156,33 @@ def partial_fit_inputs(new_interactions: Any) -> Labelled:
 
 
 def _is_frame(data: Any) -> bool:
-    return hasattr(data, "columns") and hasattr(data, "shape")
+    # Not asking a lazy frame for its columns, which would compute them.
+    return type(data).__name__ != "LazyFrame" and hasattr(data, "columns") and hasattr(data, "shape")
 
 
 def _values_findings(data: Any, what: str) -> list[doctor.Finding]:
-    """Warn about values of a matrix, or a column of ratings, none of which says which rows are positives."""
+    """Warn about values of a matrix, or a column of ratings, none of which says which rows are positives; and of repeated rows of a frame."""
     if issparse(data):
         rows, _, values = doctor.stored_entries(data)
         return doctor.values_finding(values, rows, what)
-    ratings = read_columns(data, "user", "item", None, None)[2] if _is_frame(data) else None
-    if ratings is None:
+    if not _is_frame(data):
         return []
+    users, items, ratings, _ = read_columns(data, "user", "item", None, None)
+    return _repeated(users, items, what) + ([] if ratings is None else _ratings_findings(ratings, what))
+
+
+def _repeated(users: np.ndarray, items: np.ndarray, what: str) -> list[doctor.Finding]:
+    again = np.flatnonzero(pd.DataFrame({"user": users, "item": items}).duplicated())
+    if not again.size:
+        return []
+    msg = (
+        f"{what} holds {again.size:,} pairs that an earlier row has, in {doctor.show_rows(again)}; each is read as one pair: drop them "
+        "first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
+    )
+    return [doctor.DuplicatePairsWarning(msg, again)]
+
+
+def _ratings_findings(ratings: np.ndarray, what: str) -> list[doctor.Finding]:
     values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(dtype=np.float64)
     other = np.flatnonzero(values != 1)
     if not other.size:

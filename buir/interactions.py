@@ -188,8 +188,10 @@ class Interactions:
 
         Raises
         ------
+        buir.doctor.InputError
+            If a value is NaN, infinite or negative, or an entry is outside the shape.
         ValueError
-            If a value is NaN or negative, or the labels do not fit.
+            If the labels do not fit.
         """
         users, items, report = matrix_pairs(matrix)
         labels = [

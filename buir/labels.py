@@ -7,6 +7,8 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
+from buir.findings import MissingIdError, NotFiniteError, show_rows
+
 
 def as_ids(values: Any, name: str) -> np.ndarray:
     """Return labels as int64 if all are integers, as an object array of str if all are strings.
@@ -20,8 +22,10 @@ def as_ids(values: Any, name: str) -> np.ndarray:
 
     Raises
     ------
+    buir.doctor.MissingIdError
+        If a label is missing.
     ValueError
-        If a label is missing, a float, a bool, beyond int64, or if integers and strings are mixed.
+        If a label is a float, a bool, beyond int64, or if integers and strings are mixed.
     """
     array = np.asarray(values)
     if array.ndim != 1:
@@ -30,8 +34,9 @@ def as_ids(values: Any, name: str) -> np.ndarray:
     if array.dtype.kind in "OfTU":  # the kinds that can hold a missing value, or an empty string
         missing = pd.isna(array) | (array == "") if array.dtype.kind in "OTU" else np.isnan(array)
         if np.any(missing):
-            msg = f"the {name} id in row {int(np.argmax(missing))} (from 0) is missing; drop such rows or name them"
-            raise ValueError(msg)
+            rows = np.flatnonzero(missing)
+            msg = f"the {name} id in {show_rows(rows)} (from 0) is missing; drop such rows or name them"
+            raise MissingIdError(msg, rows)
     if array.dtype.kind in "TU" or (array.dtype == object and pd.api.types.infer_dtype(array) in ("string", "empty")):
         return array.astype(object)
     if array.dtype.kind in "iu" or (array.dtype == object and pd.api.types.infer_dtype(array) == "integer"):
@@ -47,12 +52,14 @@ def as_ids(values: Any, name: str) -> np.ndarray:
 
 
 def as_ratings(values: Any) -> np.ndarray:
-    """Return ratings as float64; a missing or non-numeric one is a ValueError."""
+    """Return ratings as float64; a missing or non-numeric one is a NotFiniteError."""
     ratings = pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce").to_numpy(dtype=np.float64)
     if np.any(np.isnan(ratings)):
-        row = int(np.argmax(np.isnan(ratings)))
-        msg = f"the rating in row {row} (from 0) is {np.asarray(values)[row]}, expected a number; drop such rows"
-        raise ValueError(msg)
+        rows = np.flatnonzero(np.isnan(ratings))
+        msg = (
+            f"the rating in row {rows[0]} (from 0) is {np.asarray(values)[rows[0]]}, expected a number; drop such rows"
+        )
+        raise NotFiniteError(msg, rows)
     return ratings
 
 
@@ -71,8 +78,9 @@ def as_times(values: Any) -> np.ndarray:
             raise ValueError(msg) from error
         times = (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64)
     if not np.all(np.isfinite(times)):
-        msg = f"the time in row {int(np.argmin(np.isfinite(times)))} (from 0) is missing; drop such rows or the column"
-        raise ValueError(msg)
+        rows = np.flatnonzero(~np.isfinite(times))
+        msg = f"the time in {show_rows(rows)} (from 0) is missing; drop such rows or the column"
+        raise NotFiniteError(msg, rows)
     return times
 
 
@@ -86,13 +94,14 @@ def read_columns(
     try:
         table = nw.from_native(frame, eager_only=True)
     except TypeError as error:
-        msg = f"expected a pandas, polars or pyarrow table, got {type(frame).__name__}; collect a lazy frame first"
+        way = ": call .collect() first" if type(frame).__name__ == "LazyFrame" else ""
+        msg = f"expected a pandas, polars or pyarrow table, got {type(frame).__name__}{way}"
         raise TypeError(msg) from error
     rating = "rating" if rating is None and "rating" in table.columns else rating
     time = "time" if time is None and "time" in table.columns else time
     for role, name in (("user", user), ("item", item), ("rating", rating), ("time", time)):
         if name is not None and name not in table.columns:
-            msg = f"the frame has no column {name!r}; it has {list(table.columns)}; pass {role}=<name of the column>"
+            msg = f"the frame has no column {name!r}; it has {list(table.columns)}; rename the one that holds it, or name it: Interactions.from_frame(frame, {role}=...)"
             raise ValueError(msg)
     ratings, times = (None if name is None else table[name].to_numpy() for name in (rating, time))
     return table[user].to_numpy(), table[item].to_numpy(), ratings, times

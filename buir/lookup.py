@@ -167,7 +167,9 @@ def read_histories(histories: Any, items: Lookup, *, strict: bool) -> tuple[pd.I
         users = named = as_index(list(histories))
         codes = np.repeat(np.arange(len(users)), [len(one) for one in liked])
         labels = as_index([item for one in liked for item in one])
-    elif isinstance(histories, Interactions) or hasattr(histories, "columns"):
+    elif (
+        isinstance(histories, Interactions) or type(histories).__name__ == "LazyFrame" or hasattr(histories, "columns")
+    ):
         data = histories if isinstance(histories, Interactions) else Interactions.from_frame(histories)
         users, codes, labels = pd.Index(data.user_ids), data.users, pd.Index(data.item_ids[data.items])
         named = users[np.unique(codes)]

@@ -163,6 +163,39 @@ def test_indices_outside_the_matrix():
     assert str(found).startswith("user_items stores an entry at (0, 7), outside its shape (2, 3); build it")
 
 
+@pytest.mark.parametrize("form", [csr_array, csc_array])
+@pytest.mark.parametrize(
+    ("pointers", "said"),
+    [
+        ([0, 3, 2, 4], "4 numbers from 0 to 4"),
+        ([0, 1, 2, 9], "4 numbers from 0 to 9"),
+        ([1, 2, 3, 4], "4 numbers from 1 to 4"),
+        ([0, 2, 4], "3 numbers from 0 to 4"),
+        ([], "0 numbers from 0 to 0"),
+    ],
+)
+def test_broken_pointers(form, pointers, said):
+    broken = form(np.array([[1, 0, 1], [0, 1, 0], [1, 0, 0]]))
+    broken.indptr = np.array(pointers, dtype=np.int32)
+    (found,) = doctor.examine(broken)
+    assert isinstance(found, doctor.ShapeError)
+    text = (
+        f"the matrix is broken: its indptr has {said}; expected 4 that never fall, from 0 to at most 4, the entries stored: build it anew, "
+        "for example with coo_array"
+    )
+    assert str(found) == text
+    for read in (as_csr, Interactions.from_matrix, Svd().fit):
+        with pytest.raises(doctor.ShapeError, match=re.escape(text)):
+            read(broken)
+
+
+def test_room_behind_the_last_entry_is_not_read():
+    roomy = csr_array((np.array([1.0, 1, 7]), np.array([2, 0, 9]), np.array([0, 1, 2])), shape=(2, 3))
+    roomy.indptr, roomy.indices, roomy.data = np.array([0, 1, 2]), np.array([2, 0, 9]), np.array([1.0, 1, 7])
+    assert kinds(doctor.examine(roomy)) == ["EmptyColumnsWarning"]
+    assert as_csr(roomy).matrix.toarray().tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
 def test_errors_come_first_and_hide_what_follows_from_them():
     ill = entries({(0, 0): -1, (1, 1): np.nan, (1, 2): 0})
     assert kinds(doctor.examine(ill)) == ["NotFiniteError", "NegativeValuesError", "ExplicitZerosWarning"]
@@ -308,6 +341,22 @@ def test_ratings_in_what_partial_fit_is_given_are_warned_of(arrived, text):
     assert len(caught) == 1
     assert matrix.nnz == 4
     assert partial_fit_inputs(FRAME).user_ids is not None
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, polars.DataFrame])
+def test_repeated_rows_of_a_frame_are_warned_of(make):
+    twice = make({"user": ["a", "b", "a", "b", "a"], "item": [1, 2, 2, 2, 1]})
+    text = (
+        "{} holds 2 pairs that an earlier row has, in rows 3, 4; each is read as one pair: drop them first to say that this is meant, as in "
+        "frame.drop_duplicates(['user', 'item'])"
+    )
+    for name, read in (("user_items", fit_inputs), ("new_interactions", partial_fit_inputs)):
+        with pytest.warns(doctor.DuplicatePairsWarning, match=re.escape(text.format(name))) as caught:
+            read(twice)
+        assert len(caught) == 1
+        assert caught[0].message.rows.tolist() == [3, 4]
+    # Whoever makes Interactions has their report.
+    assert fit_inputs(Interactions.from_frame(twice))[0].matrix.nnz == 3
 
 
 def test_partial_fit_warns_at_the_callers_line():

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
 from scipy.sparse import coo_array, csr_array
 from threadpoolctl import threadpool_limits
@@ -58,6 +59,22 @@ WRONG_CALLS = {
         "user_items is of type ndarray; expected a SciPy sparse matrix (users x items), Interactions or a data frame: wrap it: "
         "scipy.sparse.csr_array(user_items)",
     ),
+    "a lazy frame to fit": (
+        lambda: Svd().fit(polars.LazyFrame({"user": [1], "item": [2]})),
+        TypeError,
+        "user_items is of type LazyFrame; expected a SciPy sparse matrix (users x items), Interactions or a data frame: call "
+        ".collect() first",
+    ),
+    "a lazy frame as valid": (
+        lambda: Svd().fit(SEEN, polars.LazyFrame({"user": [1], "item": [2]})),
+        TypeError,
+        "valid is of type LazyFrame; expected a SciPy sparse matrix (users x items), Interactions or a data frame: call .collect() first",
+    ),
+    "a lazy frame of histories": (
+        lambda: shop().recommend_frame(histories=polars.LazyFrame({"user": ["eve"], "item": [10]})),
+        TypeError,
+        "expected a pandas, polars or pyarrow table, got LazyFrame: call .collect() first",
+    ),
     "a graph to fit": (
         lambda: Svd().fit(HeteroData()),
         TypeError,
@@ -77,7 +94,8 @@ WRONG_CALLS = {
     "a frame without the columns": (
         lambda: Svd().fit(pd.DataFrame({"who": [1], "what": [2]})),
         ValueError,
-        "no column 'user'",
+        "the frame has no column 'user'; it has ['who', 'what']; rename the one that holds it, or name it: "
+        "Interactions.from_frame(frame, user=...)",
     ),
     "NaN": (
         lambda: Svd().fit(csr_array(np.array([[1, np.nan], [1, 1]]))),

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from buir import doctor
 from buir.description import describe
 from buir.interactions import Interactions
 
@@ -336,21 +337,42 @@ def test_no_rows_at_all():
 
 
 def test_bad_frames():
-    with pytest.raises(ValueError, match=r"no column 'user'; it has \['who', 'item'\]; pass user=<name of the column>"):
+    with pytest.raises(
+        ValueError,
+        match=r"no column 'user'; it has \['who', 'item'\]; rename the one .*from_frame\(frame, user=\.\.\.\)$",
+    ):
         Interactions.from_frame(pd.DataFrame({"who": [1], "item": [1]}))
-    with pytest.raises(TypeError, match="got LazyFrame; collect a lazy frame first"):
+    with pytest.raises(TypeError, match=r"got LazyFrame: call \.collect\(\) first"):
         Interactions.from_frame(pl.LazyFrame({"user": [1], "item": [1]}))
-    with pytest.raises(ValueError, match=r"the item id in row 1 \(from 0\) is missing"):
-        Interactions.from_frame(pl.DataFrame({"user": [1, 2], "item": [1, None]}))
+    with pytest.raises(doctor.MissingIdError, match=r"the item id in rows 1, 3 \(from 0\) is missing") as caught:
+        Interactions.from_frame(pl.DataFrame({"user": [1, 2, 3, 4], "item": [1, None, 2, None]}))
+    assert caught.value.rows.tolist() == [1, 3]
+    rated = pd.DataFrame({"user": [1, 2, 3], "item": [1, 2, 3], "rating": [None, 5, "good"], "time": [1.0, np.nan, 3]})
+    with pytest.raises(doctor.NotFiniteError, match=r"the time in row 1 \(from 0\) is missing") as caught:
+        Interactions.from_frame(rated)
+    assert caught.value.rows.tolist() == [1]
+    with pytest.raises(
+        doctor.NotFiniteError, match=r"the rating in row 0 \(from 0\) is None, expected a number"
+    ) as caught:
+        Interactions.from_frame(rated.drop(columns="time"), min_rating=3)
+    assert caught.value.rows.tolist() == [0, 2]
 
 
 def test_bad_matrices():
     with pytest.raises(TypeError, match="got ndarray; wrap it in csr_array"):
         Interactions.from_matrix(np.eye(2))
-    with pytest.raises(ValueError, match=r"holds -1\.0 in row 1, column 0; keep positives only"):
+    with pytest.raises(
+        doctor.NegativeValuesError, match=r"matrix holds negative values in row 1 .*positives only"
+    ) as caught:
         Interactions.from_matrix(sp.csr_array([[0.0, 1.0], [-1.0, 0.0]]))
-    with pytest.raises(ValueError, match="holds nan in row 0, column 1"):
-        Interactions.from_matrix(sp.csr_array([[0.0, np.nan]]))
+    assert caught.value.rows.tolist() == [1]
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(doctor.NotFiniteError, match=r"matrix holds NaN or infinite values in row 1 \(1 in all\)"):
+            Interactions.from_matrix(sp.csr_array([[0.0, 1.0], [0.0, wrong]]))
+    outside = sp.csr_array((np.ones(2), np.array([0, 5]), np.array([0, 1, 2])), shape=(2, 6))
+    outside._shape = (2, 3)
+    with pytest.raises(doctor.OutOfRangeError, match=r"matrix stores an entry at \(1, 5\), outside its shape \(2, 3\)"):
+        Interactions.from_matrix(outside)
     with pytest.raises(ValueError, match=r"user_ids has 2 labels \(1 distinct\), expected 2 distinct ones"):
         Interactions.from_matrix(sp.eye_array(2).tocsr(), user_ids=["a", "a"])
 
