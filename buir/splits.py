@@ -153,7 +153,8 @@ def leave_one_out(data: Interactions, seed: int = 0, by: Literal["time", "order"
         raise ValueError(msg)
     place = _source_rank(data)
     if by == "time":
-        place = np.argsort(np.lexsort((place, _times(data, "leave_one_out(by='order') or by='random'"))))
+        times = _times(data, "leave one out by 'order' or 'random' (by, in a configuration protocol.by)")
+        place = np.argsort(np.lexsort((place, times)))
     elif by == "random":
         place = np.random.default_rng(seed).permutation(data.n_pairs)[place]
     order, rank, count = _ranked(data, place)
@@ -183,7 +184,7 @@ def time_split(data: Interactions, valid_fraction: float = 0.1, test_fraction: f
     """
     _check_share("valid_fraction", valid_fraction)
     _check_share("test_fraction", test_fraction)
-    times = np.asarray(_times(data, "leave_one_out(by='order') or nested_split"))
+    times = np.asarray(_times(data, "take another protocol, such as nested, or leave-one-out by 'order'"))
     n_test = max(1, round(data.n_pairs * test_fraction))
     n_valid = max(1, round(data.n_pairs * valid_fraction))
     ordered = np.sort(times)
@@ -282,7 +283,7 @@ def _has_item(data: Interactions, mask: np.ndarray) -> np.ndarray:
 
 def _times(data: Interactions, instead: str) -> np.ndarray:
     if data.times is None:
-        msg = f"the interactions have no times; name the column of times when reading, or use {instead}"
+        msg = f"the interactions have no times; name the column of times when reading, or {instead}"
         raise ValueError(msg)
     return data.times
 

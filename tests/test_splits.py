@@ -248,7 +248,10 @@ class TestLeaveOneOut:
 
     def test_errors(self):
         data = Interactions.from_pairs([1, 1, 1], [1, 2, 3])
-        with pytest.raises(ValueError, match=r"no times; .*or use leave_one_out\(by='order'\)"):
+        with pytest.raises(
+            ValueError,
+            match=r"no times; .*or leave one out by 'order' or 'random' \(by, in a configuration protocol\.by\)$",
+        ):
             leave_one_out(data)
         with pytest.raises(ValueError, match="by is 'date', expected 'time', 'order' or 'random'"):
             leave_one_out(data, by="date")
@@ -284,7 +287,10 @@ class TestTime:
             time_split(toy, 0.3, 0.7)
         with pytest.raises(ValueError, match="test_fraction is 0, expected a share"):
             time_split(toy, 0.1, 0)
-        with pytest.raises(ValueError, match="no times; name the column of times"):
+        with pytest.raises(
+            ValueError,
+            match=r"no times; name the column of times .*, or take another protocol, such as nested, or leave-one-out by 'order'$",
+        ):
             time_split(Interactions.from_pairs([1], [1]))
         with pytest.raises(ValueError, match="leave none of 3 pairs to train"):
             time_split(Interactions.from_pairs([1, 1, 1], [1, 2, 3], times=[5, 5, 5]))
