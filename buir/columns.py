@@ -160,6 +160,16 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
             )
             raise ColumnError(msg, row)
         return field
+    if pa.types.is_floating(field.type):
+        # Programs turn integers into floats where some are missing.
+        missing = pc.fill_null(pc.is_nan(field), True)
+        if pc.any(missing).as_py():
+            row = int(np.argmax(missing.to_numpy()))
+            msg = (
+                f"the {role} id is missing ({field[row].as_py()!r}), and {column} holds decimal numbers ({field.type}) for it; drop such "
+                "rows and write the others as integers (in pandas .dropna() and .astype('int64'))"
+            )
+            raise ColumnError(msg, row)
     first = f" (first: {field[0].as_py()!r})" if len(field) else ""
     msg = f"{column} holds {field.type}{first}, expected integers or strings; cast it to one of them"
     raise ColumnError(msg)
@@ -192,8 +202,8 @@ def rating_column(field: pa.ChunkedArray) -> np.ndarray:
     if wrong.any():
         row = int(np.argmax(wrong))
         msg = (
-            f"the rating {field[row].as_py()!r} is not a number; correct it, or name the column of ratings, or none, "
-            "with columns={'user': ..., 'item': ...}"
+            f"the rating {field[row].as_py()!r} is not a number; correct it, or pass columns={{'rating': <name or position>}}; "
+            "to read no ratings, name the other columns alone"
         )
         raise ColumnError(msg, row)
     return numbers
@@ -214,8 +224,8 @@ def time_column(field: pa.ChunkedArray) -> np.ndarray:
     if wrong.any():
         row = int(np.argmax(wrong))
         msg = (
-            f"the time {field[row].as_py()!r} is neither a number nor an ISO date; correct it, or name the column of "
-            "times, or none, with columns={'user': ..., 'item': ...}"
+            f"the time {field[row].as_py()!r} is neither a number nor an ISO date; correct it, or pass "
+            "columns={'time': <name or position>}; to read no times, name the other columns alone"
         )
         raise ColumnError(msg, row)
     whole = numbers.astype(np.int64)

@@ -49,10 +49,11 @@ _COMPRESSED = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5
 
 
 class ReadError(ValueError):
-    """A file cannot be read as interactions; the message names the file, the line and the way out."""
+    """A file cannot be read as interactions; the message names the file, the line (or row, where there are no lines) and the way out."""
 
-    def __init__(self, path: Path | str, what: str, *, line: int | None = None) -> None:
-        super().__init__(f"{path}: {what}" if line is None else f"{path}, line {line}: {what}")
+    def __init__(self, path: Path | str, what: str, *, line: int | None = None, row: int | None = None) -> None:
+        place = "" if row is None else f", row {row} (from 0)"
+        super().__init__(f"{path}{place if line is None else f', line {line}'}: {what}")
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def check_text(path: Path, raw: bytes, *, whole: bool = True) -> None:
 def _missing(path: Path) -> str:
     near = []
     if path.parent.is_dir():
-        names = [child.name for child in path.parent.iterdir()]
+        names = sorted(child.name for child in path.parent.iterdir() if child.is_file())
         near = [name for name in names if name == f"{path.name}.gz"] or difflib.get_close_matches(path.name, names, n=1)
         return f"no such file{f'; did you mean {near[0]!r}?' if near else '; check the path'}"
     return f"no such file, and no folder {path.parent}; check the path"

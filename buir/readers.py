@@ -163,7 +163,7 @@ def _read_rows(path: Path, format: str | None, columns: Mapping[str, str | int] 
         )
     except ColumnError as error:
         line = None if error.row is None or text is None else line_of_row(text, error.row, has_header=bool(header))
-        raise ReadError(path, str(error), line=line) from error
+        raise ReadError(path, str(error), line=line, row=error.row) from error
     if text is not None:
         rows.blank_lines = count_blank_lines(text)
     return rows, form

@@ -31,6 +31,7 @@ def folder(tmp_path_factory) -> Path:
         "strange.csv": "who,what\nx,1\ny,2\n",
         "missing.csv": "user,item\nann,10\n,20\n",
         "rated.csv": "user,item,rating\nann,10,5\nbob,20,good\n",
+        "timed.csv": "user,item,time\nann,10,5\nbob,20,soon\n",
         "low.csv": "user,item,rating\nann,10,1\nbob,20,2\n",
         "column.txt": "ann\nbob\ncat\n",
         "empty.csv": "",
@@ -98,7 +99,14 @@ WRONG_ORDERS = {
     "a rating in words": (
         ["fit", "rated.csv", "--out", "out", "--min-rating", "3"],
         1,
-        "rated.csv, line 3: the rating",
+        "rated.csv, line 3: the rating 'good' is not a number; correct it, or pass --column rating=COLUMN; to read no ratings, name the other "
+        "columns alone",
+    ),
+    "a time in words": (
+        ["fit", "timed.csv", "--out", "out"],
+        1,
+        "timed.csv, line 3: the time 'soon' is neither a number nor an ISO date; correct it, or pass --column time=COLUMN; to read no times, "
+        "name the other columns alone",
     ),
     "no ratings": (
         [*FIT, "--min-rating", "3"],

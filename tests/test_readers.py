@@ -97,7 +97,22 @@ def test_parquet_of_every_kind_of_label(tmp_path):
     with pytest.raises(ReadError, match="holds columns and no rows"):
         read(path)
     pq.write_table(pa.table({"user": [1, 2], "item": ["a", None]}), path)
-    with pytest.raises(ReadError, match=r"the item id is missing \(None\)"):
+    with pytest.raises(ReadError, match=r"data\.parquet, row 1 \(from 0\): the item id is missing \(None\)"):
+        read(path)
+    pq.write_table(pa.table({"user": [1, 2, 3], "item": [1, 2, 3], "rating": ["1", "2", "good"]}), path)
+    with pytest.raises(ReadError, match=r"data\.parquet, row 2 \(from 0\): the rating 'good' is not a number"):
+        read(path)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_ids_that_became_floats_because_one_is_missing(tmp_path, missing):
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"user": [1, 2, 3], "item": pa.array([4.0, missing, 5.0], pa.float64())}), path)
+    text = (
+        rf"data\.parquet, row 1 \(from 0\): the item id is missing \({missing}\), and the item column 'item' holds decimal numbers \(double\) "
+        r"for it; drop such rows and write the others as integers \(in pandas \.dropna\(\) and \.astype\('int64'\)\)$"
+    )
+    with pytest.raises(ReadError, match=text):
         read(path)
 
 
@@ -353,13 +368,17 @@ BAD_TEXT = {
     "nan item": (b"1 2 3\n1 nan 3\n", {}, "line 2: the item id is missing .'nan'."),
     "nan in a list": (b"1 2 3 4\n2 NaN\n", {"format": "adjacency"}, "line 2: the item id is missing .'NaN'"),
     "nan user of a list": (b"1 2 3 4\nnan 5\n", {"format": "adjacency"}, "line 2: the user id is missing .'nan'"),
-    "no number": (b"1 2 3\n1 3 good\n", {}, "line 2: the rating 'good' is not a number; correct it"),
+    "no number": (
+        b"1 2 3\n1 3 good\n",
+        {},
+        "line 2: the rating 'good' is not a number; correct it, or pass columns={'rating': <name or position>}; to read no ratings, name",
+    ),
     "no rating": (b"user,item,rating\n1,2,3\n1,3,\n", {}, "line 3: the rating '' is not a number"),
     "nan rating": (b"user,item,rating\n1,2,NaN\n", {}, "line 2: the rating 'NaN' is not a number"),
     "no date": (
         b"user,item,time\n1,2,5\n1,3,soon\n",
         {},
-        "line 3: the time 'soon' is neither a number nor an ISO date",
+        "line 3: the time 'soon' is neither a number nor an ISO date; correct it, or pass columns={'time': <name or position>}; to read no",
     ),
     "no time": (b"user,item,time\n1,2,soon\n", {}, "line 2: the time 'soon' is neither"),
     "wrong name": (
@@ -434,6 +453,10 @@ def test_places_without_a_file(tmp_path, write):
         read(tmp_path / "rating.txt.gz")
     with pytest.raises(ReadError, match="no such file; check the path"):
         read(tmp_path / "xyz")
+    (tmp_path / "ratings.txt.d").mkdir()
+    with pytest.raises(ReadError, match=r"no such file; did you mean 'ratings\.txt\.gz'\?"):
+        read(tmp_path / "ratings.txt.c")
+    (tmp_path / "ratings.txt.d").rmdir()
     with pytest.raises(ReadError, match="no such file, and no folder"):
         read(tmp_path / "nowhere" / "xyz")
     with pytest.raises(ReadError, match=r"is a folder, expected a file, such as one of \['ratings\.txt\.gz'\]"):
