@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from buir import orders, outfiles, readers
-from buir.findings import InputError, NotFittedError
+from buir.findings import InputError, NotFittedError, counted
 from buir.memory import shortage
 from buir.storage import StorageError
 
@@ -80,8 +80,8 @@ def fit_command(
         model.save(out)
         last = model.history[-1]
         typer.echo(
-            f"{out}: BUIR, encoder {model.encoder}, {model.n_users:,} users, {model.n_items:,} items, {interactions.n_pairs:,} pairs, "
-            f"{last['epoch']} epochs in {last['seconds']:.1f} s, loss {last['loss']:.4f}"
+            f"{out}: BUIR, encoder {model.encoder}, {counted(model.n_users, 'user')}, {counted(model.n_items, 'item')}, "
+            f"{counted(interactions.n_pairs, 'pair')}, {counted(last['epoch'], 'epoch')} in {last['seconds']:.1f} s, loss {last['loss']:.4f}"
         )
 
 
@@ -123,7 +123,7 @@ def recommend_command(
             typer.echo(frame.to_csv(index=False), nl=False)
             return
         outfiles.write_table(frame, out)
-        typer.echo(f"{out}: {len(frame):,} rows, lists for {frame['user'].nunique():,} users")
+        typer.echo(f"{out}: {counted(len(frame), 'row')}, lists for {counted(frame['user'].nunique(), 'user')}")
 
 
 def evaluate_command(
@@ -148,7 +148,7 @@ def evaluate_command(
         typer.echo(orders.metric_table(result, cutoffs))
         if out is not None:
             outfiles.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
-            typer.echo(f"{out}: values of {result.n_users:,} users")
+            typer.echo(f"{out}: values of {counted(result.n_users, 'user')}")
 
 
 def load(path: Path) -> BUIR:

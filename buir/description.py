@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from buir.findings import counted
 from buir.ingest import IngestReport
 from buir.interactions import Interactions
 
@@ -51,15 +52,15 @@ class Description:
             ("rows read", f"{report.rows_read:,}"),
         ]
         lines += [
-            (name, f"{count:,} {what}")
-            for name, count, what in (
-                ("merged", report.merged, "rows that repeat an earlier pair"),
-                ("removed", report.below_rating, "rows below the rating threshold"),
-                ("removed", report.below_minimum, "rows of users or items with too few rows"),
-                ("removed", report.outside_core, "pairs outside the core"),
-                ("skipped", report.zeros, "explicit zeros"),
-                ("skipped", report.empty_lists, "users with an empty list"),
-                ("skipped", report.blank_lines, "blank lines"),
+            (name, f"{counted(count, noun)}{what}")
+            for name, count, noun, what in (
+                ("merged", report.merged, "row", " repeating an earlier pair"),
+                ("removed", report.below_rating, "row", " below the rating threshold"),
+                ("removed", report.below_minimum, "row", " of users or items with too few rows"),
+                ("removed", report.outside_core, "pair", " outside the core"),
+                ("skipped", report.zeros, "explicit zero", ""),
+                ("skipped", report.empty_lists, "user", " with an empty list"),
+                ("skipped", report.blank_lines, "blank line", ""),
             )
             if count
         ]

@@ -30,6 +30,7 @@ from buir.findings import (
     ValidSeenError,
     ValidSeenWarning,
     ValuesIgnoredWarning,
+    counted,
     report,
     show_rows,
 )
@@ -149,7 +150,7 @@ def stored_findings(
     bad = values == 0
     if bad.any():
         msg = (
-            f"{what} stores {bad.sum():,} explicit zeros in {show_rows(rows[bad])}; they are read as absent: "
+            f"{what} stores {counted(int(bad.sum()), 'explicit zero')} in {show_rows(rows[bad])}; {'it is' if bad.sum() == 1 else 'they are'} read as absent: "
             f"call {what}.eliminate_zeros() first, or store a value above zero where they are positives"
         )
         findings.append(ExplicitZerosWarning(msg, np.unique(rows[bad])))
@@ -160,7 +161,7 @@ def stored_findings(
         again = order[1:][keys[order[1:]] == keys[order[:-1]]]
     if again.size:
         msg = (
-            f"{what} stores {again.size:,} pairs more than once, in {show_rows(rows[again])}; each is read as one pair: "
+            f"{what} stores {counted(again.size, 'pair')} more than once, in {show_rows(rows[again])}; each is read as one pair: "
             f"call {what}.sum_duplicates() first to say that this is meant"
         )
         findings.append(DuplicatePairsWarning(msg, np.unique(rows[again])))
@@ -214,13 +215,13 @@ def pattern_findings(
             findings.append(EmptyColumnsWarning(msg, empty))
     if batch_size is not None and matrix.nnz < batch_size:
         msg = (
-            f"{what} holds {matrix.nnz:,} pairs, fewer than one batch of {batch_size:,}: every epoch is a single step; "
+            f"{what} holds {counted(matrix.nnz, 'pair')}, fewer than one batch of {batch_size:,}: every epoch is a single step; "
             f"set batch_size to {max(1, matrix.nnz // 4):,} or less, or bring more data"
         )
         findings.append(SmallDataWarning(msg))
     if list_length is not None and n_items <= list_length:
         msg = (
-            f"{what} has {n_items:,} items and lists hold {list_length:,}: every list is the whole catalogue and a metric at "
+            f"{what} has {counted(n_items, 'item')} and lists hold {list_length:,}: every list is the whole catalogue and a metric at "
             f"{list_length:,} says little; use at most {max(1, n_items // 2):,}"
         )
         findings.append(SmallCatalogueWarning(msg))
@@ -233,7 +234,7 @@ def values_finding(values: np.ndarray, rows: np.ndarray, what: str) -> list[Find
     if not other.any():
         return []
     msg = (
-        f"{what} stores {other.sum():,} values other than 1, the first in {show_rows(rows[other][:1])}; every value above zero is read as one "
+        f"{what} stores {counted(int(other.sum()), 'value')} other than 1, the first in {show_rows(rows[other][:1])}; every value above zero is read as one "
         "positive: if small ratings are no positives, keep those above a threshold (min_rating) first"
     )
     return [ValuesIgnoredWarning(msg, np.unique(rows[other]))]

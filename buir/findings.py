@@ -97,6 +97,11 @@ _SHOWN = 5
 """Row numbers spelled out in a message."""
 
 
+def counted(n: int, noun: str) -> str:
+    """Return "1 pair" or "1,200 pairs"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def show_rows(rows: np.ndarray, noun: str = "row") -> str:
     """Return "row 3" or "rows 3, 7, 8, 9, 12 and 40 more"."""
     rows = np.unique(rows)

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.sparse import issparse
 
 from buir import doctor
+from buir.findings import counted
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def surviving_rows(
 
     if not len(rows):
         msg = (
-            f"{source}: no pair is left of {n_rows} rows ({below_rating} below the rating threshold, {below_minimum} "
+            f"{source}: no pair is left of {counted(n_rows, 'row')} ({below_rating} below the rating threshold, {below_minimum} "
             f"below the minimum counts, {outside_core} outside the core); relax the filters or give more rows"
         )
         raise ValueError(msg)

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.sparse import csr_array, issparse
 
 from buir import doctor
+from buir.findings import counted
 from buir.interactions import Interactions
 from buir.labels import read_columns
 
@@ -176,7 +177,7 @@ def _repeated(users: np.ndarray, items: np.ndarray, what: str) -> list[doctor.Fi
     if not again.size:
         return []
     msg = (
-        f"{what} holds {again.size:,} pairs that an earlier row has, in {doctor.show_rows(again)}; each is read as one pair: drop them "
+        f"{what} holds {counted(again.size, 'pair')} that an earlier row has, in {doctor.show_rows(again)}; each is read as one pair: drop them "
         "first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
     )
     return [doctor.DuplicatePairsWarning(msg, again)]
@@ -188,7 +189,7 @@ def _ratings_findings(ratings: np.ndarray, what: str) -> list[doctor.Finding]:
     if not other.size:
         return []
     msg = (
-        f"{what} has a column 'rating' with {other.size:,} values other than 1, {np.sum(values <= 0):,} of them zero or "
+        f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} of them zero or "
         f"negative, the first in {doctor.show_rows(other[:1])}; every row is read as one positive: keep those above a threshold "
         "with Interactions.from_frame(frame, min_rating=...), or drop the column"
     )
@@ -240,7 +241,7 @@ def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
     if both.nnz:
         rows = np.flatnonzero(np.diff(both.indptr))
         msg = (
-            f"valid holds {held_out.matrix.nnz:,} pairs, {both.nnz:,} of them also in user_items, where they are masked and can never "
+            f"valid holds {counted(held_out.matrix.nnz, 'pair')}, {both.nnz:,} of them also in user_items, where they are masked and can never "
             "be found; expected held-out pairs: take both from one split"
         )
         everything = both.nnz == held_out.matrix.nnz

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
+from buir.findings import counted
 from buir.hetero import make_graph, read_graph
 from buir.ingest import IngestReport, matrix_pairs, surviving_rows
 from buir.labels import as_ids, as_ratings, as_times, label_bytes, places, read_columns, space_ids
@@ -87,7 +88,7 @@ class Interactions:
         time_values = None if times is None else as_times(times)
         for name, column in (("items", item_labels), ("ratings", ratings), ("times", time_values)):
             if column is not None and len(column) != n_rows:
-                msg = f"{name} has {len(column)} rows, expected {n_rows}, one for each user"
+                msg = f"{name} has {counted(len(column), 'row')}, expected {n_rows}, one for each user"
                 raise ValueError(msg)
         if min_rating is not None and ratings is None:
             msg = f"min_rating is {min_rating}, but there are no ratings; pass ratings, or leave min_rating out"

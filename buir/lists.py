@@ -52,5 +52,5 @@ def _check_counts(path: Path, lines: list[list[str]]) -> None:
         elif not re.fullmatch(r"0|[1-9]\d*", line[0]):
             what = f"starts with {line[0]!r}, expected the count of the items that follow"
         else:
-            what = f"promises {line[0]} items and lists {len(line) - 1}; correct the count or the list"
+            what = f"promises {line[0]} item{'' if int(line[0]) == 1 else 's'} and lists {len(line) - 1}; correct the count or the list"
         raise ReadError(path, f"{what}; or pass format='adjacency' if lines start with a user", line=number)

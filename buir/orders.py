@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from buir.columns import ROLES
+from buir.findings import counted
 from buir.formats import ReadError, check_text, read_bytes
 from buir.lookup import UnknownIdError, as_index, binary, lookups
 
@@ -98,11 +99,11 @@ def choose_epochs(model: BUIR, data: Interactions, fraction: float) -> tuple[BUI
     # A user's last pair stays: nobody is validated whom training has not seen.
     held = rank < np.minimum(np.rint(fraction * count), count - 1)
     if not held.any():
-        msg = f"--valid-fraction {fraction:g} holds out none of {data.n_pairs:,} pairs, too few to a user; expected a larger share, or none"
+        msg = f"--valid-fraction {fraction:g} holds out none of {counted(data.n_pairs, 'pair')}, too few to a user; expected a larger share, or none"
         raise OrderError(msg)
     model.fit(data.keep(~held), data.keep(held))
     best = [record for record in model.history if record["best"]][-1]
-    said = f"{int(held.sum()):,} pairs held out: {model.valid_metric} is best, {best[model.valid_metric]:.4f}, after {best['epoch']} epochs"
+    said = f"{counted(int(held.sum()), 'pair')} held out: {model.valid_metric} is best, {best[model.valid_metric]:.4f}, after {counted(best['epoch'], 'epoch')}"
     return type(model)(**(model.get_params() | {"epochs": best["epoch"]})), said
 
 
@@ -207,9 +208,13 @@ def matched(model: BUIR, data: Interactions, name: str) -> tuple[csr_array, str]
         "that are in training": int(trained.nnz),
     }
     dropped = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none"
-    said = f"{name}: {data.n_pairs:,} pairs, {held_out.nnz:,} measured; dropped: {dropped}"
+    said = f"{name}: {counted(data.n_pairs, 'pair')}, {held_out.nnz:,} measured; dropped: {dropped}"
     if trained.nnz and not held_out.nnz:
-        which = f"all {data.n_pairs:,} pairs" if known.all() else f"all {trained.nnz:,} pairs that the model knows"
+        which = (
+            f"all {counted(data.n_pairs, 'pair')}"
+            if known.all()
+            else f"all {counted(trained.nnz, 'pair')} that the model knows"
+        )
         msg = f"{said}; {which} are in the training data; expected held-out pairs: give a file of pairs that buir fit has not read"
         raise OrderError(msg)
     if not held_out.nnz:
@@ -231,7 +236,7 @@ def metric_table(result: Evaluation, ks: Sequence[int]) -> str:
     """Write means as text, a line for each metric and a column for each cut-off."""
     from buir.metrics import METRICS
 
-    head = f"{f'{result.n_users:,} users':<18}" + "".join(f"{f'@{k}':>9}" for k in ks)
+    head = f"{counted(result.n_users, 'user'):<18}" + "".join(f"{f'@{k}':>9}" for k in ks)
     body = [
         f"{name:<18}" + "".join(f"{result.means[f'{name}_at_{k}']:>9.4f}" for k in ks)
         for name in (*METRICS, "coverage")

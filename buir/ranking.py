@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, issparse
 
+from buir.findings import counted
 from buir.scorers import FactorScorer, Scorer
 from buir.selection import largest, padded_width
 
@@ -105,7 +106,7 @@ def top_k(
     broken = np.flatnonzero(np.isnan(scores[:, 0]))
     if len(broken):
         msg = (
-            f"the scores of {len(broken)} users hold NaN (first: user {users[broken[0]]}), expected numbers: "
+            f"the scores of {counted(len(broken), 'user')} hold NaN (first: user {users[broken[0]]}), expected numbers: "
             "training has diverged, try a lower learning rate"
         )
         raise ValueError(msg)

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from buir.arguments import as_audiences, as_count, as_histories, as_item_lists, as_rows, is_one, shaped
 from buir.doctor import NotFittedError
+from buir.findings import counted
 from buir.foreign import recommend_frame
 from buir.frames import Catalogue
 from buir.inputs import Labelled, as_csr, fit_inputs
@@ -96,7 +97,7 @@ class Recommender:
 
     def _cannot_recalculate(self, noun: str, rows: csr_array) -> ValueError:
         return ValueError(
-            f"{type(self).__name__} cannot recalculate {noun}s, here from {rows.shape[0]} rows; expected {noun}s of the "
+            f"{type(self).__name__} cannot recalculate {noun}s, here from {counted(rows.shape[0], 'row')}; expected {noun}s of the "
             f"training data: fit again with the new rows, or use a model that folds {noun}s in, such as BUIR"
         )
 

@@ -60,6 +60,15 @@ def test_fit_says_what_it_did(tmp_path):
     )
 
 
+def test_one_of_a_thing_is_not_many(tmp_path):
+    path = write(tmp_path / "train.csv", [("ann", 10), ("ann", 20)])
+    options = ["--set", "epochs=1", "--set", "batch_size=2"]
+    said = run("fit", path, "--out", tmp_path / "m", *TINY, *options).stdout
+    assert re.search(r", 1 user, 2 items, 2 pairs, 1 epoch in ", said)
+    said = run("recommend", tmp_path / "m", "--include-seen", "--k", 1, "--out", tmp_path / "l.csv").stdout
+    assert said.endswith("l.csv: 1 row, lists for 1 user\n")
+
+
 def test_settings_are_read_by_their_kind(tmp_path):
     path = write(tmp_path / "train.csv", TRAIN)
     settings = ["learning_rate=1e-3", "output_target=True", "row_sparse=false", "n_layers=1", "seed=7", "epochs=1"]

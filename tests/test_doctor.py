@@ -229,6 +229,12 @@ def test_many_rows_are_counted_not_listed():
     assert doctor.show_rows(np.arange(1200), "column") == "columns 0, 1, 2, 3, 4 and 1,195 more"
 
 
+def test_one_is_counted_in_the_singular():
+    assert [doctor.counted(n, "pair") for n in (0, 1, 2, 1200)] == ["0 pairs", "1 pair", "2 pairs", "1,200 pairs"]
+    (found,) = doctor.examine(entries({(0, 0): 1, (0, 1): 1, (1, 2): 1, (1, 0): 0}))
+    assert str(found).startswith("user_items stores 1 explicit zero in row 1; it is read as absent: ")
+
+
 # Before every fit
 
 
@@ -327,7 +333,7 @@ def test_ratings_in_valid_are_warned_of(valid, text):
     [
         (
             FRAME.assign(rating=[1, 1, -2, 1]),
-            "new_interactions has a column 'rating' with 1 values other than 1, 1 of them",
+            "new_interactions has a column 'rating' with 1 value other than 1, 1 of them",
         ),
         (
             csr_array(FULL * 2),

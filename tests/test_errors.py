@@ -299,7 +299,7 @@ WRONG_CALLS = {
     "a model that cannot fold in": (
         lambda: Svd().fit(SEEN).similar_items(0, recalculate_item=True),
         ValueError,
-        "Svd cannot recalculate items, here from 1 rows; expected items of the training data: fit again with the new rows, or use "
+        "Svd cannot recalculate items, here from 1 row; expected items of the training data: fit again with the new rows, or use "
         "a model that folds items in, such as BUIR",
     ),
     # recommend: lists
@@ -452,7 +452,7 @@ WRONG_CALLS = {
     "histories for a model that cannot": (
         lambda: _cannot_fold().recommend_frame(histories={"eve": [10]}),
         ValueError,
-        "NoFold cannot recalculate users, here from 1 rows",
+        "NoFold cannot recalculate users, here from 1 row",
     ),
     "seen items without training rows": (
         lambda: forgetful().recommend_frame(),

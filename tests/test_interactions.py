@@ -322,8 +322,8 @@ def test_bad_labels(users, message):
         ({"core": -1}, "core is -1, expected 0"),
         ({"times": [1.0, np.nan]}, r"the time in row 1 \(from 0\) is missing"),
         ({"times": ["yesterday", "today?"]}, "times are neither numbers nor datetimes"),
-        ({"times": [1]}, "times has 1 rows, expected 2"),
-        ({"ratings": [1]}, "ratings has 1 rows, expected 2"),
+        ({"times": [1]}, "times has 1 row, expected 2"),
+        ({"ratings": [1]}, "ratings has 1 row, expected 2"),
     ],
 )
 def test_bad_arguments(arguments, message):

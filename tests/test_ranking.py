@@ -204,7 +204,7 @@ def test_infinite_scores():
 def test_nan_is_an_error_unless_it_is_left_out(n_items):
     scores = np.ones((3, n_items))
     scores[1, 7] = np.nan
-    with pytest.raises(ValueError, match=r"scores of 1 users hold NaN \(first: user 1\).*diverged"):
+    with pytest.raises(ValueError, match=r"scores of 1 user hold NaN \(first: user 1\).*diverged"):
         top_k(Table(scores), np.arange(3), 2)
     ids, _ = top_k(Table(scores), np.arange(3), 2, deny=[7])
     np.testing.assert_array_equal(ids, [[0, 1]] * 3)

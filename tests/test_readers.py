@@ -220,10 +220,10 @@ def test_description_of_a_file(write):
     text = str(describe(read(write("1 5 4\n1 5 5\n1 6 1\n2 5 5\n"), min_rating=2)))
     assert "format          space, no header" in text
     assert "columns         user=0, item=1, rating=2 (by position)" in text
-    assert "merged          1 rows that repeat an earlier pair" in text
-    assert "removed         1 rows below the rating threshold" in text
+    assert "merged          1 row repeating an earlier pair" in text
+    assert "removed         1 row below the rating threshold" in text
     text = str(describe(read(write("1 5\n0\n2 5 6\n"))))
-    assert "skipped         1 users with an empty list" in text
+    assert "skipped         1 user with an empty list" in text
     assert "density         75.000%" in text
 
 
@@ -326,7 +326,7 @@ class TestSplitFiles:
         assert (labelled(a), labelled(b)) == ([(1, 2)], [(1, 3)])
         assert b.times.tolist() == [900000002]
         assert b.positions.tolist() == [2]
-        with pytest.raises(ReadError, match=r"b: no pair is left of 1 rows \(1 below"):
+        with pytest.raises(ReadError, match=r"b: no pair is left of 1 row \(1 below"):
             read_split(train, test, min_rating=5)
 
 
@@ -357,7 +357,7 @@ BAD_TEXT = {
         "line 2: has the negative count -1; write the number of items that follow",
     ),
     "wrong count": (b"2 5 6\n1 3\n2 7\n", {}, "line 3: promises 2 items and lists 1; correct the count or the list"),
-    "count too low": (b"2 5 6\n1 3\n1 7 8\n", {}, "line 3: promises 1 items and lists 2"),
+    "count too low": (b"2 5 6\n1 3\n1 7 8\n", {}, "line 3: promises 1 item and lists 2"),
     "no count": (b"2 5 6\n1 3\nx 7 8 9\n", {}, "line 3: starts with 'x', expected the count"),
     "padded count": (b"2 5 6\n1 3\n01 7\n", {}, "line 3: starts with '01', expected the count"),
     "blank count": (b"2 5 6\n\n1 3\n", {}, "line 2: is blank, so that the users after it would get wrong numbers"),
@@ -414,7 +414,7 @@ BAD_TEXT = {
     ),
     "large floats": (b"7,1e+05\n8,2\n", {}, r"line 1: the item column holds decimal numbers .first: '1e.05'."),
     "floats in lists": (b"1 2.0 3.0\n2 4.0\n", {}, r"line 1: the item column holds decimal numbers .first: '2.0'."),
-    "all filtered": (b"1 2\n", {"min_user": 2}, "no pair is left of 1 rows .0 below the rating threshold, 1 below"),
+    "all filtered": (b"1 2\n", {"min_user": 2}, "no pair is left of 1 row .0 below the rating threshold, 1 below"),
 }
 
 
