@@ -176,6 +176,36 @@ WRONG_ORDERS = {
         2,
         "--set: embedding_dim is 0; expected a whole number of at least 1",
     ),
+    "a width beyond all memory": (
+        [*FIT, "--set", "embedding_dim=99999999999999999999"],
+        2,
+        "--set: embedding_dim is 99999999999999999999; expected a whole number of at most 65,536",
+    ),
+    "layers without end": (
+        [*FIT, "--set", "n_layers=99999999999"],
+        2,
+        "--set: n_layers is 99999999999; expected a whole number of at most 100",
+    ),
+    "a seed of more than 64 bits": (
+        [*FIT, "--set", f"seed={2**70}"],
+        2,
+        f"--set: seed is {2**70}; expected a whole number of at most 9,223,372,036,854,775,807",
+    ),
+    "a rate that no float32 holds": (
+        [*FIT, "--set", "learning_rate=1e300"],
+        2,
+        "--set: learning_rate is 1e+300; expected a number of at most 3.4e+38",
+    ),
+    "a list that no memory holds": (
+        [*FIT, "--set", "valid_metric=ndcg_at_99999999"],
+        2,
+        "--set: valid_metric is 'ndcg_at_99999999'; expected a length of at most 1,000, such as 'ndcg_at_20'",
+    ),
+    "a rate of one wide step": (
+        [*FIT, *TINY, "--set", "learning_rate=3e38", "--set", "encoder=id"],
+        1,
+        "lower learning_rate, or raise momentum towards 1",
+    ),
     "a fraction of an epoch": (
         [*FIT, "--set", "epochs=1.5"],
         2,
