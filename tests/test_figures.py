@@ -67,6 +67,17 @@ def test_a_model_may_miss_a_level():
     assert len(bars(figure.axes[0])["BUIR-nb"].lines[0].get_ydata()) == 2
 
 
+def test_levels_of_the_authors_protocol_are_not_joined():
+    drawn = {}
+    for protocol in ("nested", "author"):
+        _, found = found_in(MEANS, protocol=protocol)
+        figure = sparsity_figure(found)
+        drawn[protocol] = {container.lines[0].get_linestyle() for container in bars(figure.axes[0]).values()}
+        warned = "the test set shrinks as the level grows: compare models within a level" in figure.get_suptitle()
+        assert warned == (protocol == "author")
+    assert drawn == {"nested": {"-"}, "author": {"None"}}
+
+
 def test_one_data_set_a_figure():
     _, found = found_in(MEANS, datasets=("a", "b"))
     with pytest.raises(ValueError, match=r"one data set, got \['a', 'b'\]; draw one figure for each"):

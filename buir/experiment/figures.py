@@ -29,6 +29,8 @@ def metric_label(metric: str) -> str:
 def sparsity_figure(found: Sequence[Findings], metrics: Sequence[str] | None = None) -> Figure:
     """Draw metrics against the share of training data: one line for each model, with the intervals that were found.
 
+    By the author's protocol every level has test pairs of its own, so there the points of a model are not joined.
+
     Parameters
     ----------
     found
@@ -57,6 +59,8 @@ def sparsity_figure(found: Sequence[Findings], metrics: Sequence[str] | None = N
     first = parts[0]
     covers = ", ".join(first.intervals[first.models[0], metrics[0]].covers)
     title = f"{first.dataset}, protocol {first.protocol}: mean over test users, {100 * first.confidence:g} % intervals over {covers}"
+    if first.protocol == "author":
+        title += "\nthe test set shrinks as the level grows: compare models within a level, not levels"
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -82,6 +86,7 @@ def _draw(axes: Axes, parts: Sequence[Findings], names: Sequence[str], metric: s
             marker=_MARKERS[place % len(_MARKERS)],
             markersize=5,
             linewidth=1.8,
+            linestyle="none" if parts[0].protocol == "author" else "-",
             elinewidth=1,
             capsize=2,
         )
