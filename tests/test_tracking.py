@@ -217,7 +217,8 @@ def test_the_summary_run_and_the_page(out):
     experiment = make_client(out).get_experiment(experiments["synthetic"])
     assert summary.data.tags["mlflow.note.content"] == experiment.tags["mlflow.note.content"]
     note = experiment.tags["mlflow.note.content"]
-    assert "**tiny on synthetic**: a test" in note
+    assert note.startswith("**tiny on synthetic**: Highest mean test/ndcg_at_20: at 50 % ")
+    assert note.splitlines()[0].endswith(" a test")
     assert "kind nested" in note
     assert "| a |" in note
     assert records[0]["split_digest"] in note
@@ -228,6 +229,46 @@ def test_the_summary_run_and_the_page(out):
     assert {c["selectedXAxisMetricKey"] for c in state["compareRunCharts"]} == {"train_pct"}
     found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
     assert len(found) == 8
+    state = json.loads(json.loads(experiment.tags["mlflow.sharedViewState.best-50"])["state"])
+    found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
+    assert {run.data.params["train_pct"] for run in found} == {"50"}
+    assert len(found) == 4
+    assert state["orderByKey"] == "metrics.`test/ndcg_at_20`"
+    assert [column.split("`")[1] for column in state["selectedColumns"]] == [
+        *("model", "train_pct", "test/ndcg_at_20", "test/recall_at_20")
+    ]
+
+
+def test_the_first_line_of_the_note_names_the_best_model_of_each_level(finished):
+    journal = Journal(finished)
+    plan, records = journal.read_plan(), list(journal.records())
+    assert plan is not None
+    best = {}
+    for pct in (50, 100):
+        means = {
+            model: sum(r["metrics"]["ndcg_at_20"] for r in records if (r["model"], r["train_pct"]) == (model, pct))
+            for model in ("popularity", "BUIR-id")
+        }
+        best[pct] = max(means, key=means.__getitem__)
+    first = runs.note(plan, records, "").splitlines()[0]
+    assert first == (
+        f"**tiny on synthetic**: Highest mean test/ndcg_at_20: at 50 % {best[50]}, at 100 % {best[100]}. a test"
+    )
+    assert runs.best_models([record | {"status": "refused"} for record in records], "ndcg_at_20") == ""
+
+
+def test_the_note_names_units_and_what_must_not_be_compared(finished):
+    journal = Journal(finished)
+    plan, records = journal.read_plan(), list(journal.records())
+    assert plan is not None
+    assert "time/fit_s and time/tune_s are seconds of the processor" in runs.note(plan, records, "")
+    assert "The test set shrinks" not in runs.note(plan, records, "")
+    protocol = plan["config"]["protocol"] | {"kind": "author"}
+    tuning = {"trials": 2, "metric": "ndcg_at_20", "max_seconds": 20.0, "seed": 0}
+    changed = plan | {"config": plan["config"] | {"protocol": protocol, "tuning": tuning}}
+    text = runs.note(changed, records, "")
+    assert "The test set shrinks as the level grows: compare models within a level, not levels." in text
+    assert "Seconds are those of the processor; they end the training of models with epochs only." in text
 
 
 def test_nothing_is_logged_twice(out):
@@ -428,18 +469,32 @@ def test_links():
     assert store.page("http://h:1/", "7") == (
         "http://h:1/#/experiments/7/runs?viewStateShareKey=sparsity&compareRunsMode=CHART&workflowType=machine_learning"
     )
-    assert store.page("http://h:1", "7", view=False) == (
+    assert store.page("http://h:1", "7", view=None) == (
         "http://h:1/#/experiments/7/runs?compareRunsMode=CHART&workflowType=machine_learning"
+    )
+    assert store.page("http://h:1", "7", view=store.best_key(10), charts=False) == (
+        "http://h:1/#/experiments/7/runs?viewStateShareKey=best-10&workflowType=machine_learning"
     )
 
 
-def test_the_view_is_left_alone_unless_it_changes(monkeypatch):
+def test_the_views_are_left_alone_unless_they_change(monkeypatch):
     shown = {"test/ndcg_at_20": "NDCG@20"}
-    name, first = store.view_tag(shown)
-    assert store.view_tag(shown, first) == (name, first)
-    assert store.view_tag({"test/mrr_at_20": "MRR@20"}, first)[1] != first
-    assert store.view_tag(shown, "not json")[1] != "not json"
-    assert len(first) < 20_000
+    first = store.view_tags(shown, [10, 50], {})
+    names = {tag: json.loads(value)["name"] for tag, value in first.items()}
+    assert names == {
+        store.VIEW_TAG: "Recall & NDCG vs sparsity",
+        "mlflow.sharedViewState.best-10": "Best at 10 %",
+        "mlflow.sharedViewState.best-50": "Best at 50 %",
+    }
+    monkeypatch.setattr(store.time, "time", lambda: 1.0)
+    assert store.view_tags(shown, [10, 50], first) == first
+    assert store.view_tags({"test/mrr_at_20": "MRR@20"}, [10], first)[store.VIEW_TAG] != first[store.VIEW_TAG]
+    for broken in ("not json", "[1]"):
+        assert store.view_tags(shown, [], {store.VIEW_TAG: broken})[store.VIEW_TAG] != broken
+    assert all(len(value) < 20_000 for value in first.values())
+
+
+def test_views_are_written_for_versions_whose_format_is_known(monkeypatch):
     for version, supported in (("3.14.9", False), ("3.15.0", True), ("3.17.2", True), ("4.0.0", False), ("x", False)):
         monkeypatch.setattr(store.importlib.metadata, "version", lambda _, version=version: version)
         assert store.views_supported() is supported

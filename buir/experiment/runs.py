@@ -154,6 +154,17 @@ def level_means(records: Iterable[Record], headline: Iterable[str]) -> dict[int,
     return {pct: _means(by_level[pct]) for pct in sorted(by_level)}
 
 
+def best_models(records: Sequence[Record], metric: str) -> str:
+    """Name the model with the highest mean at each level, in a sentence; nothing if nothing is finished."""
+    means: dict[int, dict[str, float]] = {}
+    for model in dict.fromkeys(record["model"] for record in records):
+        mine = [record for record in records if record["model"] == model]
+        for pct, values in level_means(mine, [metric]).items():
+            means.setdefault(pct, {})[model] = values[f"test/{metric}"]
+    best = [f"at {pct} % {max(values, key=values.__getitem__)}" for pct, values in sorted(means.items())]
+    return f"Highest mean test/{metric}: {', '.join(best)}." if best else ""
+
+
 def finite(values: Mapping[str, Any]) -> dict[str, float]:
     """Keep the finite numbers: MLflow would turn infinity into 1.8e308."""
     return {
@@ -170,8 +181,11 @@ def note(plan: Mapping[str, Any], records: Sequence[Record], table: str) -> str:
     meant = ("kind", *PROTOCOL_FIELDS[given["kind"]], "split_seeds")
     protocol = ", ".join(f"{name.replace('_', ' ')} {_text(given[name])}" for name in meant)
     size = first.get("data", {})
+    # MLflow shows the first words also while the note is folded: so they answer the first question.
+    answer = best_models(records, plan["headline"][0])
+    title = " ".join(part for part in (answer, config.get("description", "").strip()) if part)
     lines = [
-        f"**{plan['name']} on {first['dataset']}**: {config.get('description', '').strip()}".removesuffix(": "),
+        f"**{plan['name']} on {first['dataset']}**: {title}".removesuffix(": "),
         "",
         table,
         "",
@@ -181,12 +195,18 @@ def note(plan: Mapping[str, Any], records: Sequence[Record], table: str) -> str:
         + ", ".join(sorted({r["split_digest"] for r in records}))
         + ".",
         "* Each model is one run with its means over seeds (step = per cent of the training data); its children are "
-        "the single fits. *Views* holds the curves with the spread over seeds.",
+        "the single fits. *Views* holds the curves with the spread over seeds, and the best models at each level.",
+        "* time/fit_s and time/tune_s are seconds of the processor, all threads together; time/rank_s is seconds on the clock.",
     ]
+    if given["kind"] == "author":
+        lines.append("* The test set shrinks as the level grows: compare models within a level, not levels.")
     if config.get("tuning"):
         own = next((r["tuning"]["trials"] for r in records if r.get("tuning")), config["tuning"]["trials"])
         budget = config["tuning"] | {"trials": own}
-        lines.append(f"* Tuning, the same for every model, on each split's own validation part: {_text(budget)}.")
+        lines.append(
+            f"* Tuning, the same for every model, on each split's own validation part: {_text(budget)}. Seconds are those of the "
+            "processor; they end the training of models with epochs only."
+        )
     return "\n".join(lines)
 
 

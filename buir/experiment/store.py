@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 VIEW_KEY = "sparsity"
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
+_VIEW_PREFIX = "mlflow.sharedViewState."
+VIEW_TAG = f"{_VIEW_PREFIX}{VIEW_KEY}"
 _PROBE_SECONDS = 2.0
 
 
@@ -57,10 +58,30 @@ def is_new(uri: str) -> bool:
     return is_local(uri) and not Path(uri.removeprefix("sqlite:///")).exists()
 
 
-def page(base: str, experiment_id: str, *, view: bool = True) -> str:
-    """Write the link that opens an experiment on its charts, outside the GenAI mode of the user interface."""
-    share = f"viewStateShareKey={VIEW_KEY}&" if view else ""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{share}compareRunsMode=CHART&workflowType=machine_learning"
+def best_key(train_pct: int) -> str:
+    """Name the saved view that shows the best models at a level, as links name it."""
+    return f"best-{train_pct}"
+
+
+def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: bool = True) -> str:
+    """Write the link that opens an experiment, on charts or on the table of runs, outside the GenAI mode of the interface.
+
+    Parameters
+    ----------
+    base
+        The server's address.
+    experiment_id
+        Of MLflow.
+    view
+        Key of a saved view; None for none.
+    charts
+        Whether charts are shown beside the table.
+    """
+    wanted = [f"viewStateShareKey={view}"] if view else []
+    wanted += ["compareRunsMode=CHART"] if charts else []
+    return (
+        f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{'&'.join([*wanted, 'workflowType=machine_learning'])}"
+    )
 
 
 def views_supported() -> bool:
@@ -69,30 +90,66 @@ def views_supported() -> bool:
     return found is not None and (3, 15) <= (int(found[1]), int(found[2])) < (4, 0)
 
 
-def view_tag(metrics: Mapping[str, str], existing: str | None = None) -> tuple[str, str]:
-    """Write the tag of the saved view "Recall & NDCG vs sparsity".
+def view_tags(metrics: Mapping[str, str], levels: Iterable[int], existing: Mapping[str, str]) -> dict[str, str]:
+    """Write the tags of the saved views: the curves, and the best models at each level.
 
     Parameters
     ----------
     metrics
-        MLflow metrics to draw against the training share, with their titles; the first orders the table.
+        MLflow metrics to show, with their titles; the first orders the tables.
+    levels
+        Shares of the training data, in per cent.
     existing
-        The tag's present value; it is kept if only its time stamps would change.
+        The experiment's present tags; a view keeps its tag if only the time stamps would change.
     """
+    views = {VIEW_KEY: ("Recall & NDCG vs sparsity", _curves(metrics))}
+    views |= {best_key(pct): (f"Best at {pct} %", _best(metrics, pct)) for pct in levels}
+    return {
+        f"{_VIEW_PREFIX}{key}": _view(name, state, existing.get(f"{_VIEW_PREFIX}{key}"))
+        for key, (name, state) in views.items()
+    }
+
+
+def _view(name: str, state: Mapping[str, Any], existing: str | None) -> str:
     now = int(time.time() * 1000)
-    content = json.dumps(_view_state(metrics))
+    content = json.dumps(state)
     if existing is not None:
         try:
             if json.loads(existing).get("state") == content:
-                return VIEW_TAG, existing
+                return existing
         except (ValueError, AttributeError):
-            existing = None
-    named = {"name": "Recall & NDCG vs sparsity", "createdAt": now, "updatedAt": now, "state": content}
-    return VIEW_TAG, json.dumps(named)
+            pass
+    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": content})
 
 
-def _view_state(metrics: Mapping[str, str]) -> dict[str, Any]:
+def _curves(metrics: Mapping[str, str]) -> dict[str, Any]:
+    """Draw the means against the training share, a line for each model, and below what they cost."""
+    charts = [_chart(m, title, "Sparsity") for m, title in metrics.items()]
+    charts += [
+        _chart("time/fit_s", "processor seconds to fit", "Cost"),
+        _chart("memory/peak_mb", "peak memory, MB", "Cost"),
+    ]
     columns = ["model", "train_pct", "split_seed", "seed"]
+    return _state(metrics, columns, ["time/fit_s"]) | {
+        "compareRunSections": [_section(name) for name in ("Sparsity", "Cost")],
+        "compareRunCharts": charts,
+    }
+
+
+def _best(metrics: Mapping[str, str], train_pct: int) -> dict[str, Any]:
+    """List the models at one level, the highest mean first: MLflow orders groups by their means."""
+    bar = {"type": "BAR", "runsCountToCompare": 20}
+    charts = [_chart(m, title, "Best") | bar for m, title in metrics.items()]
+    state = _state(metrics, ["model", "train_pct"], [])
+    return state | {
+        "searchFilter": f"{state['searchFilter']} and params.train_pct = '{train_pct}'",
+        "compareRunSections": [_section("Best")],
+        "compareRunCharts": charts,
+    }
+
+
+def _state(metrics: Mapping[str, str], columns: Iterable[str], costs: Iterable[str]) -> dict[str, Any]:
+    """Write what all views have in common: the latest fits, grouped by model, the highest value first."""
     return {
         "searchFilter": "tags.kind = 'fit' and tags.latest = 'yes'",
         "orderByKey": f"metrics.`{next(iter(metrics))}`",
@@ -101,7 +158,7 @@ def _view_state(metrics: Mapping[str, str]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"params.`{c}`" for c in columns] + [f"metrics.`{m}`" for m in (*metrics, "time/fit_s")],
+        "selectedColumns": [f"params.`{c}`" for c in columns] + [f"metrics.`{m}`" for m in (*metrics, *costs)],
         "columnOrder": [],
         "columnWidths": {},
         "runsExpanded": {},
@@ -118,9 +175,6 @@ def _view_state(metrics: Mapping[str, str]) -> dict[str, Any]:
         "autoRefreshEnabled": True,
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "model"}]},
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-        "compareRunSections": [_section(name) for name in ("Sparsity", "Cost")],
-        "compareRunCharts": [_chart(m, title, "Sparsity") for m, title in metrics.items()]
-        + [_chart("time/fit_s", "seconds to fit", "Cost"), _chart("memory/peak_mb", "peak memory, MB", "Cost")],
     }
 
 

@@ -70,7 +70,8 @@ def pages(uri: str) -> Callable[[str], list[tuple[str, str]]]:
     )
     ours = [(e.name, e.experiment_id, store.VIEW_TAG in e.tags) for e in experiments if e.name.startswith("buir-")]
     return lambda base: (
-        [(name, store.page(base, number, view=view)) for name, number, view in ours] or [("MLflow", base)]
+        [(name, store.page(base, number, view=store.VIEW_KEY if view else None)) for name, number, view in ours]
+        or [("MLflow", base)]
     )
 
 

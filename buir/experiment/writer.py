@@ -83,7 +83,7 @@ class Writer:
             self._finish_sweep(model, [r for r in records if r["model"] == model], plan["headline"])
         note = runs.note(plan, records, str(artifacts.get("table.md", "")))
         self._finish_summary(plan, records, artifacts, note)
-        self._describe(plan, note)
+        self._describe(plan, records, note)
 
     def _find_runs(self) -> None:
         """Look up what is there; drop runs that were begun and not finished."""
@@ -172,13 +172,13 @@ class Writer:
             if run.data.tags.get("latest") != latest:
                 self._client.set_tag(run.info.run_id, "latest", latest)
 
-    def _describe(self, plan: Mapping[str, Any], note: str) -> None:
+    def _describe(self, plan: Mapping[str, Any], records: Sequence[Record], note: str) -> None:
         experiment = self._client.get_experiment(self.experiment_id)
         tags = {"mlflow.note.content": note, "mlflow.experimentKind": "custom_model_development"}
         if store.views_supported():
             shown = {f"test/{name}": metric_label(name) for name in plan["headline"]}
-            name, value = store.view_tag(shown, experiment.tags.get(store.VIEW_TAG))
-            tags[name] = value
+            levels = sorted({record["train_pct"] for record in records if record["status"] == "ok"})
+            tags |= store.view_tags(shown, levels, experiment.tags)
         for name, value in tags.items():
             if experiment.tags.get(name) != value:
                 self._client.set_experiment_tag(self.experiment_id, name, value)
