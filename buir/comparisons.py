@@ -74,9 +74,13 @@ def benchmark_command(
         if dry_run:
             typer.echo(comparison.forecast_text(chosen, folder, jobs))
             return
-        outcome = comparison.compare(chosen, folder, say=typer.echo, jobs=jobs, tracking_uri=tracking_uri)
+        settings = [word for override in overrides or [] for word in ("--set", override)]
+        started = shlex.join(["buir", "benchmark", config, *settings, "--out", str(folder), "--jobs", str(jobs)])
+        outcome = comparison.compare(
+            chosen, folder, say=typer.echo, jobs=jobs, tracking_uri=tracking_uri, command=started
+        )
         typer.echo(f"Results, tables and figures: {folder}")
-        typer.echo(f"Look at them in MLflow: buir ui --out {shlex.quote(str(folder))}")
+        typer.echo(f"Look at them in MLflow: {_look(folder, tracking_uri)}")
     _tell_failures(outcome)
 
 
@@ -144,7 +148,10 @@ def report_command(
             _stop(f"error: got {experiment!r} and --out {out}, expected one of them: leave out the other", 2)
         folder = out or (results.find(experiment) if experiment is not None else results.latest())
         written = comparison.report(folder, to or folder / "report", say=lambda _: None)
-        typer.echo(f"{written.html}\n{written.markdown}\n{written.table}")
+        for file in written.files:
+            typer.echo(file)
+        if written.warning:
+            typer.echo(f"warning: {written.warning}", err=True)
 
 
 def ui_command(
@@ -181,6 +188,15 @@ def ui_command(
                 process.wait()
         except KeyboardInterrupt:
             typer.echo("Stopped.")
+
+
+def _look(folder: Path, tracking_uri: str | None) -> str:
+    """Write the command that shows the runs where they are, which need not be the folder's own store."""
+    from buir.experiment import store
+
+    uri = store.choose_uri(folder, tracking_uri)
+    own = uri == store.store_uri(folder)
+    return shlex.join(["buir", "ui", *(["--out", str(folder)] if own else ["--store", uri])])
 
 
 def _tell_failures(outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from buir.experiment.journal import Journal
 from buir.experiment.sources import Sources
 from tests.support.benchmarks import TINY, Watcher, make_config
 
-TIMES = ("fit_s", "rank_s", "tune_s", "peak_mb", "started", "history", "system", "tuning")
+TIMES = ("fit_s", "rank_s", "tune_s", "peak_mb", "started", "history", "system", "tuning", "machine")
 
 
 def without_times(record):
@@ -85,6 +85,17 @@ def test_a_record_is_the_model_measured_by_the_evaluator(tmp_path):
     np.testing.assert_allclose(frame["ndcg_at_20"], expected.per_user["ndcg_at_20"])
     groups = record["groups"]["user"]
     assert sum(group["n_users"] for group in groups) == expected.n_users
+
+
+def test_a_record_knows_its_machine_and_the_plan_how_it_was_started(tmp_path):
+    config = make_config(seeds=[0], models=[{"kind": "popularity"}])
+    (record, _) = benchmark.run(config, tmp_path, Watcher(), command="buir benchmark tiny.yaml").records
+    assert set(record["machine"]) == {"processor", "cores", "threads", "system"}
+    plan = Journal(tmp_path).read_plan()
+    assert plan is not None
+    assert (plan["jobs"], plan["command"]) == (1, "buir benchmark tiny.yaml")
+    benchmark.run(config, tmp_path, Watcher())
+    assert "command" not in (Journal(tmp_path).read_plan() or {})
 
 
 def test_examples_mark_the_hits(tmp_path):

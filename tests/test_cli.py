@@ -76,12 +76,12 @@ def test_a_benchmark_from_nothing_to_the_table_and_again(here):
         sum(r["metrics"]["ndcg_at_20"] for r in Journal(out).records() if r["model"] == "ALS" and r["level"] == 1) / 2
     )
     (row,) = re.findall(r"^ALS .*", first.stdout, flags=re.MULTILINE)[:1]
-    assert f"{mean:.4f} ± " in row
+    assert f"{mean:.4f} [" in row
     assert "NDCG@20" in first.stdout
     assert "Recall@20" in first.stdout
     assert "Look at them in MLflow: buir ui --out results/tiny" in first.stdout
     assert first.stderr.count("[8/8] synthetic 100 % ALS seed 1: ndcg_at_20 0.") == 1
-    assert (out / "tables" / "synthetic.md").read_text().count("| ALS |") == 2
+    assert (out / "tables" / "synthetic.md").read_text().count("| ALS |") == 3
 
     second = call("benchmark", "tiny.yaml")
     assert second.exit_code == 0
@@ -105,6 +105,10 @@ def test_a_benchmark_from_nothing_to_the_table_and_again(here):
     page = call("report", "--out", "results/tiny")
     assert page.exit_code == 0, page.output
     assert "ALS" in (out / "report" / "tiny.md").read_text()
+    assert "Runs: `buir benchmark tiny.yaml --out results/tiny --jobs 1`" in (out / "report" / "tiny.md").read_text()
+    assert page.stdout.splitlines() == [
+        f"results/tiny/report/tiny{end}" for end in (".html", ".md", ".csv", "-differences.csv", "-groups.csv", ".yaml")
+    ]
     for name in ("tiny", "buir-tiny-synthetic", "results/tiny"):
         again = call("report", name, "--to", "elsewhere")
         assert (again.exit_code, again.stdout) == (0, page.stdout.replace("results/tiny/report", "elsewhere"))
@@ -115,6 +119,23 @@ def test_a_benchmark_from_nothing_to_the_table_and_again(here):
     assert fails(2, "report", "tiny", "--out", "x") == (
         "error: got 'tiny' and --out x, expected one of them: leave out the other\n"
     )
+
+
+def test_the_runs_are_looked_at_where_they_are_and_several_commits_are_told_once(here):
+    wanted = ["benchmark", "tiny.yaml", "--set", "seeds=[0]"]
+    away = call(*wanted, "--tracking-uri", "http://127.0.0.1:9")
+    assert away.exit_code == 0, away.output
+    assert away.stdout.splitlines()[-1] == "Look at them in MLflow: buir ui --store http://127.0.0.1:9"
+    assert "were computed by" not in away.output
+    journal = Journal(here / "results" / "tiny")
+    record = next(journal.records())
+    journal.write(record | {"git_commit": "0" * 40}, journal.read_users(record["key"]))
+    again = call(*wanted)
+    assert again.stdout.splitlines()[-1] == "Look at them in MLflow: buir ui --out results/tiny"
+    assert again.stdout.count("warning: These runs were computed by 2 commits of one version: ") == 1
+    page = call("report", "tiny")
+    assert page.exit_code == 0
+    assert page.stderr.count("warning: These runs were computed by 2 commits of one version: ") == 1
 
 
 def test_settings_are_searched_first_and_found_by_the_benchmark(here):

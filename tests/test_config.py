@@ -138,7 +138,22 @@ def test_all_mistakes_at_once_with_the_nearest_name(write):
         ),
         (("{kind: als, params: {factors: 8}}", "{kind: popularity}"), "models: two entries are called 'popularity'"),
         (("seeds: [0, 1]", "seeds: []"), "seeds: is empty; give at least one entry"),
-        (("seeds: [0, 1]", "tuning: {metric: best}"), "tuning.metric: 'best' is no metric"),
+        (
+            ("seeds: [0, 1]", "tuning: {metric: best}"),
+            "tuning.metric: unknown metric 'best'; valid names: recall_at_20, ",
+        ),
+        (
+            ("seeds: [0, 1]", "tuning: {metric: ndgc_at_20}"),
+            "tuning.metric: unknown metric 'ndgc_at_20'; did you mean 'ndcg_at_20'?",
+        ),
+        (
+            ("seeds: [0, 1]", "tuning: {metric: recal_at_50}"),
+            "tuning.metric: unknown metric 'recal_at_50'; did you mean 'recall_at_50'?",
+        ),
+        (
+            ("seeds: [0, 1]", "tuning: {metric: ndcg_at_0}"),
+            "tuning.metric: unknown metric 'ndcg_at_0'; did you mean 'ndcg_at_20'?",
+        ),
         (
             ("{dataset: synthetic}", "{dataset: synthetic, trials: 9}"),
             "data.0.trials: got 9, but nothing is searched without 'tuning:'; add",

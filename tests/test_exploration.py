@@ -76,7 +76,7 @@ def test_a_table_for_each_level_says_what_was_found(explored):
         "synthetic, train 100 %",
     ]
     head = lines[lines.index("synthetic, train 50 %") + 1]
-    assert re.split(r"  +", head) == ["model", "valid NDCG@20", "trials", "seconds", "best settings"]
+    assert re.split(r"  +", head) == ["model", "valid NDCG@20", "trials", "processor s", "best settings"]
     rows = [re.split(r"  +", line) for line in lines if line.startswith("fast-ALS")]
     for row, record in zip(rows, outcome.records[1::2], strict=True):
         assert (row[1], row[2]) == (f"{record['tuning']['best_value']:.4f}", "3")

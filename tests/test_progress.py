@@ -70,10 +70,10 @@ def test_lines_where_there_is_no_terminal(cells, clock, capsys):
     bar.on_record(cells[3], make_record(cells[3]))
     bar.close()
     assert capsys.readouterr().err.splitlines() == [
-        "[1/4] synthetic 50 % popularity seed 0: ndcg_at_20 0.2500, 2.5 s (30 s left)",
+        "[1/4] synthetic 50 % popularity seed 0: ndcg_at_20 0.2500, fitted in 2.0 processor s, ranked in 0.5 s (30 s left)",
         "[2/4] synthetic 50 % ALS seed 0: n/a: too large (20 s left)",
         "[3/4] synthetic 100 % popularity seed 0: FAILED: ValueError: no (10 s left)",
-        "[4/4] synthetic 100 % ALS seed 0: ndcg_at_20 0.2500, 2.5 s",
+        "[4/4] synthetic 100 % ALS seed 0: ndcg_at_20 0.2500, fitted in 2.0 processor s, ranked in 0.5 s",
     ]
 
 

@@ -98,6 +98,7 @@ def run(
     jobs: int = 1,
     sources: Sources | None = None,
     cells: Sequence[Cell] | None = None,
+    command: str | None = None,
 ) -> Outcome:
     """Run the cells that the journal under ``out`` lacks, and return all records.
 
@@ -113,6 +114,8 @@ def run(
         Processes that run cells at the same time; the processor's cores are shared out among them.
     sources, cells
         Data already read and the plan, if there are any.
+    command
+        The command line that asks for this, to be kept with the plan.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def run(
     sources = sources or Sources(config)
     journal = Journal(out)
     cells = plan(config, sources) if cells is None else cells
-    journal.write_plan(describe(config, cells))
+    journal.write_plan(describe(config, cells) | {"jobs": jobs} | ({"command": command} if command else {}))
     tasks = group(unfinished(cells, journal), together=config.tuning is not None)
     failures = execute(tasks, config, journal, sources, observer, jobs)
     return Outcome(list(journal.records(cell.key for cell in cells)), failures)

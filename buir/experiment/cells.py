@@ -17,7 +17,7 @@ from buir.experiment.clock import Clock
 from buir.experiment.groups import group_metrics
 from buir.experiment.journal import Record, cell_key
 from buir.experiment.monitor import Monitor
-from buir.experiment.provenance import git_commit, version, versions
+from buir.experiment.provenance import git_commit, machine, version, versions
 from buir.similarity import vectors_of
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ def described(cell: Cell, split: Split) -> Record:
         "started": time.time(),
         "versions": versions(),
         "git_commit": git_commit(),
+        "machine": machine(),
     }
 
 

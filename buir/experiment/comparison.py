@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buir.experiment import benchmark, findings, store
+from buir.experiment.advice import winners
 from buir.experiment.costs import Forecast, Size
 from buir.experiment.errors import NothingToShowError
 from buir.experiment.figures import sparsity_figure
 from buir.experiment.journal import Journal, replace_atomically
 from buir.experiment.progress import Progress, fit_outcome, readable
+from buir.experiment.provenance import mixture
 from buir.experiment.report import Report, write_report
 from buir.experiment.sources import Sources
 from buir.experiment.tables import markdown_report, text_report
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from buir.experiment.cells import Cell
     from buir.experiment.config import BenchmarkConfig
+    from buir.experiment.findings import Findings
     from buir.experiment.journal import Record
 
     Say = Callable[[str], None]
@@ -28,7 +32,13 @@ if TYPE_CHECKING:
 
 
 def compare(
-    config: BenchmarkConfig, out: str | Path, *, say: Say, jobs: int = 1, tracking_uri: str | None = None
+    config: BenchmarkConfig,
+    out: str | Path,
+    *,
+    say: Say,
+    jobs: int = 1,
+    tracking_uri: str | None = None,
+    command: str | None = None,
 ) -> benchmark.Outcome:
     """Run what is missing of a benchmark; write tables, figures and MLflow runs; return the records.
 
@@ -44,6 +54,8 @@ def compare(
         Processes that run cells.
     tracking_uri
         MLflow's store; see :func:`buir.experiment.store.choose_uri` for the default.
+    command
+        The command line that asks for this, to be kept with the plan.
     """
     journal = Journal(out)
     with journal.exclusive():
@@ -59,7 +71,7 @@ def compare(
         metric = benchmark.headline(config.metrics.ks)[0]
         progress = Progress(missing, forecast, jobs=jobs, outcome=fit_outcome(metric), on_record=tracker.log)
         try:
-            outcome = benchmark.run(config, out, progress, jobs=jobs, sources=sources, cells=cells)
+            outcome = benchmark.run(config, out, progress, jobs=jobs, sources=sources, cells=cells, command=command)
         finally:
             progress.close()
         publish(journal, tracker, say)
@@ -70,11 +82,15 @@ def publish(journal: Journal, tracker: Any, say: Say) -> dict[str, str]:
     """Print tables, write figures, and bring MLflow up to date with the latest plan; return its experiments."""
     plan = _plan(journal)
     artifacts: dict[str, dict[str, Any]] = {}
-    for dataset, records in by_dataset(journal.records(plan["keys"])).items():
+    every = list(journal.records(plan["keys"]))
+    for dataset, records in by_dataset(every).items():
+        found = _findings(journal, records, plan["headline"])
         say("")
-        say(text_report(records, plan["headline"]))
-        artifacts[dataset] = _artifacts(journal, dataset, records, plan["headline"])
+        say(text_report(records, found, plan["headline"]))
+        artifacts[dataset] = _artifacts(journal, dataset, records, found, plan["headline"])
     say("")
+    if mixed := mixture(every):
+        say(f"warning: {mixed}")
     return tracker.finish(artifacts)
 
 
@@ -96,6 +112,8 @@ def report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
     """Write the report of the latest benchmark under ``out`` into ``folder``."""
     journal = Journal(out)
     plan = _plan(journal)
+    # Plans of older versions do not know how they were started: the configuration beside the page is all that matters.
+    made = plan.get("command") or shlex.join(["buir", "benchmark", f"{plan['name']}.yaml", "--out", str(out)])
     return write_report(
         list(journal.records(plan["keys"])),
         journal.read_users,
@@ -103,7 +121,9 @@ def report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
         name=plan["name"],
         config=plan["config"],
         expected=len(plan["keys"]),
-        command=f"buir report --out {out} --to {folder}",
+        command=shlex.join(["buir", "report", "--out", str(out), "--to", str(folder)]),
+        rerun=made,
+        plan=plan,
         headlines=plan["headline"],
         progress=say,
     )
@@ -173,19 +193,27 @@ def _plan(journal: Journal) -> dict[str, Any]:
     return plan
 
 
-def _artifacts(journal: Journal, dataset: str, records: Sequence[Record], headline: Sequence[str]) -> dict[str, Any]:
-    """Write the tables and the figure of a data set under the folder, and return them for MLflow."""
-    table = markdown_report(records, headline)
+def _findings(journal: Journal, records: Sequence[Record], headline: Sequence[str]) -> list[Findings]:
+    """Analyse the headline metrics of one data set; nothing if nothing is finished."""
+    done = [record for record in records if record["status"] == "ok"]
+    shown = [r | {"metrics": {name: r["metrics"][name] for name in headline}} for r in done]
+    return findings.find(shown, journal.read_users, headlines=headline)
+
+
+def _artifacts(
+    journal: Journal, dataset: str, records: Sequence[Record], found: Sequence[Findings], headline: Sequence[str]
+) -> dict[str, Any]:
+    """Write the tables and the figures of a data set under the folder, and return them for MLflow."""
+    answers = "\n".join(f"* {line}" for line in winners(found))
+    table = "\n\n".join([*([answers] if answers else []), markdown_report(records, found, headline)])
     artifacts: dict[str, Any] = {"table.md": table}
     journal.folder.joinpath("tables").mkdir(exist_ok=True)
     replace_atomically(journal.folder / "tables" / f"{dataset}.md", table.encode())
-    done = [record for record in records if record["status"] == "ok"]
-    if done:
-        shown = [r | {"metrics": {name: r["metrics"][name] for name in headline}} for r in done]
-        found = findings.find(shown, journal.read_users, headlines=headline)
+    if found:
         artifacts["sparsity.png"] = sparsity_figure(found, list(reversed(headline)))
-        if len({record["model"] for record in done}) > 1:
-            artifacts["verdicts.png"] = verdict_figure(found, findings.reference_models(done), headline[0])
+        references = findings.reference_models(records)
+        if len({record["model"] for record in records if record["status"] == "ok"}) > 1:
+            artifacts["verdicts.png"] = verdict_figure(found, references, headline[0])
     for name, figure in artifacts.items():
         if name.endswith(".png"):
             journal.folder.joinpath("figures").mkdir(exist_ok=True)

@@ -9,10 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from buir import datasets
-from buir.experiment import models, settings
+from buir.experiment import checks, models, settings
 from buir.experiment.settings import ConfigError
-from buir.formats import FORMATS
 
 PROTOCOL_FIELDS = {
     "nested": ("levels",),
@@ -209,7 +207,7 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Bench
         config = BenchmarkConfig.model_validate(raw)
     except ValidationError as error:
         problems += [settings.one_line(e, BenchmarkConfig) for e in error.errors() if settings.is_cause(e)]
-    problems += _file_problems(raw) + _model_problems(raw)
+    problems += checks.file_problems(raw) + checks.model_problems(raw)
     if config is not None:
         problems += _cross_problems(config)
     if problems or config is None:
@@ -239,47 +237,6 @@ def shipped_configs() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def _file_problems(raw: dict[str, Any]) -> list[str]:
-    """Check that files exist and formats are known, whatever else is wrong."""
-    problems: list[str] = []
-    entries = raw.get("data")
-    for place, entry in enumerate(entries if isinstance(entries, list) else []):
-        if not isinstance(entry, dict):
-            continue
-        if isinstance(entry.get("dataset"), str):
-            options = entry.get("options") or {}
-            filters = {key: entry[key] for key in ("min_rating", "min_user", "min_item", "core") if entry.get(key)}
-            try:
-                datasets.check_request(entry["dataset"], **(options if isinstance(options, dict) else {}), **filters)
-            except (TypeError, ValueError) as error:
-                problems.append(f"data.{place}.dataset: {error}")
-        form = entry.get("format")
-        if isinstance(form, str) and form not in FORMATS:
-            problems.append(f"data.{place}.format: unknown format {form!r}{models.suggestion(form, FORMATS)}")
-        for key in settings.PATH_KEYS:
-            file = entry.get(key)
-            if isinstance(file, str) and "${" not in file and not Path(file).is_file():
-                problems.append(f"data.{place}.{key}: no such file: {file}{settings.nearest_file(Path(file))}")
-    return problems
-
-
-def _model_problems(raw: dict[str, Any]) -> list[str]:
-    """Check kinds and parameters against the estimators themselves; other mistakes are the schema's business."""
-    problems: list[str] = []
-    entries = raw.get("models")
-    for place, entry in enumerate(entries if isinstance(entries, list) else []):
-        if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
-            continue
-        kind, params, preset = entry["kind"], entry.get("params") or {}, entry.get("preset")
-        if kind not in models.CLASSES:
-            problems.append(f"models.{place}.kind: unknown kind {kind!r}{models.suggestion(kind, models.CLASSES)}")
-        elif isinstance(params, dict) and (preset is None or isinstance(preset, str)):
-            for name, problem in models.check(kind, params, preset=preset):
-                key = name if name == "preset" else f"params.{name}" if name else "params"
-                problems.append(f"models.{place}.{key}: {problem}")
-    return problems
-
-
 def _cross_problems(config: BenchmarkConfig) -> list[str]:
     problems: list[str] = []
     for what, labels in (("data", [d.label for d in config.data]), ("models", [m.label for m in config.models])):
@@ -295,6 +252,6 @@ def _cross_problems(config: BenchmarkConfig) -> list[str]:
                 f"data.{place}.trials: got {data.trials}, but nothing is searched without 'tuning:'; "
                 "add 'tuning: {}', or remove it"
             )
-    if config.tuning and not re.fullmatch(r"[a-z_]+_at_[0-9]+", config.tuning.metric):
-        problems.append(f"tuning.metric: {config.tuning.metric!r} is no metric; write for example ndcg_at_20")
+    if config.tuning and (problem := checks.metric_problem(config.tuning.metric)):
+        problems.append(f"tuning.metric: {problem}")
     return problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,9 +34,15 @@ class UserGroup:
     """1 is the least active."""
     low: int
     high: int
-    intervals: dict[str, Interval]
-    """Of the headline metric, per model."""
-    leaders: Leaders
+    intervals: dict[tuple[str, str], Interval]
+    """Per model and headline metric."""
+    leaders: dict[str, Leaders]
+    """Per headline metric."""
+
+    @property
+    def n_users(self) -> int:
+        """Test users in the group, in any split."""
+        return next(iter(self.intervals.values())).n_users
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def find(
     references
         Models whose verdicts are wanted; by default all of kind "buir", or the first model if there is none.
     headlines
-        Metrics that are tested; the first decides the leaders of the user groups. All others get intervals.
+        Metrics that are tested, over all users and in the user groups. All others get intervals.
     confidence
         Of intervals, and 1 - alpha of the tests.
     seed
@@ -146,11 +152,11 @@ def _findings(
     leaders = {metric: _leaders(summary, metric) for metric in headlines}
     groups = []
     for number, low, high in bounds:
-        part = panel.restricted(low, high, headlines[:1])
+        part = panel.restricted(low, high, headlines)
         if part is not None:
             inner = Summary(part, confidence=confidence, seed=seed)
-            intervals = {model: inner.interval(model, headlines[0]) for model in part.models}
-            groups.append(UserGroup(number, low, high, intervals, _leaders(inner, headlines[0])))
+            led = {metric: _leaders(inner, metric) for metric in headlines}
+            groups.append(UserGroup(number, low, high, _intervals(inner), led))
     return Findings(
         panel.dataset,
         panel.protocol,
@@ -158,7 +164,7 @@ def _findings(
         confidence,
         panel.models,
         headlines,
-        {(model, metric): summary.interval(model, metric) for model in panel.models for metric in panel.metrics},
+        _intervals(summary),
         leaders,
         {(name, metric): summary.against(name, metric) for name in present for metric in headlines},
         {
@@ -169,6 +175,13 @@ def _findings(
         },
         tuple(groups),
     )
+
+
+def _intervals(summary: Summary) -> dict[tuple[str, str], Interval]:
+    """Intervals of all models and metrics. Metrics lie in [0, 1], which a mean plus an error does not know."""
+    panel = summary.panel
+    found = {(model, metric): summary.interval(model, metric) for model in panel.models for metric in panel.metrics}
+    return {place: replace(i, low=max(0.0, i.low), high=min(1.0, i.high)) for place, i in found.items()}
 
 
 def _leaders(summary: Summary, metric: str) -> Leaders:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from buir.experiment.advice import mean_seconds, seconds_text
+from buir.experiment.advice import counted, mean_seconds, seconds_text
 from buir.experiment.figures import metric_label, sparsity_figure
 from buir.experiment.findings import Findings, Leaders
 from buir.experiment.pages import Block, Cell, Fold, Image, Section, Table
@@ -37,9 +37,7 @@ def verdicts(found: Sequence[Findings], references: Sequence[str]) -> Iterator[S
     metric = found[0].headlines[0]
     shown = [name for name in references if any((name, metric) in part.verdicts for part in found)]
     figure = verdict_figure(found, shown, metric)
-    blocks: list[Block] = [
-        Image("verdicts", figure, f"Where {', '.join(shown)} win, tie and lose on {metric_label(metric)}")
-    ]
+    blocks: list[Block] = [Image("verdicts", figure, f"Where {_verbs(shown)} on {metric_label(metric)}")]
     for metric in found[0].headlines:
         for reference in shown:
             tables = [
@@ -50,43 +48,54 @@ def verdicts(found: Sequence[Findings], references: Sequence[str]) -> Iterator[S
 
 
 def user_groups(found: Sequence[Findings]) -> Iterator[Section]:
-    """Show the headline metric by user activity, with intervals."""
+    """Show the headline metrics by user activity, with intervals."""
     if not any(part.groups for part in found):
         return
-    metric = metric_label(found[0].headlines[0])
+    labels = " and ".join(metric_label(metric) for metric in found[0].headlines)
     blocks: list[Block] = [
-        f"{metric} for fifths of the test users by number of training items (fewer groups where many have the same number), with intervals. Bold: highest mean; ≈: not shown to be worse."
+        f"{labels} for fifths of the test users by number of training items (fewer groups where many have the same number), with intervals. Bold: highest mean; ≈: not shown to be worse."
     ]
     for part in found:
         if part.groups:
-            head = ["model", *(f"{_bounds(g.low, g.high)} items" for g in part.groups)]
-            counts = ["users", *(str(next(iter(g.intervals.values())).n_users) for g in part.groups)]
-            rows = [
-                counts,
-                *([model, *(_led(g.intervals[model], model, g.leaders) for g in part.groups)] for model in part.models),
-            ]
-            blocks.append(Fold(f"{part.dataset}, {part.train_pct} %", [Table(head, rows)]))
+            head = ["model", *(_bounds(g.low, g.high, "item") for g in part.groups)]
+            counts = ["users", *(f"{g.n_users:,}" for g in part.groups)]
+            tables = []
+            for metric in part.headlines:
+                rows = [
+                    [model, *(_led(g.intervals[model, metric], model, g.leaders[metric]) for g in part.groups)]
+                    for model in part.models
+                ]
+                tables.append(Table(head, [counts, *rows], metric_label(metric)))
+            blocks.append(Fold(f"{part.dataset}, {part.train_pct} %", tables))
     yield Section("Sparse and active users", blocks)
 
 
 def item_groups(records: Sequence[Record], found: Sequence[Findings]) -> Iterator[Section]:
-    """Show the headline metric by item popularity, with the range over runs."""
-    metric = found[0].headlines[0]
+    """Show the headline metrics by item popularity, with the range over runs."""
     blocks: list[Block] = []
     for part in found:
-        mine = [
-            r
-            for r in records
-            if r["status"] == "ok"
-            and (r["dataset"], r["protocol"], r["level"]) == (part.dataset, part.protocol, part.level)
-        ]
+        mine = runs_of(records, part)
         groups = {g["group"]: g for g in (mine[0].get("groups") or {}).get("item", [])}
         if groups:
-            head = ["model", *(f"{_bounds(g['low'], g['high'])} users" for g in groups.values())]
-            rows = [[model, *(_over_runs(mine, model, number, metric) for number in groups)] for model in part.models]
-            blocks.append(Fold(f"{part.dataset}, {part.train_pct} %", [Table(head, rows)]))
+            head = ["model", *(_bounds(g["low"], g["high"], "user") for g in groups.values())]
+            sizes = [
+                [name, *(f"{g[key]:,}" if key in g else "" for g in groups.values())]
+                for name, key in (("items", "n_items"), ("users measured", "n_users"))
+            ]
+            tables = []
+            for metric in part.headlines:
+                rows = [
+                    [model, *(_range(group_values(mine, model, n, metric)) for n in groups)] for model in part.models
+                ]
+                tables.append(Table(head, [*sizes, *rows], metric_label(metric)))
+            blocks.append(Fold(f"{part.dataset}, {part.train_pct} %", tables))
     if blocks:
-        text = f"{metric_label(metric)} on held-out items of each fifth of the training pairs by item popularity (bounds: users of the item): mean, and smallest to largest run."
+        labels = " and ".join(metric_label(metric) for metric in found[0].headlines)
+        text = (
+            f"{labels} on held-out items of each fifth of the training pairs by item popularity (bounds: users of the item). "
+            "A number is the mean over runs; the smallest and the largest run follow where they differ. **The range is not an interval**: it shows what seeds (and splits) "
+            "change, not what other users would, and a model without chance has none."
+        )
         yield Section("Rare and popular items", [text, *blocks])
 
 
@@ -111,6 +120,23 @@ def other_metrics(records: Sequence[Record], found: Sequence[Findings]) -> Itera
         head = ["model", *(metric_label(metric) for metric in metrics), f"coverage@{k}"]
         blocks.append(Fold(f"{part.dataset}, {part.train_pct} %", [Table(head, rows)]))
     yield Section("All metrics", blocks)
+
+
+def runs_of(records: Sequence[Record], part: Findings) -> list[Record]:
+    """Return the finished runs behind one finding."""
+    place = (part.dataset, part.protocol, part.level)
+    return [r for r in records if r["status"] == "ok" and (r["dataset"], r["protocol"], r["level"]) == place]
+
+
+def group_values(records: Sequence[Record], model: str, number: int, metric: str) -> list[float]:
+    """Return a metric of one model on one group of items, run by run."""
+    return [
+        group[metric]
+        for record in records
+        if record["model"] == model
+        for group in record["groups"]["item"]
+        if group["group"] == number and group.get(metric) is not None
+    ]
 
 
 def by_dataset(found: Sequence[Findings]) -> dict[tuple[str, str], list[Findings]]:
@@ -156,7 +182,7 @@ def _seconds_table(records: Sequence[Record], parts: Sequence[Findings]) -> Tabl
     return Table(
         ["model", *(f"{part.train_pct} % kept" for part in parts)],
         rows,
-        "What it costs: mean training time of a run, + mean time of a search for settings",
+        "What it costs, in seconds of the processor (all threads together): mean of training a run, + mean of a search for settings",
     )
 
 
@@ -177,22 +203,8 @@ def _led(interval: Interval, model: str, leaders: Leaders) -> Cell:
     return Cell(interval_text(interval) + mark, "best" if model == leaders.best else "")
 
 
-def _over_runs(records: Sequence[Record], model: str, number: int, metric: str) -> str:
-    values = [
-        group[metric]
-        for record in records
-        if record["model"] == model
-        for group in record["groups"]["item"]
-        if group["group"] == number and group[metric] is not None
-    ]
-    return _range(values)
-
-
 def _coverage(records: Sequence[Record], part: Findings, model: str, k: str) -> str:
-    place = (part.dataset, part.protocol, part.level, model)
-    mine = [
-        r for r in records if r["status"] == "ok" and (r["dataset"], r["protocol"], r["level"], r["model"]) == place
-    ]
+    mine = [r for r in runs_of(records, part) if r["model"] == model]
     return _range([r["metrics"][f"coverage_at_{k}"] for r in mine if r["metrics"].get(f"coverage_at_{k}") is not None])
 
 
@@ -200,8 +212,17 @@ def _range(values: Sequence[float]) -> str:
     if not values:
         return ""
     mean = f"{sum(values) / len(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.4f} to {max(values):.4f})"
+    low, high = f"{min(values):.4f}", f"{max(values):.4f}"
+    return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _bounds(low: int, high: int) -> str:
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _bounds(low: int, high: int, word: str) -> str:
+    """Write ``1 item``, ``2 items``, ``3 to 7 items``."""
+    return counted(low, word) if low == high else f"{low:,} to {high:,} {word}s"
+
+
+def _verbs(names: Sequence[str]) -> str:
+    """Write ``A wins, ties and loses``, ``A, B and C win, tie and lose``."""
+    if len(names) == 1:
+        return f"{names[0]} wins, ties and loses"
+    return f"{', '.join(names[:-1])} and {names[-1]} win, tie and lose"

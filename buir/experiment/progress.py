@@ -107,13 +107,15 @@ class Progress:
 
 def fit_outcome(metric: str) -> Callable[[Record], str]:
     """Say of a finished cell what it reached and how long it took."""
-    return lambda record: f"{metric} {record['metrics'][metric]:.4f}, {record['fit_s'] + record['rank_s']:.1f} s"
+    return lambda record: (
+        f"{metric} {record['metrics'][metric]:.4f}, fitted in {record['fit_s']:.1f} processor s, ranked in {record['rank_s']:.1f} s"
+    )
 
 
 def search_outcome(record: Record) -> str:
     """Say of a finished search what its best trial reached on the validation part."""
     tuning = record["tuning"]
-    return f"best {tuning['metric']} {tuning['best_value']:.4f}, {record['n_trials']} trials, {record['tune_s']:.1f} s"
+    return f"best {tuning['metric']} {tuning['best_value']:.4f}, {record['n_trials']} trials, {record['tune_s']:.1f} processor s"
 
 
 def readable(seconds: float) -> str:

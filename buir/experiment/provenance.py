@@ -1,12 +1,20 @@
-"""Which versions of what computed the numbers."""
+"""Which versions of what computed the numbers, and on which machine."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import subprocess
+from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 @cache
@@ -21,8 +29,52 @@ def version(package: str) -> str:
 @cache
 def versions() -> dict[str, str]:
     """Versions of what computes the numbers."""
-    packages = ("buir", "torch", "torch-geometric", "numpy", "scipy", "implicit")
+    packages = ("buir", "torch", "torch-geometric", "numpy", "scipy", "implicit", "optuna", "mlflow")
     return {"python": platform.python_version()} | {package: version(package) for package in packages}
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def machine() -> dict[str, Any]:
+    """Describe what computes: seconds mean nothing without it."""
+    return {
+        "processor": _processor(),
+        "cores": available_cores(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+@cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine() or "unknown"
+
+
+def commits(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Count records by the commit that computed them, the most frequent first."""
+    counts = Counter(str(record.get("git_commit") or "unknown") for record in records)
+    return dict(counts.most_common())
+
+
+def mixture(records: Iterable[Mapping[str, Any]]) -> str | None:
+    """Warn of records of several commits: a key holds the version of the package, and commits can differ within one."""
+    found = commits(records)
+    if len(found) < 2:
+        return None
+    counts = ", ".join(f"{commit[:10]} ({number})" for commit, number in found.items())
+    return (
+        f"These runs were computed by {len(found)} commits of one version: {counts}. What changed between them may have changed "
+        "results; to be sure, run everything again in a new folder (--out)."
+    )
 
 
 @cache

@@ -1,19 +1,19 @@
-"""The report of a benchmark: one HTML file, one Markdown page with its figures, one CSV with every number."""
+"""The report of a benchmark: one HTML file, one Markdown page with its figures, CSV files with every number."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from buir.experiment import appendix, findings, outcomes, sections
+from buir.experiment import appendix, csvfiles, findings, outcomes, sections, spending
 from buir.experiment.findings import HEADLINES, Findings
 from buir.experiment.journal import replace_atomically
 from buir.experiment.pages import Page
 from buir.experiment.panel import ReadUsers, Record
+from buir.experiment.provenance import mixture
+from buir.experiment.recipe import recipe
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,20 @@ class Report:
     html: Path
     markdown: Path
     table: Path
+    """Every mean with its interval."""
+    differences: Path
+    groups: Path
+    config: Path | None
+    """What runs the benchmark again."""
     findings: list[Findings]
+    warning: str | None
+    """What a reader has to know before anything else."""
+
+    @property
+    def files(self) -> list[Path]:
+        """All files, the page first."""
+        files = [self.html, self.markdown, self.table, self.differences, self.groups]
+        return [*files, self.config] if self.config else files
 
 
 def write_report(
@@ -35,13 +48,18 @@ def write_report(
     config: dict[str, Any] | None = None,
     expected: int | None = None,
     command: str | None = None,
+    rerun: str | None = None,
+    plan: Mapping[str, Any] | None = None,
     references: Sequence[str] | None = None,
     headlines: Sequence[str] = HEADLINES,
     confidence: float = 0.95,
     seed: int = 0,
     progress: Callable[[str], object] | None = None,
 ) -> Report:
-    """Write ``<name>.html``, ``<name>.md`` with ``<name>-figures/``, and ``<name>.csv``.
+    """Write ``<name>.html``, ``<name>.md`` with ``<name>-figures/``, the numbers as CSV, and the configuration.
+
+    The numbers are in ``<name>.csv`` (means), ``<name>-differences.csv`` and ``<name>-groups.csv``; the configuration, if it
+    is given, in ``<name>.yaml``.
 
     Parameters
     ----------
@@ -59,6 +77,10 @@ def write_report(
         Number of cells planned; if more than there are records, the report says that it is not complete.
     command
         The command that makes this report, to be printed.
+    rerun
+        The command that makes the runs, to be printed.
+    plan
+        How the runs were started, see `buir.experiment.appendix.provenance_section`.
     references
         Models whose wins and losses are shown; by default all variants of BUIR.
     headlines
@@ -96,7 +118,7 @@ def write_report(
     page = Page(
         f"{name}: which model, on how much data?",
         [
-            sections.summary(records, found, command, expected),
+            sections.summary(records, found, expected, report=command, rerun=rerun),
             sections.recommendation(records, found),
             sections.protocol(records, found, confidence),
             *outcomes.results(records, found),
@@ -104,11 +126,11 @@ def write_report(
             *outcomes.user_groups(found),
             *outcomes.item_groups(records, found),
             *outcomes.other_metrics(records, found),
-            appendix.cost_section(records),
-            appendix.tuning_section(records),
+            spending.cost_section(records),
+            spending.tuning_section(records),
             appendix.settings_section(records),
             appendix.gaps_section(records, expected),
-            appendix.provenance_section(records, config),
+            appendix.provenance_section(records, config, plan),
         ],
     )
     if progress is not None:
@@ -116,11 +138,24 @@ def write_report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text, figures = page.markdown(f"{name}-figures")
-    places = Report(folder / f"{name}.html", folder / f"{name}.md", folder / f"{name}.csv", found)
+    places = Report(
+        folder / f"{name}.html",
+        folder / f"{name}.md",
+        folder / f"{name}.csv",
+        folder / f"{name}-differences.csv",
+        folder / f"{name}-groups.csv",
+        folder / f"{name}.yaml" if config is not None else None,
+        found,
+        mixture(records),
+    )
     for file, content in figures.items():
         (folder / f"{name}-figures").mkdir(exist_ok=True)
         replace_atomically(folder / f"{name}-figures" / file, content)
-    replace_atomically(places.table, _csv(found).encode())
+    replace_atomically(places.table, csvfiles.means(found).encode())
+    replace_atomically(places.differences, csvfiles.differences(found).encode())
+    replace_atomically(places.groups, csvfiles.groups(records, found).encode())
+    if config is not None and places.config is not None:
+        replace_atomically(places.config, recipe(config).encode())
     replace_atomically(places.html, page.html().encode())
     replace_atomically(places.markdown, text.encode())
     return places
@@ -136,28 +171,3 @@ def _order(records: Sequence[Record]) -> Callable[[Record], tuple[Any, ...]]:
         return (*first, models[record["model"]], record["split_seed"], record["seed"])
 
     return key
-
-
-def _csv(found: Sequence[Findings]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        ["dataset", "protocol", "level", "model", "metric", "mean", "low", "high", "n_users", "n_splits", "n_seeds"]
-    )
-    for part in found:
-        for (model, metric), i in part.intervals.items():
-            numbers = [f"{value:.6f}" for value in (i.value, i.low, i.high)]
-            writer.writerow(
-                [
-                    part.dataset,
-                    part.protocol,
-                    f"{part.level:g}",
-                    model,
-                    metric,
-                    *numbers,
-                    i.n_users,
-                    i.n_splits,
-                    i.n_seeds,
-                ]
-            )
-    return buffer.getvalue()

@@ -9,6 +9,7 @@ from buir.experiment.figures import metric_label
 from buir.experiment.findings import Findings
 from buir.experiment.pages import Block, Bullets, Section, Table
 from buir.experiment.panel import Record
+from buir.experiment.provenance import mixture
 
 _PROTOCOLS = {
     "nested": (
@@ -25,8 +26,15 @@ _PROTOCOLS = {
 }
 
 
-def summary(records: Sequence[Record], found: Sequence[Findings], command: str | None, expected: int | None) -> Section:
-    """Say in a few lines what this is and who leads."""
+def summary(
+    records: Sequence[Record],
+    found: Sequence[Findings],
+    expected: int | None,
+    *,
+    report: str | None = None,
+    rerun: str | None = None,
+) -> Section:
+    """Say in a few lines what this is, who leads, and which commands made it."""
     done = sum(record["status"] == "ok" for record in records)
     refused = len(records) - done
     n_models, n_data = (len({record[what] for record in records}) for what in ("model", "dataset"))
@@ -35,9 +43,19 @@ def summary(records: Sequence[Record], found: Sequence[Findings], command: str |
         counts.append(f"{refused} refused")
     if expected is not None and expected > len(records):
         counts.append(f"**{expected - len(records)} still missing**")
-    blocks: list[Block] = [f"{', '.join(counts)}. {standing(found, kinds_of(records))}"]
-    if command:
-        blocks.append(f"Made by `{command}`.")
+    first, *lines = standing(found, kinds_of(records))
+    blocks: list[Block] = [f"{', '.join(counts)}. {first}"]
+    if lines:
+        blocks.append(Bullets(lines))
+    mixed = mixture(records)
+    if mixed:
+        blocks.append(f"**{mixed}**")
+    if rerun:
+        blocks.append(
+            f"Runs: `{rerun}` (with another folder after --out, everything runs again). Their whole configuration lies beside this page."
+        )
+    if report:
+        blocks.append(f"Made by `{report}`.")
     return Section("Summary", blocks)
 
 
@@ -69,7 +87,7 @@ def recommendation(records: Sequence[Record], found: Sequence[Findings]) -> Sect
         "pairs per user",
         f"highest mean {metric}",
         "not shown to be worse",
-        "fastest of these",
+        "fastest of these (processor time)",
     ]
     return Section(
         "What should I use on my data?",
@@ -90,6 +108,13 @@ def protocol(records: Sequence[Record], found: Sequence[Findings], confidence: f
     alpha = f"{1 - confidence:.2g}"
     texts = [_PROTOCOLS.get(name, f"**{name}**") for name in used]
     percent = f"{100 * confidence:g} %"
+    splits = {record["split_seed"] for record in records}
+    scope = (
+        f"Intervals and tests account for other users of these {len(splits)} splits, for other splits of the same data and for other model seeds; they say nothing about other data."
+        if len(splits) > 1
+        else "Intervals and tests account for other users of the same split and, where a model ran with several seeds, for other seeds of the models. "
+        "Only one split seed was run: they say **nothing about other splits** of the same data, nor about other data."
+    )
     return Section(
         "How to read the numbers",
         [
@@ -99,6 +124,7 @@ def protocol(records: Sequence[Record], found: Sequence[Findings], confidence: f
                     "Every model ranks **all items** except the user's training and validation items; values are means over all users with test items. The test part was used for nothing else.",
                     f"Brackets are {percent} intervals; here they cover: {sources}. Users are resampled (the same ones for all models); with several split seeds each split is one run, with one split seed each "
                     "model seed is; the error of the mean of these few runs follows Student's t and is added. What was run once only cannot be covered.",
+                    scope,
                     "Intervals of two means may overlap although the difference is certain, because the same users were measured: differences and verdicts decide, not the overlap.",
                     f"**wins / loses**: a paired permutation test over users (mean difference), corrected by Holm over the models that a reference is compared with, has p at most {alpha}, and the interval of the difference, "
                     "over users and runs, excludes zero. **ties**: anything else; no difference was shown, which does not prove that there is none.",

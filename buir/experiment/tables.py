@@ -4,65 +4,80 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from buir.experiment.figures import metric_label
+from buir.experiment.verdicts import interval_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from buir.experiment.findings import Findings
     from buir.experiment.journal import Record
 
 Rows = list[list[str]]
+_SECONDS = "Sums over all levels and seeds; fit and tune count what all threads used of the processor, rank is time on the clock."
 
 
-def results_table(records: Sequence[Record], metric: str) -> tuple[Rows, list[str]]:
-    """Lay out one metric of one data set: a row for each model, a column for each level, seconds at the end.
+def results_table(records: Sequence[Record], metric: str, found: Sequence[Findings]) -> tuple[Rows, list[str]]:
+    """Lay out one metric of one data set: a row for each model, a column for each level, every mean with its interval.
+
+    Parameters
+    ----------
+    records
+        Of one data set.
+    metric
+        A headline metric of the findings.
+    found
+        What the records amount to, a level each.
 
     Returns
     -------
     The rows, head first, and the footnotes: reasons of refused cells.
     """
     levels = sorted({record["train_pct"] for record in records})
-    names = list(dict.fromkeys(record["model"] for record in records))
+    parts = {part.train_pct: part for part in found}
     notes: list[str] = []
-    means = {(n, pct): _values(records, n, pct, metric) for n in names for pct in levels}
-    best = {pct: max((float(np.mean(means[n, pct])) for n in names if means[n, pct]), default=None) for pct in levels}
-    rows = [["model", *(f"train {pct} %" for pct in levels), "fit s", "rank s", "tune s"]]
-    for name in names:
-        cells = []
-        for pct in levels:
-            values = means[name, pct]
-            cells.append(_mean_and_spread(values, best[pct]) if values else _missing(records, name, pct, notes))
-        done = [r for r in records if r["model"] == name and r["status"] == "ok"]
-        # One search serves all model seeds of a split.
-        searches = {(r["train_pct"], r["split_seed"]): r["tune_s"] for r in done}
-        seconds = [sum(r["fit_s"] for r in done), sum(r["rank_s"] for r in done), sum(searches.values())]
-        cells += [f"{s:.1f}" if done else "" for s in seconds]
+    rows = [["model", *(f"train {pct} %" for pct in levels)]]
+    for name in dict.fromkeys(record["model"] for record in records):
+        cells = [
+            _mean(parts[pct], name, metric)
+            if pct in parts and name in parts[pct].models
+            else _missing(records, name, pct, notes)
+            for pct in levels
+        ]
         rows.append([name, *cells])
     return rows, notes
 
 
-def text_report(records: Sequence[Record], metrics: Sequence[str]) -> str:
+def seconds_table(records: Sequence[Record]) -> Rows:
+    """Lay out what each model spent on one data set, head first: sums over all levels and seeds."""
+    rows = [["seconds", "fit (processor)", "rank (clock)", "tune (processor)"]]
+    for name in dict.fromkeys(record["model"] for record in records):
+        done = [r for r in records if r["model"] == name and r["status"] == "ok"]
+        # One search serves all model seeds of a split.
+        searches = {(r["train_pct"], r["split_seed"]): r["tune_s"] for r in done}
+        seconds = [sum(r["fit_s"] for r in done), sum(r["rank_s"] for r in done), sum(searches.values())]
+        rows.append([name, *(f"{s:.1f}" if done else "" for s in seconds)])
+    return rows
+
+
+def text_report(records: Sequence[Record], found: Sequence[Findings], metrics: Sequence[str]) -> str:
     """Write the tables of one data set for a terminal."""
     blocks = [_caption(records)]
     notes: list[str] = []
     for metric in metrics:
-        rows, notes = results_table(records, metric)
+        rows, notes = results_table(records, metric, found)
         blocks.append(f"{metric_label(metric)}\n{aligned(rows)}")
-    return "\n\n".join([*blocks, "\n".join([*notes, _legend(records)])])
+    return "\n\n".join([*blocks, "\n".join([*notes, _legend(found)]), aligned(seconds_table(records)), _SECONDS])
 
 
-def markdown_report(records: Sequence[Record], metrics: Sequence[str]) -> str:
+def markdown_report(records: Sequence[Record], found: Sequence[Findings], metrics: Sequence[str]) -> str:
     """Write the tables of one data set in Markdown."""
     blocks = [_caption(records)]
     notes: list[str] = []
     for metric in metrics:
-        rows, notes = results_table(records, metric)
-        head, *body = [[metric_label(metric), *rows[0][1:]], *rows[1:]]
-        lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-        blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    return "\n\n".join([*blocks, *notes, _legend(records)])
+        rows, notes = results_table(records, metric, found)
+        blocks.append(_markdown([[metric_label(metric), *rows[0][1:]], *rows[1:]]))
+    return "\n\n".join([*blocks, *notes, _legend(found), _markdown(seconds_table(records)), _SECONDS])
 
 
 def searches_table(records: Sequence[Record]) -> Rows:
@@ -70,7 +85,7 @@ def searches_table(records: Sequence[Record]) -> Rows:
     splits = {record["split_seed"] for record in records}
     metric = next((r["tuning"]["metric"] for r in records if r["status"] == "ok"), "value")
     several = ["split seed"] if len(splits) > 1 else []
-    rows = [["model", *several, f"valid {metric_label(metric)}", "trials", "seconds", "best settings"]]
+    rows = [["model", *several, f"valid {metric_label(metric)}", "trials", "processor s", "best settings"]]
     for record in records:
         first = [record["model"], *([str(record["split_seed"])] if several else [])]
         if record["status"] != "ok":
@@ -112,21 +127,25 @@ def _caption(records: Sequence[Record]) -> str:
     return f"{first['dataset']}, protocol {first['protocol']}, full ranking, mean over {counted} test users"
 
 
-def _legend(records: Sequence[Record]) -> str:
-    runs = {len(_values(records, r["model"], r["train_pct"], None)) for r in records if r["status"] == "ok"}
-    spread = f"± standard deviation over {max(runs)} runs (seeds); " if runs and max(runs) > 1 else ""
-    return f"{spread}* highest mean of a column; seconds are sums over all levels and seeds"
+def _legend(found: Sequence[Findings]) -> str:
+    """Explain the brackets and the marks."""
+    if not found:
+        return "nothing is finished"
+    covers = dict.fromkeys(", ".join(i.covers) for part in found for i in part.intervals.values())
+    percent = f"{100 * found[0].confidence:g} %"
+    return f"[{percent} interval over {' or '.join(covers)}]; * highest mean of a column; ≈ not shown to be worse"
 
 
-def _values(records: Sequence[Record], model: str, pct: int, metric: str | None) -> list[float]:
-    chosen = [r for r in records if r["model"] == model and r["train_pct"] == pct and r["status"] == "ok"]
-    return [0.0 if metric is None else r["metrics"][metric] for r in chosen]
+def _mean(part: Findings, model: str, metric: str) -> str:
+    led = part.leaders[metric]
+    mark = "*" if model == led.best else "≈" if model in led.ties else " "
+    return interval_text(part.intervals[model, metric]) + mark
 
 
-def _mean_and_spread(values: list[float], best: float | None) -> str:
-    mean = float(np.mean(values))
-    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{mean:.4f}{spread}{'*' if mean == best else ' '}"
+def _markdown(rows: Rows) -> str:
+    head, *body = rows
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _missing(records: Sequence[Record], model: str, pct: int, notes: list[str]) -> str:

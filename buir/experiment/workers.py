@@ -24,6 +24,7 @@ from buir.experiment import models
 from buir.experiment.cells import Cell, refused_record, run_cell
 from buir.experiment.errors import WorkerDiedError
 from buir.experiment.journal import Journal, replace_atomically
+from buir.experiment.provenance import available_cores
 from buir.experiment.searches import search
 from buir.experiment.sources import Sources
 from buir.memory import shortage
@@ -39,12 +40,6 @@ if TYPE_CHECKING:
     """Takes ("start" | "step" | "record" | "failure", cell, text)."""
 
 _STEP_EVERY = 0.5  # seconds between two reports of one cell
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class Bench:

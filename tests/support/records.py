@@ -18,6 +18,7 @@ KINDS = {
     "BUIR-walk": "buir",
 }
 DETERMINISTIC = ("popularity", "item-KNN", "EASE")
+IN_EPOCHS = ("buir", "lightgcn")
 
 
 def make_cells(
@@ -80,7 +81,7 @@ def _record(dataset, protocol, level, split, model, seed, columns, degree, *, tu
         "train_pct": round(100 * level),
         "model": model,
         "kind": KINDS[model],
-        "params": {"embedding_dim": 64, "learning_rate": 0.001} if model not in DETERMINISTIC else {},
+        "params": _params(model),
         "split_seed": split,
         "seed": seed,
         "split_digest": f"{crc32(f'{dataset}{level}{split}'.encode()):016x}",
@@ -105,6 +106,12 @@ def _record(dataset, protocol, level, split, model, seed, columns, degree, *, tu
     if tuned:
         record |= _search(model, split)
     return record
+
+
+def _params(model):
+    if model in DETERMINISTIC:
+        return {}
+    return {"embedding_dim": 64, "learning_rate": 0.001} | ({"epochs": 100} if KINDS[model] in IN_EPOCHS else {})
 
 
 def _search(model, split):

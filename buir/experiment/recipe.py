@@ -1,0 +1,42 @@
+"""The configuration of a finished benchmark as a file that runs it again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from buir.experiment.config import PROTOCOL_FIELDS
+
+_HEAD = """\
+# What the runs of this report were: buir benchmark {name}.yaml --out FOLDER
+# Paths are those of the machine that ran it.
+"""
+
+
+def recipe(config: Mapping[str, Any]) -> str:
+    """Write the configuration that a plan holds as YAML that `buir.experiment.config.load` takes.
+
+    Parameters
+    ----------
+    config
+        All fields with their values, as `buir.experiment.benchmark.describe` keeps them.
+
+    Notes
+    -----
+    A plan also holds defaults that mean nothing to the chosen protocol or kind of data; a file must not have them.
+    """
+    kept = dict(config)
+    protocol = kept.get("protocol")
+    if protocol:
+        meant = ("kind", *PROTOCOL_FIELDS[protocol["kind"]], "split_seeds")
+        kept["protocol"] = {name: protocol[name] for name in meant if name in protocol}
+    kept["data"] = [{name: value for name, value in entry.items() if value} for entry in kept.get("data", [])]
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(kept, stream)
+    return _HEAD.format(name=config.get("name", "name")) + stream.getvalue()
