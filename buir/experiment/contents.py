@@ -107,8 +107,9 @@ def _inputs(record: Record, held_out: str) -> list[DatasetInput]:
     inputs = []
     for part in ("train", held_out):
         profile = {"users": data["users"], "items": data["items"], "pairs": data[part]}
-        source = json.dumps({"uri": record["dataset"], "split": record["split_digest"]})
+        # Levels share their held-out pairs, and MLflow keeps one data set of a digest: only training data belong to one split.
+        source = {"uri": record["dataset"]} | ({"split": record["split_digest"]} if part == "train" else {})
         name = f"{record['dataset']}-train{record['train_pct']}" if part == "train" else f"{record['dataset']}-{part}"
-        dataset = Dataset(name, data[f"{part}_digest"], "local", source, profile=json.dumps(profile))
+        dataset = Dataset(name, data[f"{part}_digest"], "local", json.dumps(source), profile=json.dumps(profile))
         inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", part)]))
     return inputs
