@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -20,10 +23,11 @@ def test_the_ten_lines_run(tmp_path):
     assert 0 <= float(lines[-1]) <= 1
 
 
-def test_links_lead_somewhere():
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)", README)
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str):
+    file = ROOT / page
+    targets = re.findall(r"\]\((?!https?:|data:|#)([^)#]+)", file.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (file.parent / target).exists()] == []
 
 
 def test_make_targets_exist():
