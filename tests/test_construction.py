@@ -21,7 +21,18 @@ def graph_with(n_users: int) -> BipartiteGraph:
 
 @pytest.mark.parametrize(
     ("n_pairs", "expected"),
-    [(9, 9), (1024, 128), (8191, 128), (8192, 256), (20_000, 512), (65_535, 1024), (65_536, 2048), (131_072, 4096), (262_144, 8192), (10**8, 8192)],
+    [
+        (9, 9),
+        (1024, 128),
+        (8191, 128),
+        (8192, 256),
+        (20_000, 512),
+        (65_535, 1024),
+        (65_536, 2048),
+        (131_072, 4096),
+        (262_144, 8192),
+        (10**8, 8192),
+    ],
 )
 def test_the_batch_grows_with_the_data(n_pairs: int, expected: int):
     assert batch_size(BUIR(), n_pairs) == expected

@@ -51,7 +51,9 @@ def test_auto_chooses_on_validation_data_and_says_what():
     values = {}
     for weight in WEIGHTS:
         fixed = BUIR(**settings, popularity=weight)
-        fixed.fit(train, valid, show_progress=False, callback=lambda record: record["epoch"] >= model.history[-1]["epoch"])
+        fixed.fit(
+            train, valid, show_progress=False, callback=lambda record: record["epoch"] >= model.history[-1]["epoch"]
+        )
         fixed_value = evaluate(fixed, train, valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
         values[weight] = fixed_value
     chosen = evaluate(model, train, valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]

@@ -44,3 +44,15 @@ def test_files_keep_their_place_and_their_filters(tmp_path):
         file = tmp_path / f"{number}.yaml"
         file.write_text(recipe(chosen.model_dump(mode="json", exclude_none=True)))
         assert config.load(file).data[0].model_dump() == chosen.data[0].model_dump()
+
+
+def test_files_in_the_folder_of_data_are_named_by_its_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUIR_DATA", str(tmp_path))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "all.txt").write_text("".join(f"{u}\t{(u + i) % 9}\n" for u in range(9) for i in range(6)))
+    chosen = make_config(data=[{"path": str(tmp_path / "set" / "all.txt")}])
+    text = recipe(chosen.model_dump(mode="json", exclude_none=True))
+    assert "path: ${BUIR_DATA}/set/all.txt" in text
+    assert str(tmp_path) not in text
+    (tmp_path / "again.yaml").write_text(text)
+    assert config.load(tmp_path / "again.yaml").data == chosen.data

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from buir.experiment.config import PROTOCOL_FIELDS
+from buir.experiment.settings import PATH_KEYS
 
 _HEAD = """\
 # What the runs of this report were: buir benchmark {name}.yaml --out FOLDER
-# Paths are those of the machine that ran it.
+# Paths without a variable are those of the machine that ran it.
 """
 
 
@@ -33,10 +36,21 @@ def recipe(config: Mapping[str, Any]) -> str:
     if protocol:
         meant = ("kind", *PROTOCOL_FIELDS[protocol["kind"]], "split_seeds")
         kept["protocol"] = {name: protocol[name] for name in meant if name in protocol}
-    kept["data"] = [{name: value for name, value in entry.items() if value} for entry in kept.get("data", [])]
+    kept["data"] = [
+        {name: _portable(value) if name in PATH_KEYS else value for name, value in entry.items() if value}
+        for entry in kept.get("data", [])
+    ]
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(kept, stream)
     return _HEAD.format(name=config.get("name", "name")) + stream.getvalue()
+
+
+def _portable(path: str) -> str:
+    """Name a file by the folder of data that BUIR_DATA names, if it lies there."""
+    folder = os.environ.get("BUIR_DATA")
+    if not folder or not Path(path).is_relative_to(Path(folder).resolve()):
+        return path
+    return f"${{BUIR_DATA}}/{Path(path).relative_to(Path(folder).resolve()).as_posix()}"
