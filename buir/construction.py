@@ -69,7 +69,8 @@ def step_rates(settings: Any, n_pairs: int) -> tuple[float, float]:
     r"""Return the learning rate and the momentum of a step.
 
     The fields are meant for batches of 1,024. With ``batch_size="auto"`` a batch b times as large takes :math:`\eta\sqrt b` (the noise of a mean over
-    b times as many pairs is :math:`\sqrt b` times smaller) and :math:`\tau^b` (the target forgets as much in an epoch as before).
+    b times as many pairs is :math:`\sqrt b` times smaller) and :math:`\tau^b` (the target forgets as much in an epoch as before); up to
+    65,536 pairs were measured (docs/results/README.md). A batch given as a number takes the rates as they are given.
     A smaller batch keeps the rates: few pairs need all the steps that they can give.
     """
     if settings.batch_size != "auto":
