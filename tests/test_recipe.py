@@ -3,7 +3,7 @@
 import pytest
 
 from buir.experiment import benchmark, config
-from buir.experiment.recipe import recipe
+from buir.experiment.recipe import named_by_variable, recipe
 from buir.experiment.sources import Sources
 from tests.support.benchmarks import make_config
 
@@ -56,3 +56,9 @@ def test_files_in_the_folder_of_data_are_named_by_its_variable(tmp_path, monkeyp
     assert str(tmp_path) not in text
     (tmp_path / "again.yaml").write_text(text)
     assert config.load(tmp_path / "again.yaml").data == chosen.data
+
+
+def test_the_page_names_files_by_the_variable_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUIR_DATA", str(tmp_path))
+    entry = {"name": "set", "path": str(tmp_path / "all.txt"), "core": 0}
+    assert named_by_variable({"data": [entry]}) == [{"name": "set", "path": "${BUIR_DATA}/all.txt", "core": 0}]

@@ -9,6 +9,7 @@ from typing import Any
 from buir.experiment import provenance
 from buir.experiment.pages import Block, Fold, Section, Table
 from buir.experiment.panel import Record
+from buir.experiment.recipe import named_by_variable
 from buir.experiment.spending import where
 from buir.experiment.tables import settings_text
 
@@ -86,12 +87,9 @@ def provenance_section(
     )
     blocks.append(Fold("Keys of all runs", [keys]))
     if config is not None:
-        blocks.append(
-            Fold(
-                "Configuration",
-                [Table(["key", "value"], [[k, f"`{json.dumps(v)}`"] for k, v in config.items()], text=True)],
-            )
-        )
+        shown = {**config, "data": named_by_variable(config)}
+        rows = [[name, f"`{json.dumps(value)}`"] for name, value in shown.items()]
+        blocks.append(Fold("Configuration", [Table(["key", "value"], rows, text=True)]))
     return Section("Data, versions, configuration", blocks)
 
 

@@ -36,16 +36,21 @@ def recipe(config: Mapping[str, Any]) -> str:
     if protocol:
         meant = ("kind", *PROTOCOL_FIELDS[protocol["kind"]], "split_seeds")
         kept["protocol"] = {name: protocol[name] for name in meant if name in protocol}
-    kept["data"] = [
-        {name: _portable(value) if name in PATH_KEYS else value for name, value in entry.items() if value}
-        for entry in kept.get("data", [])
-    ]
+    kept["data"] = [{name: value for name, value in entry.items() if value} for entry in named_by_variable(kept)]
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(kept, stream)
     return _HEAD.format(name=config.get("name", "name")) + stream.getvalue()
+
+
+def named_by_variable(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of ``data`` with files below the folder ``BUIR_DATA`` written as ``${BUIR_DATA}/...``."""
+    return [
+        {name: _portable(value) if name in PATH_KEYS and value else value for name, value in entry.items()}
+        for entry in config.get("data", [])
+    ]
 
 
 def _portable(path: str) -> str:
