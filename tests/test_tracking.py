@@ -199,7 +199,9 @@ def test_sweeps_carry_the_means_and_parent_the_leaves(synced):
         values = [r["metrics"]["recall_at_20"] for r in mine if r["train_pct"] == point.step]
         assert point.value == pytest.approx(sum(values) / 2)
     assert [point.step for point in points] == [50, 100]
-    assert set(sweep.data.metrics) == {"test/ndcg_at_20", "test/recall_at_20", "time/fit_s"}
+    shown = {"test/ndcg_at_20", "test/recall_at_20", "time/fit_s", "memory/peak_mb"}
+    assert set(sweep.data.metrics) == shown
+    assert sweep.info.end_time > sweep.info.start_time
     children = client.search_runs([sweep.info.experiment_id], f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'")
     assert {run.data.tags["cell"] for run in children} == {r["key"] for r in mine}
 
@@ -226,9 +228,10 @@ def test_the_summary_run_and_the_page(out):
     state = json.loads(view["state"])
     assert view["name"] == "Recall & NDCG vs sparsity"
     assert [c["metricKey"] for c in state["compareRunCharts"]][:2] == ["test/ndcg_at_20", "test/recall_at_20"]
-    assert {c["selectedXAxisMetricKey"] for c in state["compareRunCharts"]} == {"train_pct"}
+    assert {c["xAxisKey"] for c in state["compareRunCharts"]} == {"step"}
     found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
-    assert len(found) == 8
+    assert {run.data.params["model"] for run in found} == {"popularity", "BUIR-id"}
+    assert len(found) == 2
     state = json.loads(json.loads(experiment.tags["mlflow.sharedViewState.best-50"])["state"])
     found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
     assert {run.data.params["train_pct"] for run in found} == {"50"}
@@ -317,6 +320,7 @@ def test_more_seeds_make_new_means_and_older_settings_leave_the_view(copied):
     latest = [run for run in leaves if run.data.tags["latest"] == "yes"]
     assert len(leaves) == 8 + 2 + 6
     assert len(latest) == 12
+    assert {run.data.tags["latest"] for run in sweeps.values()} == {"yes"}
     assert {run.data.params.get("model.epochs") for run in latest if run.data.params["model"] == "BUIR-id"} == {"2"}
     parents = {run.data.tags["mlflow.parentRunId"] for run in leaves if run.data.params["model"] == "BUIR-id"}
     assert parents == {sweeps["BUIR-id"].info.run_id}

@@ -141,8 +141,8 @@ def test_a_newcomer_sees_recall_and_ndcg_against_sparsity(server, tmp_path):
         "Recall & NDCG vs sparsity",
         "test/ndcg_at_20",
         "test/recall_at_20",
-        "train_pct",
-        "Group: ALS",
+        "Mean against the share of training data kept (step: per cent)",
+        "ALS",
         "tiny on synthetic",
     ):
         assert word in text

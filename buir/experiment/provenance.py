@@ -70,7 +70,8 @@ def mixture(records: Iterable[Mapping[str, Any]]) -> str | None:
     found = commits(records)
     if len(found) < 2:
         return None
-    counts = ", ".join(f"{commit[:10]} ({number})" for commit, number in found.items())
+    short = {commit: commit[:10] + ("-dirty" if commit.endswith("-dirty") else "") for commit in found}
+    counts = ", ".join(f"{short[commit]} ({number})" for commit, number in found.items())
     return (
         f"These runs were computed by {len(found)} commits of one version: {counts}. What changed between them may have changed "
         "results; to be sure, run everything again in a new folder (--out)."

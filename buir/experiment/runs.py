@@ -142,10 +142,10 @@ def step_metrics(record: Record) -> list[tuple[int, float, dict[str, float]]]:
 def level_means(records: Iterable[Record], headline: Iterable[str]) -> dict[int, dict[str, float]]:
     """Mean over seeds of what a sweep shows, by training share in per cent, in rising order.
 
-    A sweep shows the headline metrics and the seconds only: MLflow's first page draws a chart for every metric of its
+    A sweep shows the headline metrics, the seconds and the memory only: MLflow's first page draws a chart for every metric of its
     runs, and these are to be seen there at once. The single fits carry all metrics.
     """
-    names = {*(f"test/{name}" for name in headline), "time/fit_s"}
+    names = {*(f"test/{name}" for name in headline), "time/fit_s", "memory/peak_mb"}
     by_level: dict[int, list[dict[str, float]]] = {}
     for record in records:
         if record["status"] == "ok":

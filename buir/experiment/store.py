@@ -20,6 +20,10 @@ VIEW_KEY = "sparsity"
 _VIEW_PREFIX = "mlflow.sharedViewState."
 VIEW_TAG = f"{_VIEW_PREFIX}{VIEW_KEY}"
 _PROBE_SECONDS = 2.0
+_SECTIONS = {
+    "Sparsity": "Mean against the share of training data kept (step: per cent)",
+    "Cost": "Cost (step: per cent kept)",
+}
 
 
 def store_uri(out: str | Path) -> str:
@@ -123,15 +127,18 @@ def _view(name: str, state: Mapping[str, Any], existing: str | None) -> str:
 
 
 def _curves(metrics: Mapping[str, str]) -> dict[str, Any]:
-    """Draw the means against the training share, a line for each model, and below what they cost."""
+    """Draw the means against the training share, a line for each model, and below what they cost.
+
+    The lines are those of the sweeps, one run for each model: of the single fits MLflow loads no more than a hundred at first,
+    and draws without a word what it has.
+    """
     charts = [_chart(m, title, "Sparsity") for m, title in metrics.items()]
     charts += [
         _chart("time/fit_s", "processor seconds to fit", "Cost"),
         _chart("memory/peak_mb", "peak memory, MB", "Cost"),
     ]
-    columns = ["model", "train_pct", "split_seed", "seed"]
-    return _state(metrics, columns, ["time/fit_s"]) | {
-        "compareRunSections": [_section(name) for name in ("Sparsity", "Cost")],
+    return _state("sweep", metrics, ["model"], ["time/fit_s"]) | {
+        "compareRunSections": [_section(name) for name in _SECTIONS],
         "compareRunCharts": charts,
     }
 
@@ -140,18 +147,19 @@ def _best(metrics: Mapping[str, str], train_pct: int) -> dict[str, Any]:
     """List the models at one level, the highest mean first: MLflow orders groups by their means."""
     bar = {"type": "BAR", "runsCountToCompare": 20}
     charts = [_chart(m, title, "Best") | bar for m, title in metrics.items()]
-    state = _state(metrics, ["model", "train_pct"], [])
+    state = _state("fit", metrics, ["model", "train_pct"], [])
     return state | {
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "model"}]},
         "searchFilter": f"{state['searchFilter']} and params.train_pct = '{train_pct}'",
         "compareRunSections": [_section("Best")],
         "compareRunCharts": charts,
     }
 
 
-def _state(metrics: Mapping[str, str], columns: Iterable[str], costs: Iterable[str]) -> dict[str, Any]:
-    """Write what all views have in common: the latest fits, grouped by model, the highest value first."""
+def _state(kind: str, metrics: Mapping[str, str], columns: Iterable[str], costs: Iterable[str]) -> dict[str, Any]:
+    """Write what all views have in common: the latest runs of a kind, the highest value first."""
     return {
-        "searchFilter": "tags.kind = 'fit' and tags.latest = 'yes'",
+        "searchFilter": f"tags.kind = '{kind}' and tags.latest = 'yes'",
         "orderByKey": f"metrics.`{next(iter(metrics))}`",
         "orderByAsc": False,
         "startTime": "ALL",
@@ -173,13 +181,13 @@ def _state(metrics: Mapping[str, str], columns: Iterable[str], costs: Iterable[s
         "hideEmptyCharts": True,
         "groupsExpanded": {},
         "autoRefreshEnabled": True,
-        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "model"}]},
+        "groupBy": None,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
 
 
 def _section(name: str) -> dict[str, Any]:
-    place = {"uuid": f"buir-{name.lower()}", "name": name, "columns": 2, "cardHeight": 360}
+    place = {"uuid": f"buir-{name.lower()}", "name": _SECTIONS.get(name, name), "columns": 2, "cardHeight": 360}
     return place | {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
 
 
@@ -194,8 +202,8 @@ def _chart(metric: str, title: str, section: str) -> dict[str, Any]:
         "runsCountToCompare": 100,
         "metricKey": metric,
         "selectedMetricKeys": [metric],
-        "xAxisKey": "metric",
-        "selectedXAxisMetricKey": "train_pct",
+        "xAxisKey": "step",
+        "selectedXAxisMetricKey": "",
         "useGlobalXaxisKey": False,
         "useGlobalLineSmoothing": True,
         "lineSmoothness": 0,

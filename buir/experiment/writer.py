@@ -79,8 +79,10 @@ class Writer:
         for record in records:
             self.leaf(record)
         self._mark_latest(self._leaves, {record["key"] for record in records})
-        for model in dict.fromkeys(record["model"] for record in records):
+        models = dict.fromkeys(record["model"] for record in records)
+        for model in models:
             self._finish_sweep(model, [r for r in records if r["model"] == model], plan["headline"])
+        self._mark_latest(self._sweeps, set(models))
         note = runs.note(plan, records, str(artifacts.get("table.md", "")))
         self._finish_summary(plan, records, artifacts, note)
         self._describe(plan, records, note)
@@ -139,11 +141,13 @@ class Writer:
                     self._client.set_tag(child.info.run_id, _PARENT, new.info.run_id)
             self._client.delete_run(old.info.run_id)
         run_id = self._sweeps[model].info.run_id
-        end = start + round(1000 * sum(r["fit_s"] + r["rank_s"] for r in records))
+        # The run began with whichever of its fits or searches was written first.
+        end = self._sweeps[model].info.start_time + round(1000 * sum(r["fit_s"] + r["rank_s"] for r in records))
         metrics = [Metric(name, value, end, pct) for pct, values in means.items() for name, value in values.items()]
         params = {"model": model, "dataset": records[0]["dataset"], "protocol": records[0]["protocol"]}
         self._client.log_batch(run_id, metrics, [Param(k, v) for k, v in params.items()], [RunTag("means", digest)])
         self._client.set_terminated(run_id, "FINISHED", end)
+        self._sweeps[model] = self._client.get_run(run_id)
 
     def _finish_summary(
         self, plan: Mapping[str, Any], records: Sequence[Record], artifacts: Mapping[str, Any], note: str
