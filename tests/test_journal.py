@@ -76,6 +76,18 @@ def test_an_unreadable_record_is_no_result(tmp_path, content):
     assert journal.read("k") == {"key": "k", "again": True}
 
 
+@pytest.mark.parametrize("content", [None, b"", b"bad", b"PAR1 and no end"])
+def test_a_cell_without_its_users_is_not_finished(tmp_path, content):
+    journal = Journal(tmp_path)
+    journal.write({"key": "k", "status": "ok"}, users())
+    assert list(journal.records()) == [{"key": "k", "status": "ok"}]
+    journal.users_file("k").unlink()
+    if content is not None:
+        journal.users_file("k").write_bytes(content)
+    assert journal.read("k") is None
+    assert list(journal.records()) == []
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     file = tmp_path / "x.json"
     replace_atomically(file, b"old")

@@ -45,6 +45,14 @@ def test_a_server_that_does_not_start_is_told(tmp_path, monkeypatch):
         pytest.fail("it did not start")
 
 
+def test_a_damaged_store_is_told(tmp_path):
+    store.database(tmp_path).write_bytes(b"bad")
+    with pytest.raises(
+        ViewerError, match="cannot be read \\(file is not a database\\); if its file is damaged, delete it"
+    ):
+        viewer.pages(store.store_uri(tmp_path))
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")

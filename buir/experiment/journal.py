@@ -82,8 +82,10 @@ class Journal:
         replace_atomically(self.cells / f"{key}.json", text.encode())
 
     def read(self, key: str) -> Record | None:
-        """Return the record of a finished cell, or None."""
-        return _read(self.cells, key)
+        """Return the record of a finished cell, or None; a cell whose per-user values are lost is not finished."""
+        record = _read(self.cells, key)
+        whole = record is None or record.get("status") != "ok" or _is_parquet(self.users_file(key))
+        return record if whole else None
 
     def write_search(self, record: Mapping[str, Any]) -> None:
         """Store a finished search for settings."""
@@ -139,6 +141,17 @@ def _read(folder: Path, key: str) -> Record | None:
         # An unreadable file is no result: the work is done again and the file replaced.
         return None
     return record if isinstance(record, dict) and record.get("key") == key else None
+
+
+def _is_parquet(file: Path) -> bool:
+    """Look at both ends of a file, where Parquet writes its name: cut off or overwritten files lack it."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(4)
+            stream.seek(-4, os.SEEK_END)
+            return head == stream.read(4) == b"PAR1"
+    except OSError:
+        return False
 
 
 def replace_atomically(file: Path, content: bytes) -> None:

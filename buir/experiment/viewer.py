@@ -62,12 +62,24 @@ def serving(uri: str, log: Path, port: int = 5000) -> Iterator[tuple[subprocess.
 
 
 def pages(uri: str) -> Callable[[str], list[tuple[str, str]]]:
-    """Look up the benchmarks of a store; given a server's address, the result lists their names and links."""
-    from mlflow import MlflowClient
+    """Look up the benchmarks of a store; given a server's address, the result lists their names and links.
 
-    experiments = MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(
-        order_by=["last_update_time DESC"]
-    )
+    Raises
+    ------
+    ViewerError
+        If the store cannot be read.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiments = client.search_experiments(order_by=["last_update_time DESC"])
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        msg = f"the MLflow store {uri} cannot be read ({reason}); if its file is damaged, delete it and run: buir sync"
+        raise ViewerError(msg) from error
     ours = [(e.name, e.experiment_id, store.VIEW_TAG in e.tags) for e in experiments if e.name.startswith("buir-")]
     return lambda base: (
         [(name, store.page(base, number, view=store.VIEW_KEY if view else None)) for name, number, view in ours]
