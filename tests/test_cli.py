@@ -219,15 +219,32 @@ def test_ctrl_c_says_how_to_go_on(here, monkeypatch):
         (["ui", "--out", "nowhere"], 2, "nowhere holds no MLflow store; run buir benchmark first"),
         (["sync", "--out", "nowhere"], 1, "error: nowhere holds no benchmark; name the folder of one with --out"),
         (["report", "--out", "nowhere"], 1, "error: nowhere holds no benchmark"),
+        (
+            ["report", "--out", "broken"],
+            1,
+            "benchmark.json is damaged (not JSON); run the benchmark again: finished cells",
+        ),
         (["sync"], 2, "no results in ./results; run buir benchmark first, or name their folder with --out"),
         (["data", "describe", "missing.txt"], 1, "missing.txt"),
     ],
 )
 def test_mistakes_are_one_line(here, arguments, code, expected):
     (here / "bad.txt").write_bytes(b"\x00\x01")
+    (here / "broken").mkdir()
+    (here / "broken" / "benchmark.json").write_text("{")
     error = fails(code, *arguments)
     assert expected in error
     assert error.count("\n") == 1
+
+
+def test_a_report_needs_a_finished_run(here):
+    plan = {"name": "tiny", "keys": ["0" * 16], "config": {}, "headline": [], "datasets": []}
+    Journal(here / "begun").write_plan(plan)
+    error = fails(1, "report", "--out", "begun")
+    assert (
+        error
+        == "error: begun: none of the 1 runs of 'tiny' is finished; run it again: buir benchmark tiny.yaml --out begun\n"
+    )
 
 
 @pytest.mark.parametrize(

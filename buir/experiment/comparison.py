@@ -114,8 +114,12 @@ def report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
     plan = _plan(journal)
     # Plans of older versions do not know how they were started: the configuration beside the page is all that matters.
     made = plan.get("command") or shlex.join(["buir", "benchmark", f"{plan['name']}.yaml", "--out", str(out)])
+    records = list(journal.records(plan["keys"]))
+    if not any(record["status"] == "ok" for record in records):
+        msg = f"{out}: none of the {len(plan['keys'])} runs of {plan['name']!r} is finished; run it again: {made}"
+        raise NothingToShowError(msg)
     return write_report(
-        list(journal.records(plan["keys"])),
+        records,
         journal.read_users,
         folder,
         name=plan["name"],
@@ -187,6 +191,10 @@ def _tell_missing_models(cells: Sequence[Cell], journal: Journal, say: Say) -> N
 
 def _plan(journal: Journal) -> dict[str, Any]:
     plan = journal.read_plan()
+    file = journal.plan_file()
+    if plan is None and file.is_file():
+        msg = f"{file} is damaged (not JSON); run the benchmark again: finished cells are kept"
+        raise NothingToShowError(msg)
     if plan is None:
         msg = f"{journal.folder} holds no benchmark; name the folder of one with --out"
         raise NothingToShowError(msg)
