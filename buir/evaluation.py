@@ -29,7 +29,7 @@ class Evaluation:
     means: dict[str, float]
     """Mean over ``users`` of each, and "coverage_at_20", ... of the lists together. NaN without users."""
     ranked: np.ndarray
-    """The lists, item rows, shape (n_users, max(ks)), -1 where a list ran out."""
+    """The lists, item rows, -1 where a list ran out; as wide as max(ks), or as the catalogue if that is less."""
     train_degree: np.ndarray
     """Training interactions of each user."""
 
@@ -86,7 +86,7 @@ def evaluate(
     ValueError
         If shapes differ, a metric is unknown, or a score is NaN.
     TypeError
-        If the model cannot score.
+        If the model cannot score, or data frames are given.
 
     Notes
     -----
@@ -102,7 +102,8 @@ def evaluate(
     degree = np.diff(seen.indptr)[asked].astype(np.int64)
     if valid is not None:
         seen = csr_array(seen + _matrix(valid, shape, "valid"))
-    ranked, _ = top_k(scorer, asked, max(ks), exclude=_rows(seen, asked), memory_mb=memory_mb)
+    longest = min(max(ks), max(1, shape[1]))
+    ranked, _ = top_k(scorer, asked, longest, exclude=_rows(seen, asked), memory_mb=memory_mb)
     per_user = user_metrics(ranked, _rows(held, asked), names, ks)
     means = {name: float(values.mean()) if len(values) else float("nan") for name, values in per_user.items()}
     means |= {f"coverage_at_{k}": coverage(ranked[:, :k], shape[1]) for k in ks}
@@ -124,6 +125,12 @@ def as_scorer(model: Any) -> Scorer:
 
 def _matrix(interactions: Interactions | csr_array, shape: tuple[int, int], name: str) -> csr_array:
     given: Any = getattr(interactions, "matrix", interactions)
+    if hasattr(given, "columns"):
+        msg = (
+            f"{name} is a data frame, expected a matrix or Interactions; "
+            "pass Interactions.from_frame(frame).aligned(model.user_ids_, model.item_ids_)"
+        )
+        raise TypeError(msg)
     matrix = csr_array(given)
     if matrix.shape != shape:
         msg = f"{name} has shape {matrix.shape}, expected the model's {shape}: users by items"

@@ -127,7 +127,7 @@ def user_metrics(
     Parameters
     ----------
     ranked
-        Item rows in decreasing order of score, shape (n_users, at least max(ks)), -1 where the list ran out.
+        Item rows in decreasing order of score, -1 where the list ran out; as wide as max(ks), or as the catalogue if that is less.
     relevant
         Held-out interactions, shape (n_users, n_items).
     names
@@ -142,20 +142,20 @@ def user_metrics(
     Raises
     ------
     ValueError
-        For an unknown name, a cut-off beyond the width of ``ranked``, or lists of another number of users.
+        For an unknown name, a cut-off beyond the width of ``ranked`` where items are left to rank, or lists of another number of users.
 
     Notes
     -----
     The lists are compared with the relevant items once, in O(n_users k log n_pairs) time and O(n_users k) memory.
     """
     names = checked_metrics(names, ks)
-    if max(ks) > ranked.shape[1]:
+    if min(max(ks), relevant.shape[1]) > ranked.shape[1]:
         msg = f"cannot cut lists of {ranked.shape[1]} places at {max(ks)}: rank at least max(ks) items for each user"
         raise ValueError(msg)
     relevant = canonical(relevant)
     hits = hit_matrix(ranked, relevant)
     sizes = np.diff(relevant.indptr).astype(np.float64)
-    return {f"{name}_at_{k}": _value(name, hits[:, :k], sizes) for k in ks for name in names}
+    return {f"{name}_at_{k}": _value(name, hits[:, :k], sizes, k) for k in ks for name in names}
 
 
 def checked_metrics(names: Iterable[str], ks: Sequence[int]) -> tuple[str, ...]:
@@ -201,10 +201,9 @@ def _one(name: str, ranked: np.ndarray, relevant: csr_array) -> np.ndarray:
     return user_metrics(ranked, relevant, (name,), (k,))[f"{name}_at_{k}"]
 
 
-def _value(name: str, hits: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def _value(name: str, hits: np.ndarray, sizes: np.ndarray, k: int) -> np.ndarray:
     # Sums along a row, not matrix products: those of BLAS depend in their last bits on the rows around.
-    k = hits.shape[1]
-    place = np.arange(1, k + 1)
+    place = np.arange(1, hits.shape[1] + 1)
     some = np.where(sizes > 0, sizes, np.nan)
     possible = np.minimum(some, k)
     if name == "recall":
@@ -217,8 +216,9 @@ def _value(name: str, hits: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         return np.where(sizes > 0, hits.any(axis=1), np.nan)
     if name == "ndcg":
         discount = 1 / np.log2(place + 1)
-        best = np.concatenate([[np.nan], (np.tri(k) * discount).sum(axis=1)])
-        return (hits * discount).sum(axis=1) / best[np.minimum(sizes, k).astype(np.int64)]
+        most, which = np.unique(possible, return_inverse=True)
+        best = ((place <= most[:, None]) * discount).sum(axis=1)
+        return (hits * discount).sum(axis=1) / np.where(most > 0, best, np.nan)[which]
     if name == "map":
         return (hits * hits.cumsum(axis=1) / place).sum(axis=1) / possible
     return (hits / place).max(axis=1) + 0 * some

@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import csr_array, csr_matrix
 
@@ -80,13 +81,21 @@ def test_all_metrics_against_loops_on_random_data():
     held = oracles.sets(test)
     asked = [user for user in range(40) if held[user]]
     np.testing.assert_array_equal(found.users, asked)
-    np.testing.assert_array_equal(found.ranked, ranked[asked])
+    np.testing.assert_array_equal(found.ranked, ranked[asked, :70])
     assert list(found.per_user) == [f"{name}_at_{k}" for k in (5, 80) for name in METRICS]
     for k in (5, 80):
         for name in METRICS:
             expected = [oracles.metric(name, ranked[user], held[user], k) for user in asked]
             np.testing.assert_allclose(found.per_user[f"{name}_at_{k}"], expected, rtol=1e-12)
             assert found.means[f"{name}_at_{k}"] == pytest.approx(np.mean(expected), rel=1e-12)
+
+
+def test_a_cut_off_beyond_the_catalogue_takes_no_memory():
+    whole, beyond = (evaluate(model(), TRAIN, TEST, ks=(k,)) for k in (5, 10**9))
+    np.testing.assert_array_equal(beyond.ranked, whole.ranked)
+    assert beyond.means["precision_at_1000000000"] == pytest.approx(4 / 3 / 10**9)
+    for name in set(METRICS) - {"precision"}:
+        assert beyond.means[f"{name}_at_1000000000"] == whole.means[f"{name}_at_5"]
 
 
 def test_takes_interactions_and_leaves_matrices_alone():
@@ -112,6 +121,8 @@ def test_errors():
         evaluate(model(), TRAIN, csr_array(TEST.T))
     with pytest.raises(ValueError, match=r"valid has shape \(2, 5\)"):
         evaluate(model(), TRAIN, TEST, valid=VALID[:2])
+    with pytest.raises(TypeError, match=r"test is a data frame, expected .*; pass Interactions.from_frame\(frame\)"):
+        evaluate(model(), TRAIN, pd.DataFrame({"user": [0], "item": [3]}))
     with pytest.raises(ValueError, match="unknown metric 'auc'"):
         evaluate(model(), TRAIN, TEST, metrics=["auc"])
     with pytest.raises(ValueError, match=r"ks is \(\), expected at least one"):
