@@ -35,6 +35,7 @@ _OPTIONS = (
     (r"format='(\w+)' or '(\w+)'", r"--format \1 or --format \2"),
     (r"pass format", "pass --format"),
     (r"min_rating is", "--min-rating is"),
+    (r"leave min_rating out", "leave --min-rating out"),
 )
 
 

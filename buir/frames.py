@@ -62,6 +62,9 @@ class Catalogue:
         asked = read_users(users, self.users.index if histories is None else named)
         rows, told_at = self.users.rows(asked, "users", strict=False), told.get_indexer(asked)
         stranger = (rows < 0) & (told_at < 0)
+        silent = stranger & (named.get_indexer(asked) >= 0)
+        if strict and silent.any():
+            raise self.users.without_history(asked[silent])
         if strict and stranger.any():
             raise self.users.unknown(asked[stranger], "users")
         groups = [self._known(np.flatnonzero((rows >= 0) & (told_at < 0)), rows)]

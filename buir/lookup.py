@@ -72,16 +72,28 @@ class Lookup:
 
     def unknown(self, labels: pd.Index, what: str, way: str | None = None) -> UnknownIdError:
         """Make the error that says which ids are unknown, what the known ones look like, and the way out."""
-        shown = ", ".join(_SHOWN.repr(label) for label in labels[:3].tolist())
-        more = f" and {len(labels) - 3:,} more" if len(labels) > 3 else ""
         if way is None and self.noun == "user":
             way = "pass unknown='skip' or 'popular', or give their histories"
         way = "pass unknown='skip' to pass them over" if way is None else way
-        msg = f"{what} holds {self.noun} ids unknown to the model: {shown}{more}; its {self.noun} ids look like {self._looks()}: {way}"
+        msg = f"{what} holds {self.noun} ids unknown to the model: {_first(labels)}; its {self.noun} ids look like {self._looks()}: {way}"
+        return UnknownIdError(msg, self.noun)
+
+    def without_history(self, labels: pd.Index) -> UnknownIdError:
+        """Make the error for unknown users whose histories are empty."""
+        msg = (
+            f"histories is empty for users unknown to the model: {_first(labels)}; "
+            "give at least one known item, or pass unknown='popular' or 'skip'"
+        )
         return UnknownIdError(msg, self.noun)
 
     def _looks(self) -> str:
         return _SHOWN.repr(self.index[:1].tolist()[0]) if len(self.index) else "nothing"
+
+
+def _first(labels: pd.Index) -> str:
+    """Write the first three ids, and how many more there are."""
+    more = f" and {len(labels) - 3:,} more" if len(labels) > 3 else ""
+    return ", ".join(_SHOWN.repr(label) for label in labels[:3].tolist()) + more
 
 
 def lookups(model: Any) -> tuple[Lookup, Lookup]:

@@ -120,8 +120,11 @@ def _interactions(
 ) -> Interactions:
     min_rating = filters["min_rating"]
     if min_rating is not None and rows.ratings is None:
+        if form.name in ("counted", "adjacency"):
+            what = f"min_rating is {min_rating}, but the file is read as {form.name} lists, which have no ratings"
+            raise ReadError(path, f"{what}; leave min_rating out, or pass format if the file has columns")
         what = f"min_rating is {min_rating}, but no column of this {form} file is known to hold ratings"
-        raise ReadError(path, f"{what} ({rows.columns or 'lists have none'}); pass columns={{'rating': ...}}")
+        raise ReadError(path, f"{what} ({rows.columns}); pass columns={{'rating': ...}}")
     try:
         result = Interactions.from_pairs(
             users, items, ratings=rows.ratings, times=rows.times, source=path.name, **filters

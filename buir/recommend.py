@@ -48,10 +48,7 @@ class Recommender:
             # Fields that only fit fills are known from the dataclass; other names are typing mistakes, fitted or not.
             expected = name in _FITTED or name in getattr(type(self), "__dataclass_fields__", ())
             if expected and "user_ids_" not in self.__dict__:
-                msg = (
-                    f"this {type(self).__name__} is not fitted, so it has no {name}; "
-                    "call fit(user_items) first, or load a fitted model"
-                )
+                msg = f"this {type(self).__name__} is not fitted: call fit(user_items) first, or load a fitted model"
                 raise NotFittedError(msg)
             msg = f"{type(self).__name__} has no attribute {name!r}"
             raise AttributeError(msg)

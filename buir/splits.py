@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -112,13 +113,11 @@ def nested_split(data: Interactions, level: float, seed: int = 0) -> Split:
     data
         What to split.
     level
-        Share of the training pool that is kept, in (0, 1]; what is not kept is in ``dropped``.
+        Share of the training pool that is kept, in (0, 1]; the rest is in ``dropped``.
     seed
         Seed of the order.
     """
-    if not 0 < level <= 1:
-        msg = f"level is {level}, expected a share in (0, 1]"
-        raise ValueError(msg)
+    _check_share("level", level, whole=True)
     place = np.random.default_rng(seed).permutation(data.n_pairs)[_source_rank(data)]
     order, rank, count = _ranked(data, place)
     held = np.where(count >= 3, np.maximum(1, np.rint(count / 10)), 0).astype(np.int64)
@@ -288,10 +287,11 @@ def _times(data: Interactions, instead: str) -> np.ndarray:
     return data.times
 
 
-def _check_share(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        msg = f"{name} is {value}, expected a share strictly between 0 and 1"
-        raise ValueError(msg)
+def _check_share(name: str, value: float, *, whole: bool = False) -> None:
+    number = isinstance(value, Real)
+    if not number or not 0 < value <= 1 or (value == 1 and not whole):
+        msg = f"{name} is {value if number else repr(value)}, expected a share {'in (0, 1]' if whole else 'strictly between 0 and 1'}"
+        raise (ValueError if number else TypeError)(msg)
 
 
 def _check_tested(n_pairs: int, protocol: str) -> None:

@@ -32,6 +32,7 @@ def folder(tmp_path_factory) -> Path:
         "missing.csv": "user,item\nann,10\n,20\n",
         "rated.csv": "user,item,rating\nann,10,5\nbob,20,good\n",
         "timed.csv": "user,item,time\nann,10,5\nbob,20,soon\n",
+        "lists.dat": "2 10 20\n1 10\n",
         "low.csv": "user,item,rating\nann,10,1\nbob,20,2\n",
         "column.txt": "ann\nbob\ncat\n",
         "empty.csv": "",
@@ -366,6 +367,12 @@ WRONG_ORDERS = {
         ["data", "describe", "train.csv", "--column", "rating=9"],
         1,
         "train.csv: has no column '9' for 'rating'; it has ['user', 'item']",
+    ),
+    "describe: ratings of lists": (
+        ["data", "describe", "lists.dat", "--min-rating", "3"],
+        1,
+        "lists.dat: --min-rating is 3.0, but the file is read as counted lists, which have no ratings; leave --min-rating out, or pass "
+        "--format if the file has columns",
     ),
     "describe: an unknown format": (
         ["data", "describe", "train.csv", "--format", "csv"],

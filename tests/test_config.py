@@ -273,6 +273,20 @@ def test_a_missing_file_is_compared_with_the_shipped_ones(tmp_path, monkeypatch)
     assert load("quickstart").name == "quickstart"
 
 
+def test_a_folder_is_no_configuration(tmp_path):
+    assert problems(tmp_path) == [f"{tmp_path}: is a folder, expected a YAML file; name one"]
+
+
+def test_only_near_names_of_files_are_offered_for_missing_data(write, tmp_path):
+    for name in ("ratings.csv", "ratings.dat", "other.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "rating.tsv").mkdir()
+    file = write(GOOD)
+    for path, said in (("rating.dat", "; did you mean 'ratings.dat'?"), ("x", ""), ("no/such/folder/ratings.dat", "")):
+        (problem,) = problems(file, [f"data=[{{path: {tmp_path / path}}}]"])
+        assert problem == f"mine.yaml: data.0.path: no such file: {tmp_path / path}{said}"
+
+
 @pytest.mark.parametrize("name", ["quickstart", "sparsity", "paper"])
 def test_shipped_configurations_are_valid(name, tmp_path, monkeypatch):
     for file in ("citeulike-t/users.dat", "ciao/ratings.txt.gz", "filmtrust/ratings.txt"):

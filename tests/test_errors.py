@@ -180,17 +180,17 @@ WRONG_CALLS = {
     "recommend before fit": (
         lambda: Svd().recommend(0),
         NotFittedError,
-        "this Svd is not fitted, so it has no n_users; call fit(user_items) first, or load a fitted model",
+        "this Svd is not fitted: call fit(user_items) first, or load a fitted model",
     ),
     "factors before fit": (
         lambda: Svd().user_factors,
         NotFittedError,
-        "this Svd is not fitted, so it has no user_factors; call fit(user_items) first",
+        "this Svd is not fitted: call fit(user_items) first",
     ),
     "a field of the fit before fit": (
         lambda: Popularity().counts,
         NotFittedError,
-        "this Popularity is not fitted, so it has no counts; call fit(user_items) first",
+        "this Popularity is not fitted: call fit(user_items) first",
     ),
     "a misspelt attribute": (lambda: Svd().user_factor, AttributeError, "Svd has no attribute 'user_factor'"),
     # recommend: who
@@ -432,6 +432,11 @@ WRONG_CALLS = {
         lambda: shop().recommend_frame(histories={"eve": [10, 99]}),
         UnknownIdError,
         "histories holds item ids unknown to the model: 99; its item ids look like 10",
+    ),
+    "a stranger with an empty history": (
+        lambda: shop().recommend_frame(histories={"ann": [10], "eve": []}),
+        UnknownIdError,
+        "histories is empty for users unknown to the model: 'eve'; give at least one known item, or pass unknown='popular' or 'skip'",
     ),
     "a bare history": (
         lambda: shop().recommend_frame(histories=[10, 20]),

@@ -77,7 +77,5 @@ def test_faiss(model, expected):
 
 
 def test_before_fit():
-    with pytest.raises(
-        ValueError, match=r"this BUIR is not fitted, so it has no user_factors; call fit\(user_items\) first"
-    ):
+    with pytest.raises(ValueError, match=r"this BUIR is not fitted: call fit\(user_items\) first"):
         BUIR().export_factors()

@@ -103,7 +103,7 @@ def test_an_unfitted_model_keeps_its_parameters():
     model = BUIR(encoder="id", embedding_dim=7, learning_rate=0.1, seed=5)
     back = through_file(model)
     assert back.get_params() == model.get_params()
-    with pytest.raises(ValueError, match=r"this BUIR is not fitted, so it has no .*; call fit\(user_items\) first"):
+    with pytest.raises(ValueError, match=r"this BUIR is not fitted: call fit\(user_items\) first"):
         back.recommend_frame()
 
 

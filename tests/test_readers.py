@@ -363,7 +363,11 @@ BAD_TEXT = {
     "blank count": (b"2 5 6\n\n1 3\n", {}, "line 2: is blank, so that the users after it would get wrong numbers"),
     "empty lists": (b"1\n2\n", {"format": "adjacency"}, "holds only empty lists"),
     "columns of lists": (b"2 5 6\n1 3\n", {"columns": {"user": 0}}, "read as counted lists, which have no columns"),
-    "rating of lists": (b"2 5 6\n1 3\n", {"min_rating": 3}, "min_rating is 3.*lists have none"),
+    "rating of lists": (
+        b"2 5 6\n1 3\n",
+        {"min_rating": 3},
+        "as counted lists, which have no ratings; leave min_rating",
+    ),
     "missing user": (b"user,item\n1,2\n\n,3\n", {}, "line 4: the user id is missing .''."),
     "nan item": (b"1 2 3\n1 nan 3\n", {}, "line 2: the item id is missing .'nan'."),
     "nan in a list": (b"1 2 3 4\n2 NaN\n", {"format": "adjacency"}, "line 2: the item id is missing .'NaN'"),

@@ -470,6 +470,12 @@ def test_verdict_figure_has_a_panel_for_each_reference():
     assert [text.get_text().split("\n")[0] for text in figure.axes[1].texts] == ["ties", "loses"]
 
 
+def test_one_model_alone_has_no_verdicts(tmp_path, recwarn):
+    made = report(tmp_path, {"BUIR-nb": 0.4}, cells={"n_users": 30})
+    assert "## Verdicts" not in made.markdown.read_text(encoding="utf-8")
+    assert not recwarn
+
+
 def test_references_and_metrics():
     records, _ = make_cells({"ALS": 0.2, "BUIR-nb": 0.5, "BUIR-id": 0.2}, levels=(0.2,))
     assert reference_models(records) == ("BUIR-nb", "BUIR-id")

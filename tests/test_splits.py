@@ -209,6 +209,10 @@ class TestNested:
         with pytest.raises(ValueError, match=f"level is {level}, expected a share in"):
             nested_split(toy, level)
 
+    def test_a_level_in_letters(self, toy):
+        with pytest.raises(TypeError, match=r"level is 'a', expected a share in \(0, 1\]"):
+            nested_split(toy, "a")
+
     def test_nobody_to_test(self):
         with pytest.raises(ValueError, match="the nested split leaves no test pair of a user with training pairs"):
             nested_split(Interactions.from_pairs([1, 1, 2], [1, 2, 1]), 0.5)

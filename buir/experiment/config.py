@@ -224,6 +224,9 @@ def find(path: str | Path) -> Path:
     named = shipped / f"{path}.yaml"
     if path.parent == Path() and named.is_file():
         return named
+    if path.is_dir():
+        msg = f"{path}: is a folder, expected a YAML file; name one"
+        raise ConfigError([msg])
     names = sorted(p.stem for p in shipped.glob("*.yaml"))
     msg = f"{path}: no such configuration file{models.suggestion(path.stem, names)}"
     raise ConfigError([msg])

@@ -18,7 +18,7 @@ class WorkerDiedError(ExperimentError):
 
 
 class NothingToShowError(ExperimentError):
-    """A folder holds no benchmark."""
+    """A folder holds no benchmark, or a damaged one."""
 
 
 class ViewerError(ExperimentError):

@@ -33,9 +33,11 @@ def results(records: Sequence[Record], found: Sequence[Findings]) -> Iterator[Se
 
 
 def verdicts(found: Sequence[Findings], references: Sequence[str]) -> Iterator[Section]:
-    """Show the matrix as a heat map, then every comparison with its interval and p-value."""
+    """Show the matrix as a heat map, then every comparison with its interval and p-value; nothing of one model alone."""
     metric = found[0].headlines[0]
-    shown = [name for name in references if any((name, metric) in part.verdicts for part in found)]
+    shown = [name for name in references if any(part.verdicts.get((name, metric)) for part in found)]
+    if not shown:
+        return
     figure = verdict_figure(found, shown, metric)
     blocks: list[Block] = [Image("verdicts", figure, f"Where {_verbs(shown)} on {metric_label(metric)}")]
     for metric in found[0].headlines:

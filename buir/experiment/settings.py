@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import typing
@@ -105,12 +106,10 @@ def resolve_paths(raw: dict[str, Any], folder: Path) -> list[str]:
 
 
 def nearest_file(file: Path) -> str:
-    """Suggest a name for a file or a folder that is not there; nothing where the folder holds more than forty."""
-    folder = file.parent
-    while not folder.is_dir():
-        folder, file = folder.parent, folder
-    names = [p.name for p in folder.iterdir()][:1000]
-    return models.suggestion(file.name, names) if names and len(names) <= 40 else ""
+    """Suggest the near name of a file beside one that is not there; nothing where none is near."""
+    names = sorted(p.name for p in file.parent.iterdir() if p.is_file()) if file.parent.is_dir() else []
+    near = difflib.get_close_matches(file.name, names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def is_cause(error: Any) -> bool:
