@@ -1,5 +1,6 @@
 """Run the percent scripts of this folder and write each beside itself as a notebook with outputs: `make notebooks`."""
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -36,6 +37,7 @@ def execute(notebook: nbformat.NotebookNode, timeout: int = 3600) -> nbformat.No
 
 def main() -> None:
     """Build the notebooks named on the command line, or all."""
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     scripts = [Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("[0-9]*.py"))
     for script in scripts:
         notebook = execute(read(script, smoke=False))
