@@ -8,7 +8,7 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from buir.evaluation import evaluate
+from buir.ranking import evaluate
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from baselines.fitting import Callback, check_settings, report_fit
 from baselines.inner import fit_inner, make_inner
 from baselines.neighbours import ItemKNN
-from buir.inputs import fit_inputs
+from buir.data import fit_inputs
 from buir.ranking import FactorScorer
 from buir.recommend import Recommender
 

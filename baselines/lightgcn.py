@@ -13,14 +13,10 @@ from torch.nn import functional
 
 from baselines.fitting import Callback, check_settings
 from baselines.negatives import NegativeSampler, bpr_loss
-from buir.construction import training_device
-from buir.diagnostics import effective_rank
-from buir.inputs import fit_inputs
-from buir.learner import Validation
-from buir.optimisers import dense_adam
+from buir.data import fit_inputs
+from buir.learning import Pairs, Schedule, Validation, dense_adam, effective_rank, train, training_device
 from buir.ranking import FactorScorer
 from buir.recommend import Recommender
-from buir.training import Pairs, Schedule, train
 
 with warnings.catch_warnings():
     # Importing it compiles classes by a way that torch has deprecated.
@@ -186,7 +182,7 @@ class LightGCN(Recommender):
     """A torch device, or "auto": CUDA if there is one."""
 
     history: list[dict[str, Any]] = field(init=False, repr=False)
-    """One record for each validation, as ``buir.training.train`` makes them."""
+    """One record for each validation, as ``buir.learning.loop.train`` makes them."""
 
     def __post_init__(self) -> None:
         check_settings(

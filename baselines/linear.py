@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from baselines import Refused
 from baselines.fitting import Callback, check_settings, report_fit
-from buir.inputs import fit_inputs
+from buir.data import fit_inputs
 from buir.recommend import Recommender
 
 if TYPE_CHECKING:

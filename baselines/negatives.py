@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from buir.hashing import mix, stream
+from buir.graph import mix, stream
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -13,10 +13,9 @@ from scipy.sparse import csr_array, csr_matrix
 
 from baselines.fitting import Callback, check_settings, report_fit
 from baselines.inner import fit_inner
-from buir.arguments import as_count, as_rows, is_one, shaped
-from buir.inputs import fit_inputs
+from buir.data import fit_inputs
 from buir.ranking import top_k
-from buir.recommend import Recommender
+from buir.recommend import Recommender, as_count, as_rows, is_one, shaped
 
 if TYPE_CHECKING:
     from buir.ranking import Scorer

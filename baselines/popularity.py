@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from baselines.fitting import Callback, check_settings, report_fit
-from buir.inputs import fit_inputs
+from buir.data import fit_inputs
 from buir.recommend import Recommender
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
-from buir.interactions import Interactions
-from buir.readers import read, read_split
-from buir.splits import Split, nested_split
+from buir.data.files.readers import read, read_split
+from buir.data.interactions import Interactions
+from buir.data.splits import Split, nested_split
 
 
 def data_dir() -> Path:

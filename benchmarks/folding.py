@@ -37,12 +37,12 @@ from torch import Tensor
 from benchmarks.ledger import RESULTS, Ledger
 from benchmarks.quality import load
 from buir import BUIR
-from buir.encoders import mean_of_layers
-from buir.evaluation import evaluate
-from buir.findings import InputWarning
-from buir.folding import fit_folding
-from buir.graph import BipartiteGraph
-from buir.ranking import FactorScorer
+from buir.errors import InputWarning
+from buir.graph.bipartite import BipartiteGraph
+from buir.graph.encoders import mean_of_layers
+from buir.model.folding import fit_folding
+from buir.ranking.evaluation import evaluate
+from buir.ranking.top_k import FactorScorer
 
 DATA = ("citeulike", "ml-100k")
 EPOCHS = {"walk": 40, "id": 100}

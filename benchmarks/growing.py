@@ -20,9 +20,9 @@ from scipy.sparse import csr_array
 from benchmarks.ledger import RESULTS, Ledger
 from benchmarks.quality import load
 from buir import BUIR
-from buir.evaluation import evaluate
-from buir.findings import InputWarning
-from buir.ranking import FactorScorer
+from buir.errors import InputWarning
+from buir.ranking.evaluation import evaluate
+from buir.ranking.top_k import FactorScorer
 
 DATA = ("citeulike", "ml-100k")
 EPOCHS = 40

@@ -14,8 +14,8 @@ from benchmarks.data import generated, gowalla
 from benchmarks.measure import Row, start
 from benchmarks.plain import PlainBUIR
 from buir import BUIR
-from buir.evaluation import evaluate
-from buir.ranking import FactorScorer
+from buir.ranking.evaluation import evaluate
+from buir.ranking.top_k import FactorScorer
 
 
 def peak_mb() -> float:

@@ -9,8 +9,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from buir import BUIR
-from buir.hashing import stream
-from buir.training import run_epoch
+from buir.graph.hashing import stream
+from buir.learning.loop import run_epoch
 
 
 class LoopReached(Exception):  # noqa: N818 (nothing went wrong)
@@ -35,7 +35,7 @@ class OurTraining:
             caught.extend(args)
             raise LoopReached
 
-        with mock.patch("buir.fitting.train", instead_of_the_loop), contextlib.suppress(LoopReached):
+        with mock.patch("buir.model.fitting.train", instead_of_the_loop), contextlib.suppress(LoopReached):
             model.fit(train, show_progress=False)
         self.learner, self.pairs, self.schedule = caught
         self.keys = count()

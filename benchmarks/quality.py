@@ -19,9 +19,9 @@ import torch
 
 from benchmarks.data import data_dir
 from buir import BUIR, Interactions
-from buir.evaluation import evaluate
-from buir.readers import read
-from buir.splits import author_split
+from buir.data.files.readers import read
+from buir.data.splits import author_split
+from buir.ranking.evaluation import evaluate
 
 OUT = Path(__file__).parent.parent / "docs" / "results"
 SETS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -6,8 +6,8 @@ from scipy.sparse import csr_array
 
 from benchmarks.data import generated, gowalla
 from benchmarks.measure import Report, Row, alternate, seconds, start, times
-from buir.evaluation import evaluate
-from buir.ranking import FactorScorer
+from buir.ranking.evaluation import evaluate
+from buir.ranking.top_k import FactorScorer
 
 SORTED_USERS = 4096
 

@@ -12,8 +12,8 @@ from benchmarks.measure import Report, Row, alternate, seconds, start, times
 from benchmarks.ours import OurTraining
 from benchmarks.plain import PlainBUIR, normalised_adjacency
 from buir import BUIR
-from buir.graph import BipartiteGraph
-from buir.propagation import propagate
+from buir.graph.bipartite import BipartiteGraph
+from buir.graph.propagation import propagate
 
 EDGE_DROP = 0.2
 DEFAULT_BATCH = 8192

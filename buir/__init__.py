@@ -4,14 +4,20 @@ from importlib import import_module, util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from buir.interactions import Interactions
+    from buir.data import Interactions
     from buir.model import BUIR
+    from buir.ranking import evaluate
     from buir.recommend import recommend_frame
 
 __version__ = "0.1.0"
-__all__ = ["BUIR", "Interactions", "recommend_frame"]
+__all__ = ["BUIR", "Interactions", "evaluate", "recommend_frame"]
 
-_HOMES = {"BUIR": "buir.model", "Interactions": "buir.interactions", "recommend_frame": "buir.recommend"}
+_HOMES = {
+    "BUIR": "buir.model",
+    "Interactions": "buir.data",
+    "evaluate": "buir.ranking",
+    "recommend_frame": "buir.recommend",
+}
 
 # Hidden from type checkers, which would otherwise believe that every name exists.
 if not TYPE_CHECKING:

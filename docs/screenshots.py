@@ -25,7 +25,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from buir.experiment import store, viewer
+from buir.experiment.tracking import store, viewer
 
 DOCS = Path(__file__).parent
 OPTIONS = (

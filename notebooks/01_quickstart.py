@@ -24,9 +24,8 @@ SMOKE = False  # True: small and fast, for the tests
 # long-tailed popularity and users that share tastes.
 
 # %%
-from buir import BUIR, Interactions, datasets
-from buir.evaluation import evaluate
-from buir.splits import nested_split
+from buir import BUIR, Interactions, evaluate
+from buir.data import datasets, nested_split
 
 size = (
     {"n_users": 200, "n_items": 150, "n_pairs": 3_000}
@@ -93,13 +92,13 @@ import warnings
 warnings.filterwarnings("ignore", message="IProgress not found")  # bars of other libraries, without ipywidgets
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 
-from buir.experiment import comparison, config
+from buir.experiment import compare, load
 
 changes = ["seeds=[0]"]
 if SMOKE:
     changes += ["protocol.levels=[0.5, 1.0]", "data.options={n_users: 200, n_items: 150, n_pairs: 3000}"]
     changes += ["models=[{kind: popularity}, {kind: als}, {kind: buir, params: {epochs: 3}}]"]
-outcome = comparison.compare(config.load("quickstart", changes), "results", say=print)
+outcome = compare(load("quickstart", changes), "results", say=print)
 
 # %% [markdown]
 # The figure shows the mean over the test users at each share of training data, with 95 % intervals.

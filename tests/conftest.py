@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from buir.interactions import Interactions
+from buir.data.interactions import Interactions
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

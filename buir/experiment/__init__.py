@@ -1,1 +1,27 @@
-"""What a comparison needs on top of the library."""
+"""Comparing models: a configuration becomes cells, records, verdicts, a report and runs of MLflow."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from buir.experiment.comparison import compare, make_report, sync
+    from buir.experiment.config import load
+    from buir.experiment.exploration import explore
+
+__all__ = ["compare", "explore", "load", "make_report", "sync"]
+
+_HOMES = {
+    "compare": "comparison",
+    "explore": "exploration",
+    "load": "config",
+    "make_report": "comparison",
+    "sync": "comparison",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: a configuration needs no figures."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

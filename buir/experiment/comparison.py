@@ -6,26 +6,27 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buir.experiment import benchmark, findings, store
-from buir.experiment.advice import winners
-from buir.experiment.costs import Forecast, Size
-from buir.experiment.errors import NothingToShowError
-from buir.experiment.figures import sparsity_figure
-from buir.experiment.journal import Journal, replace_atomically
-from buir.experiment.progress import Progress, fit_outcome, readable
-from buir.experiment.provenance import mixture
-from buir.experiment.report import Report, write_report
-from buir.experiment.sources import Sources
-from buir.experiment.tables import markdown_report, text_report
-from buir.experiment.verdicts import verdict_figure
+from buir.experiment.records import Journal, NothingToShowError, mixture, replace_atomically
+from buir.experiment.report import (
+    Report,
+    markdown_report,
+    sparsity_figure,
+    text_report,
+    verdict_figure,
+    winners,
+    write_report,
+)
+from buir.experiment.run import Forecast, Progress, Size, Sources, fit_outcome, readable
+from buir.experiment.run import plan as benchmark
+from buir.experiment.statistics import findings
+from buir.experiment.tracking import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from buir.experiment.cells import Cell
     from buir.experiment.config import BenchmarkConfig
-    from buir.experiment.findings import Findings
-    from buir.experiment.journal import Record
+    from buir.experiment.records import Cell, Record
+    from buir.experiment.statistics import Findings
 
     Say = Callable[[str], None]
     """Takes lines for the reader."""
@@ -53,7 +54,7 @@ def compare(
     jobs
         Processes that run cells.
     tracking_uri
-        MLflow's store; see :func:`buir.experiment.store.choose_uri` for the default.
+        MLflow's store; see :func:`buir.experiment.tracking.store.choose_uri` for the default.
     command
         The command line that asks for this, to be kept with the plan.
     """
@@ -108,7 +109,7 @@ def sync(out: str | Path, *, say: Say, tracking_uri: str | None = None) -> dict[
         return {} if tracker.down else done
 
 
-def report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
+def make_report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
     """Write the report of the latest benchmark under ``out`` into ``folder``."""
     journal = Journal(out)
     plan = _plan(journal)

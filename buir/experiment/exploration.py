@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from buir.experiment import benchmark
 from buir.experiment.comparison import make_tracker, sizes
-from buir.experiment.costs import Forecast
-from buir.experiment.journal import Journal, replace_atomically
-from buir.experiment.models import suggestion
-from buir.experiment.progress import Progress, search_outcome
-from buir.experiment.settings import ConfigError
-from buir.experiment.sources import Sources
-from buir.experiment.tables import aligned, searches_table
+from buir.experiment.config import ConfigError, suggestion
+from buir.experiment.records import Journal, replace_atomically
+from buir.experiment.report import aligned, searches_table
+from buir.experiment.run import Forecast, Progress, Sources, search_outcome
+from buir.experiment.run import plan as benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from buir.experiment.config import BenchmarkConfig
-    from buir.experiment.journal import Record
+    from buir.experiment.records import Record
 
 _HEAD = """\
 # Best settings on validation data, found by: buir tune ({trials}; benchmark {name}).
@@ -55,7 +52,7 @@ def explore(
     jobs
         Searches that run at the same time.
     tracking_uri
-        MLflow's store; see :func:`buir.experiment.store.choose_uri` for the default.
+        MLflow's store; see :func:`buir.experiment.tracking.store.choose_uri` for the default.
     data, model, level
         Only the searches of this data set, model or level.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buir.experiment.journal import Journal
-from buir.experiment.models import suggestion
-from buir.experiment.runs import experiment_name
-from buir.experiment.settings import ConfigError
+from buir.experiment.config import ConfigError, suggestion
+from buir.experiment.records import Journal
+from buir.experiment.tracking import experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

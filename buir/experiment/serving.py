@@ -17,8 +17,8 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 from pydantic import BaseModel, ConfigDict
 
-from buir.lookup import binary, lookups
 from buir.model import BUIR
+from buir.recommend import binary, lookups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

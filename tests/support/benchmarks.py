@@ -1,6 +1,6 @@
 """Tiny benchmarks that run in a second, and somebody who watches them."""
 
-from buir.experiment.config import BenchmarkConfig
+from buir.experiment.config.schema import BenchmarkConfig
 
 TINY = {"n_users": 60, "n_items": 40, "n_pairs": 600, "n_groups": 4, "seed": 0}
 

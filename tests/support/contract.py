@@ -18,10 +18,10 @@ import pandas as pd
 import pytest
 from scipy.sparse import coo_array, csc_array, csc_matrix, csr_array, csr_matrix
 
-from buir.doctor import EmptyColumnsWarning, EmptyRowsWarning
-from buir.evaluation import evaluate
-from buir.interactions import Interactions
-from buir.recommend import NotFittedError, Recommender
+from buir.data.interactions import Interactions
+from buir.errors import EmptyColumnsWarning, EmptyRowsWarning, NotFittedError
+from buir.ranking.evaluation import evaluate
+from buir.recommend.recommender import Recommender
 
 N_USERS, N_ITEMS = 18, 14
 

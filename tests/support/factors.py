@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from buir.ranking import FactorScorer
-from buir.recommend import Recommender, fit_inputs
+from buir.ranking.top_k import FactorScorer
+from buir.recommend.recommender import Recommender, fit_inputs
 
 
 class Svd(Recommender):

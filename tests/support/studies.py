@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import optuna
 
-from buir.experiment import studies
+from buir.experiment.search import studies
 
 
 def kept_in_memory(monkeypatch) -> dict:

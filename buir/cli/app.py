@@ -1,0 +1,73 @@
+"""The command line: thin, every command is a few lines over the library."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from buir.cli import many_models, one_model
+from buir.data import describe
+
+app = typer.Typer(
+    name="buir",
+    help="Recommend from positives alone, and compare models fairly.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Look at files of interactions.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+many_models.register(app)
+one_model.register(app)
+
+
+@data_app.command("describe")
+def describe_command(
+    path: Annotated[Path, typer.Argument(help="A file of interactions, gzip or not.")],
+    format: one_model.FormatName = None,
+    column: one_model.Columns = None,
+    min_rating: one_model.MinRating = None,
+    min_user: Annotated[int, typer.Option("--min-user", min=0, help="Keep users with at least this many rows.")] = 0,
+    min_item: Annotated[int, typer.Option("--min-item", min=0, help="Keep items with at least this many rows.")] = 0,
+    core: Annotated[int, typer.Option("--core", min=0, help="Keep the k-core.")] = 0,
+) -> None:
+    """Print what a file holds: format, users, items, pairs, density, and what was merged or skipped."""
+    with one_model.one_line_errors():
+        data = one_model.read(
+            path,
+            format=format,
+            column=column,
+            min_rating=min_rating,
+            min_user=min_user,
+            min_item=min_item,
+            core=core,
+        )
+        typer.echo(str(describe(data)))
+
+
+def main() -> None:
+    """Entry point of the ``buir`` command."""
+    app()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("buir"))
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

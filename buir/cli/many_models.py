@@ -1,0 +1,250 @@
+"""The commands over many models: ``buir benchmark``, ``tune``, ``sync``, ``report`` and ``ui``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buir.experiment.run import Outcome
+
+_QUIET_MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    # Through a server, every run would print two links.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A server that dies costs seconds, not the four minutes of MLflow's own patience.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+Config = Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one, such as quickstart.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="key=value, on top of the file; may be repeated.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder of results; results/<name> by default.", file_okay=False)
+]
+Latest = Annotated[
+    Path | None, typer.Option("--out", help="Folder of results; the latest under results/ by default.", file_okay=False)
+]
+Uri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store; wins over MLFLOW_TRACKING_URI.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to an application."""
+    for name, command in (
+        ("benchmark", benchmark_command),
+        ("tune", tune_command),
+        ("sync", sync_command),
+        ("report", report_command),
+        ("ui", ui_command),
+    ):
+        app.command(name)(command)
+
+
+def benchmark_command(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    tracking_uri: Uri = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Cells that run at the same time.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how many cells, how long, how much memory.")
+    ] = False,
+) -> None:
+    """Compare models on data at several sparsity levels; what is finished is not run again."""
+    with _one_line_errors():
+        from buir.experiment.config import load
+
+        chosen = load(config, overrides or [])
+        folder = out or Path("results") / chosen.name
+        _prepare_mlflow()
+        from buir.experiment import comparison
+
+        if dry_run:
+            typer.echo(comparison.forecast_text(chosen, folder, jobs))
+            return
+        settings = [word for override in overrides or [] for word in ("--set", override)]
+        started = shlex.join(["buir", "benchmark", config, *settings, "--out", str(folder), "--jobs", str(jobs)])
+        outcome = comparison.compare(
+            chosen, folder, say=typer.echo, jobs=jobs, tracking_uri=tracking_uri, command=started
+        )
+        typer.echo(f"Results, tables and figures: {folder}")
+        typer.echo(f"Look at them in MLflow: {_look(folder, tracking_uri)}")
+    _tell_failures(outcome)
+
+
+def tune_command(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    data: Annotated[str | None, typer.Option("--data", help="Only the searches on this data set.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only those of this model.")] = None,
+    level: Annotated[float | None, typer.Option("--level", help="Only those at this level, such as 0.5.")] = None,
+    tracking_uri: Uri = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Searches that run at the same time.")] = 1,
+) -> None:
+    """Only search the models' settings: what is finished is not searched again, and a benchmark finds it."""
+    with _one_line_errors("finished trials are kept"):
+        from buir.experiment.config import load
+
+        chosen = load(config, overrides or [])
+        folder = out or Path("results") / chosen.name
+        _prepare_mlflow()
+        from buir.experiment import exploration
+
+        outcome = exploration.explore(
+            chosen,
+            folder,
+            say=typer.echo,
+            jobs=jobs,
+            tracking_uri=tracking_uri,
+            data=data,
+            model=model,
+            level=level,
+        )
+    _tell_failures(outcome)
+
+
+def sync_command(out: Latest = None, tracking_uri: Uri = None) -> None:
+    """Write into MLflow what it missed while it was down."""
+    with _one_line_errors():
+        _prepare_mlflow()
+        from buir.experiment import comparison, results
+
+        folder = out or results.latest()
+        done = comparison.sync(folder, say=typer.echo, tracking_uri=tracking_uri)
+        for dataset in done:
+            typer.echo(f"MLflow has all runs on {dataset}.")
+    if not done:
+        raise typer.Exit(1)
+
+
+def report_command(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(metavar="[EXPERIMENT]", help="A benchmark by its name, or its folder; by default the latest."),
+    ] = None,
+    out: Latest = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder of the report; report/ under --out by default.", file_okay=False)
+    ] = None,
+) -> None:
+    """Write one page, in HTML and in Markdown, that says which model is best where, and how surely."""
+    with _one_line_errors():
+        from buir.experiment import comparison, results
+
+        if experiment is not None and out is not None:
+            _stop(f"error: got {experiment!r} and --out {out}, expected one of them: leave out the other", 2)
+        folder = out or (results.find(experiment) if experiment is not None else results.latest())
+        written = comparison.make_report(folder, to or folder / "report", say=lambda _: None)
+        for file in written.files:
+            typer.echo(file)
+        if written.warning:
+            typer.echo(f"warning: {written.warning}", err=True)
+
+
+def ui_command(
+    out: Latest = None,
+    store_uri: Annotated[
+        str | None, typer.Option("--store", help="MLflow store, instead of the one under --out.")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+) -> None:
+    """Show results in MLflow's user interface until Ctrl-C."""
+    with _one_line_errors():
+        _prepare_mlflow()
+        from buir.experiment import results
+        from buir.experiment.tracking import store, viewer
+
+        folder = out or (results.latest() if store_uri is None else Path.cwd())
+        if store_uri is not None and store_uri.startswith("http"):
+            for name, page in viewer.pages(store_uri)(store_uri):
+                typer.echo(f"{name}: {page}")
+            return
+        if store_uri is None and not store.database(folder).is_file():
+            _stop(f"{folder} holds no MLflow store; run buir benchmark first, or name one with --out or --store", 2)
+        uri = store_uri or store.store_uri(folder)
+        links = viewer.pages(uri)
+        typer.echo("Starting MLflow (about ten seconds) ...")
+        # A polite kill ends the server too, as Ctrl-C does.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with viewer.serving(uri, folder / "mlflow-server.log", port) as (process, base):
+                for name, page in links(base):
+                    typer.echo(f"{name}: {page}")
+                typer.echo(
+                    "Ctrl-C ends it. (MLflow opens its Assistant on a first visit; once closed, it stays closed.)"
+                )
+                process.wait()
+        except KeyboardInterrupt:
+            typer.echo("Stopped.")
+
+
+def _look(folder: Path, tracking_uri: str | None) -> str:
+    """Write the command that shows the runs where they are, which need not be the folder's own store."""
+    from buir.experiment.tracking import store
+
+    uri = store.choose_uri(folder, tracking_uri)
+    own = uri == store.store_uri(folder)
+    return shlex.join(["buir", "ui", *(["--out", str(folder)] if own else ["--store", uri])])
+
+
+def _tell_failures(outcome: Outcome) -> None:
+    """End with an exit code if anything broke down."""
+    for cell, message in outcome.failures:
+        typer.echo(f"failed: {cell.title}: {message}", err=True)
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+def _prepare_mlflow() -> None:
+    """Set what MLflow reads when it is imported, unless the user has decided otherwise."""
+    for name, value in _QUIET_MLFLOW.items():
+        os.environ.setdefault(name, value)
+    for chatty in ("mlflow.store.db.utils", "mlflow.models.signature"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@contextmanager
+def _one_line_errors(kept: str = "finished cells are kept") -> Iterator[None]:
+    """Turn a user's mistake into one line and an exit code: 2 for a wrong request, 1 for data or a store that fail."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stop(f"stopped; {kept}: the same command goes on from here", 130)
+    except (ValueError, RuntimeError, OSError) as error:
+        from buir.experiment.config import ConfigError
+
+        if isinstance(error, ConfigError):
+            _stop("\n".join(f"error: {problem}" for problem in error.problems), 2)
+        if not _is_mistake(error):
+            raise
+        if isinstance(error, OSError):
+            _stop(f"error: {error.filename}: {error.strerror}; check the path and the rights on it", 1)
+        _stop(f"error: {' '.join(str(error).split())}", 1)
+
+
+def _is_mistake(error: Exception) -> bool:
+    """Tell what a user can mend from a defect of the program, whose traceback must be seen."""
+    if isinstance(error, OSError):
+        return error.filename is not None
+    from buir.data import ReadError
+    from buir.experiment.records import ExperimentError
+
+    return isinstance(error, ExperimentError | ReadError)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)

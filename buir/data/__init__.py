@@ -1,0 +1,41 @@
+"""Who had what: interactions, the files they come from, what may be wrong with them, and their splits."""
+
+from buir.data import datasets, doctor, splits
+from buir.data.datasets import load, load_split
+from buir.data.description import describe
+from buir.data.files import FORMATS, ROLES, ReadError, check_text, read, read_bytes, read_split
+from buir.data.ingest import IngestReport
+from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs
+from buir.data.interactions import Interactions
+from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
+from buir.data.synthetic import make_interactions
+
+__all__ = [
+    "FORMATS",
+    "ROLES",
+    "IngestReport",
+    "Interactions",
+    "Labelled",
+    "ReadError",
+    "Split",
+    "as_csr",
+    "author_split",
+    "check_text",
+    "datasets",
+    "describe",
+    "doctor",
+    "fit_inputs",
+    "given_split",
+    "leave_one_out",
+    "load",
+    "load_split",
+    "make_interactions",
+    "nested_levels",
+    "nested_split",
+    "partial_fit_inputs",
+    "read",
+    "read_bytes",
+    "read_split",
+    "splits",
+    "time_split",
+]

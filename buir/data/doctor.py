@@ -1,0 +1,292 @@
+"""The input doctor: what is wrong with a user-item matrix, in which rows, and what to do about it.
+
+Every finding has a class of its own, so that it can be caught, silenced or turned into an error by name. What cannot be
+trained on is an error; what can, but is probably not meant, is a warning. The doctor reads and reports; it changes nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from buir.errors import (
+    DuplicatePairsWarning,
+    EmptyColumnsWarning,
+    EmptyRowsWarning,
+    ExplicitZerosWarning,
+    Finding,
+    InputError,
+    InputWarning,
+    MissingIdError,
+    NegativeValuesError,
+    NoInteractionsError,
+    NotFiniteError,
+    NotFittedError,
+    OutOfRangeError,
+    ShapeError,
+    SmallCatalogueWarning,
+    SmallDataWarning,
+    TransposedError,
+    ValidSeenError,
+    ValidSeenWarning,
+    ValuesIgnoredWarning,
+    counted,
+    report,
+    show_rows,
+)
+
+__all__ = [
+    "DuplicatePairsWarning",
+    "EmptyColumnsWarning",
+    "EmptyRowsWarning",
+    "ExplicitZerosWarning",
+    "Finding",
+    "InputError",
+    "InputWarning",
+    "MissingIdError",
+    "NegativeValuesError",
+    "NoInteractionsError",
+    "NotFiniteError",
+    "NotFittedError",
+    "OutOfRangeError",
+    "ShapeError",
+    "SmallCatalogueWarning",
+    "SmallDataWarning",
+    "TransposedError",
+    "ValidSeenError",
+    "ValidSeenWarning",
+    "ValuesIgnoredWarning",
+    "examine",
+    "pattern_findings",
+    "report",
+    "shape_findings",
+    "show_rows",
+    "stored_entries",
+    "stored_findings",
+    "values_finding",
+]
+
+
+def stored_entries(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, columns and values as they are stored: unsorted, with duplicates, zeros and whatever is wrong with them.
+
+    Raises
+    ------
+    ShapeError
+        If the pointers of a CSR or CSC matrix do not divide its entries among its rows or columns.
+    """
+    if matrix.format in ("csr", "csc"):
+        pointers, stored = matrix.indptr, min(len(matrix.indices), len(matrix.data))
+        n_major = matrix.shape[0 if matrix.format == "csr" else 1]
+        ends = (int(pointers[0]), int(pointers[-1])) if len(pointers) else (0, 0)
+        if len(pointers) != n_major + 1 or ends[0] != 0 or ends[1] > stored or np.any(pointers[1:] < pointers[:-1]):
+            msg = (
+                f"the matrix is broken: its indptr has {len(pointers):,} numbers from {ends[0]:,} to {ends[1]:,}; expected {n_major + 1:,} "
+                f"that never fall, from 0 to at most {stored:,}, the entries stored: build it anew, for example with coo_array"
+            )
+            raise ShapeError(msg)
+        # Not tocoo(), which stops at the first number out of range without saying where.
+        major = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
+        minor = matrix.indices[: ends[1]]
+        rows, columns = (major, minor) if matrix.format == "csr" else (minor, major)
+        return rows, columns, matrix.data[: ends[1]]
+    coo = matrix.tocoo()
+    rows, columns = coo.coords
+    if matrix.format in ("bsr", "dia"):
+        # These formats fill their blocks and diagonals with zeros that nobody stored on purpose.
+        stored = coo.data != 0
+        return rows[stored], columns[stored], coo.data[stored]
+    return rows, columns, coo.data
+
+
+def shape_findings(shape: tuple[int, int], expected: tuple[int, int], what: str) -> list[Finding]:
+    """Compare a shape with the users and items it should have."""
+    if shape == expected:
+        return []
+    if shape == expected[::-1]:
+        msg = f"{what} has shape {shape}; expected {expected}, users x items: it is transposed, pass {what}.T"
+        return [TransposedError(msg)]
+    msg = f"{what} has shape {shape}; expected {expected}, users x items: build it with shape={expected}"
+    return [ShapeError(msg)]
+
+
+def stored_findings(
+    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int], what: str
+) -> list[Finding]:
+    """Find what is wrong with the stored entries of a matrix, errors first.
+
+    Parameters
+    ----------
+    rows, columns, values
+        The entries as they are stored, duplicates and zeros included.
+    shape
+        What the matrix says its shape is.
+    what
+        The argument's name, for the messages.
+    """
+    findings: list[Finding] = []
+    outside = (rows < 0) | (rows >= shape[0]) | (columns < 0) | (columns >= shape[1])
+    if outside.any():
+        place = (int(rows[outside][0]), int(columns[outside][0]))
+        msg = (
+            f"{what} stores an entry at {place}, outside its shape {shape}; "
+            "build it with the true shape, users x items, and row and column numbers from 0"
+        )
+        return [OutOfRangeError(msg, rows[outside])]
+    bad = ~np.isfinite(values)
+    if bad.any():
+        msg = (
+            f"{what} holds NaN or infinite values in {show_rows(rows[bad])} ({bad.sum():,} in all); expected a finite value "
+            "above zero for each interaction: remove these entries first"
+        )
+        findings.append(NotFiniteError(msg, np.unique(rows[bad])))
+    bad = values < 0
+    if bad.any():
+        msg = (
+            f"{what} holds negative values in {show_rows(rows[bad])} ({bad.sum():,} in all); expected positives only: "
+            "remove dislikes first, or keep ratings above a threshold with min_rating"
+        )
+        findings.append(NegativeValuesError(msg, np.unique(rows[bad])))
+    bad = values == 0
+    if bad.any():
+        msg = (
+            f"{what} stores {counted(int(bad.sum()), 'explicit zero')} in {show_rows(rows[bad])}; {'it is' if bad.sum() == 1 else 'they are'} read as absent: "
+            f"call {what}.eliminate_zeros() first, or store a value above zero where they are positives"
+        )
+        findings.append(ExplicitZerosWarning(msg, np.unique(rows[bad])))
+    keys = rows.astype(np.int64) * shape[1] + columns
+    again = np.empty(0, dtype=np.int64)
+    if np.any(keys[1:] <= keys[:-1]):  # in ascending order nothing can repeat
+        order = np.argsort(keys, kind="stable")
+        again = order[1:][keys[order[1:]] == keys[order[:-1]]]
+    if again.size:
+        msg = (
+            f"{what} stores {counted(again.size, 'pair')} more than once, in {show_rows(rows[again])}; each is read as one pair: "
+            f"call {what}.sum_duplicates() first to say that this is meant"
+        )
+        findings.append(DuplicatePairsWarning(msg, np.unique(rows[again])))
+    return findings
+
+
+def pattern_findings(
+    matrix: csr_array,
+    what: str,
+    *,
+    batch_size: int | None = None,
+    list_length: int | None = None,
+    sparse_ok: bool = False,
+) -> list[Finding]:
+    """Find what is wrong with the pattern of a matrix, whatever its values.
+
+    Parameters
+    ----------
+    matrix
+        Canonical, one stored value for each pair.
+    what
+        The argument's name, for the messages.
+    batch_size
+        Pairs in one training step; None if the model has no batches.
+    list_length
+        The longest list that will be asked for or validated; None if not known.
+    sparse_ok
+        Whether empty rows and columns are expected, as they are in one part of a split.
+    """
+    n_users, n_items = matrix.shape
+    if matrix.nnz == 0:
+        msg = (
+            f"{what} has shape {matrix.shape} and no interaction at all; expected at least one stored value above zero"
+        )
+        return [NoInteractionsError(msg)]
+    findings: list[Finding] = []
+    if not sparse_ok:
+        empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
+        if empty.size:
+            msg = (
+                f"{what} has {empty.size:,} of {n_users:,} users without interactions: {show_rows(empty)}; their lists cannot be "
+                "personal: leave these rows out, or pass Interactions, whose id space may be wider than its pairs"
+            )
+            findings.append(EmptyRowsWarning(msg, empty))
+        empty = np.flatnonzero(np.bincount(matrix.indices, minlength=n_items) == 0)
+        if empty.size:
+            msg = (
+                f"{what} has {empty.size:,} of {n_items:,} items without interactions: {show_rows(empty, 'column')}; their scores mean "
+                "nothing: leave these columns out, or recommend with trained_only=True"
+            )
+            findings.append(EmptyColumnsWarning(msg, empty))
+    if batch_size is not None and matrix.nnz < batch_size:
+        msg = (
+            f"{what} holds {counted(matrix.nnz, 'pair')}, fewer than one batch of {batch_size:,}: every epoch is a single step; "
+            f"set batch_size to {max(1, matrix.nnz // 4):,} or less, or bring more data"
+        )
+        findings.append(SmallDataWarning(msg))
+    if list_length is not None and n_items <= list_length:
+        msg = (
+            f"{what} has {counted(n_items, 'item')} and lists hold {list_length:,}: every list is the whole catalogue and a metric at "
+            f"{list_length:,} says little; use at most {max(1, n_items // 2):,}"
+        )
+        findings.append(SmallCatalogueWarning(msg))
+    return findings
+
+
+def values_finding(values: np.ndarray, rows: np.ndarray, what: str) -> list[Finding]:
+    """Warn about stored values other than one (and zero, which has its own warning)."""
+    other = (values != 1) & (values != 0)
+    if not other.any():
+        return []
+    msg = (
+        f"{what} stores {counted(int(other.sum()), 'value')} other than 1, the first in {show_rows(rows[other][:1])}; every value above zero is read as one "
+        "positive: if small ratings are no positives, keep those above a threshold (min_rating) first"
+    )
+    return [ValuesIgnoredWarning(msg, np.unique(rows[other]))]
+
+
+def examine(
+    user_items: Any,
+    *,
+    shape: tuple[int, int] | None = None,
+    batch_size: int | None = None,
+    list_length: int | None = None,
+    what: str = "user_items",
+) -> list[Finding]:
+    """Everything the doctor has to say about a matrix, errors first; nothing is raised, warned or changed.
+
+    Parameters
+    ----------
+    user_items
+        Any SciPy sparse matrix or array, users x items, or ``Interactions``.
+    shape
+        Users and items as you know them. From a matrix alone nobody can tell which way round it is: on public data neither
+        the skew nor the minimum of the counts tells users from items.
+    batch_size
+        Pairs in one training step, if the model has batches.
+    list_length
+        The longest list that will be asked for.
+    what
+        What the messages call the matrix.
+
+    Returns
+    -------
+    Instances of the classes of this module, each with its ``rows``.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> [type(finding).__name__ for finding in examine(csr_array([[1.0, 2.0], [0.0, 0.0]]))]
+    ['ValuesIgnoredWarning', 'EmptyRowsWarning']
+    """
+    declared = hasattr(user_items, "user_ids")
+    matrix = getattr(user_items, "matrix", user_items)
+    try:
+        rows, columns, values = stored_entries(matrix)
+    except ShapeError as broken:
+        return [broken]
+    findings = [] if shape is None else shape_findings(matrix.shape, shape, what)
+    findings += stored_findings(rows, columns, values, matrix.shape, what)
+    if any(isinstance(finding, InputError) for finding in findings):
+        return findings
+    findings += values_finding(values, rows, what)
+    kept = values != 0
+    pattern = csr_array((np.ones(kept.sum(), dtype=np.float32), (rows[kept], columns[kept])), shape=matrix.shape)
+    pattern.sum_duplicates()
+    found = pattern_findings(pattern, what, batch_size=batch_size, list_length=list_length, sparse_ok=declared)
+    return sorted([*findings, *found], key=lambda finding: isinstance(finding, InputWarning))

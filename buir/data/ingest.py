@@ -1,0 +1,139 @@
+"""From rows to distinct pairs: threshold, minimum counts, merging and k-core, with a report that accounts for all rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+
+from buir.data import doctor
+from buir.errors import counted
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What happened between the source and the matrix: every row read is a pair, or is counted here.
+
+    ``rows_read = n_pairs + below_rating + below_minimum + merged + outside_core``.
+    """
+
+    rows_read: int
+    """Rows (user, item) in the source; an explicit zero of a sparse matrix is no row."""
+    below_rating: int = 0
+    """Rows whose rating is below ``min_rating``."""
+    below_minimum: int = 0
+    """Rows of users and items with fewer rows than ``min_user`` and ``min_item``."""
+    merged: int = 0
+    """Rows that repeat an earlier pair."""
+    outside_core: int = 0
+    """Distinct pairs outside the k-core."""
+    zeros: int = 0
+    """Explicit zeros of a sparse matrix, skipped."""
+    empty_lists: int = 0
+    """Users whose list in the file is empty: they get no row."""
+    blank_lines: int = 0
+    """Blank lines of the file, skipped."""
+    source: str = "<arrays>"
+    """Where the rows came from."""
+    format: str = "arrays"
+    """The form they had there."""
+    columns: str = ""
+    """Which column was read as what; empty where there was no choice."""
+
+
+def surviving_rows(
+    users: np.ndarray,
+    items: np.ndarray,
+    positive: np.ndarray | None,
+    *,
+    min_user: int,
+    min_item: int,
+    core: int,
+    source: str,
+) -> tuple[np.ndarray, IngestReport]:
+    """Return the rows that become pairs, ascending, and the account of all others.
+
+    Parameters
+    ----------
+    users, items
+        Code of each row, 0 upwards.
+    positive
+        Rows that pass the rating threshold; None: all.
+    min_user, min_item
+        One pass on rows, both counts taken before either filter removes anything.
+    core
+        Size of the k-core on distinct pairs; 0 and 1 are off.
+    source
+        Name for messages.
+
+    Raises
+    ------
+    ValueError
+        If a filter is negative or no row survives.
+    """
+    for name, value in (("min_user", min_user), ("min_item", min_item), ("core", core)):
+        if value < 0:
+            msg = f"{name} is {value}, expected 0 (off) or a positive count"
+            raise ValueError(msg)
+    n_rows = len(users)
+    rows = np.arange(n_rows) if positive is None else np.flatnonzero(positive)
+    below_rating = n_rows - len(rows)
+
+    by_user, by_item = _counts(users[rows]), _counts(items[rows])
+    frequent = (by_user >= min_user) & (by_item >= min_item)
+    below_minimum = int(np.count_nonzero(~frequent))
+    rows = rows[frequent]
+
+    keys = users[rows] * np.int64(items.max(initial=0) + 1) + items[rows]
+    repeated = pd.Series(keys).duplicated().to_numpy()
+    merged = int(np.count_nonzero(repeated))
+    rows = rows[~repeated]
+
+    outside_core = len(rows)
+    while core > 1:
+        inside = (_counts(users[rows]) >= core) & (_counts(items[rows]) >= core)
+        if inside.all():
+            break
+        rows = rows[inside]
+    outside_core -= len(rows)
+
+    if not len(rows):
+        msg = (
+            f"{source}: no pair is left of {counted(n_rows, 'row')} ({below_rating} below the rating threshold, {below_minimum} "
+            f"below the minimum counts, {outside_core} outside the core); relax the filters or give more rows"
+        )
+        raise ValueError(msg)
+    return rows, IngestReport(n_rows, below_rating, below_minimum, merged, outside_core, source=source)
+
+
+def matrix_pairs(matrix: Any) -> tuple[np.ndarray, np.ndarray, IngestReport]:
+    """Return the distinct pairs of a sparse matrix row by row, and the account of zeros and repeated entries.
+
+    Raises
+    ------
+    TypeError
+        If it is no two-dimensional SciPy sparse matrix or array.
+    buir.data.doctor.InputError
+        If it holds NaN, infinite or negative values or entries outside its shape.
+    """
+    if not bool(issparse(matrix)) or len(matrix.shape) != 2:
+        msg = f"expected a two-dimensional SciPy sparse matrix, got {type(matrix).__name__}; wrap it in csr_array"
+        raise TypeError(msg)
+    rows, columns, values = doctor.stored_entries(matrix)
+    # What the doctor warns of is counted in the report instead.
+    doctor.report(doctor.stored_findings(rows, columns, values, matrix.shape, "matrix"), warn=False)
+    stored = values > 0
+    n_rows, n_columns = int(np.count_nonzero(stored)), np.int64(matrix.shape[1])
+    keys = np.sort(rows[stored] * n_columns + columns[stored])
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    users, items = np.divmod(keys, max(n_columns, np.int64(1)))
+    report = IngestReport(
+        n_rows, merged=n_rows - len(keys), zeros=len(stored) - n_rows, source="<matrix>", format="matrix"
+    )
+    return users, items, report
+
+
+def _counts(codes: np.ndarray) -> np.ndarray:
+    """For each row, how many rows have its code."""
+    return np.bincount(codes)[codes] if codes.size else codes

@@ -1,0 +1,249 @@
+"""What may be passed to a model, turned into what the models compute with: a binary CSR array and arrays of row numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array, issparse
+
+from buir.data import doctor
+from buir.data.interactions import Interactions
+from buir.data.labels import read_columns
+from buir.errors import counted
+
+
+class Labelled(NamedTuple):
+    """A canonical binary matrix and the raw labels of its rows and columns, None where it came without labels."""
+
+    matrix: csr_array
+    user_ids: np.ndarray | None
+    item_ids: np.ndarray | None
+
+
+def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> Labelled:
+    """Read anything that holds user-item pairs.
+
+    Parameters
+    ----------
+    user_items
+        A SciPy sparse matrix or array of any format, with bool, int or float values and int32 or int64 indices; or
+        ``Interactions``; or a pandas or polars frame with columns ``user`` and ``item``. It is not modified.
+    what
+        The argument's name, for the messages.
+    warn
+        Whether to warn; errors are raised in any case.
+
+    Returns
+    -------
+    ``(matrix, user_ids, item_ids)``: float32 ``csr_array`` of ones with int32 sorted indices; the ids are None for a matrix.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    buir.data.doctor.InputError
+        If it holds NaN, infinite or negative values or entries outside its shape.
+
+    Warns
+    -----
+    buir.data.doctor.InputWarning
+        If it stores explicit zeros (read as absent) or pairs more than once (read as one).
+    """
+    if isinstance(user_items, Labelled):
+        return user_items
+    if isinstance(user_items, Interactions):
+        return Labelled(user_items.matrix, user_items.user_ids, user_items.item_ids)
+    if issparse(user_items):
+        return Labelled(_binary(user_items, what, warn=warn), None, None)
+    if _is_frame(user_items):
+        frame = Interactions.from_frame(user_items, source=what)
+        return Labelled(frame.matrix, frame.user_ids, frame.item_ids)
+    kind = type(user_items).__name__
+    if isinstance(user_items, np.ndarray):
+        remedy = f"wrap it: scipy.sparse.csr_array({what})"
+    elif kind == "LazyFrame":
+        remedy = "call .collect() first"
+    elif kind == "HeteroData":
+        remedy = "convert it: Interactions.from_hetero_data(data)"
+    else:
+        remedy = "build one, for example with Interactions.from_pairs(users, items)"
+    msg = f"{what} is of type {kind}; expected a SciPy sparse matrix (users x items), Interactions or a data frame: {remedy}"
+    raise TypeError(msg)
+
+
+def _binary(matrix: Any, what: str, *, warn: bool) -> csr_array:
+    if matrix.ndim != 2:
+        msg = f"{what} has shape {matrix.shape}; expected two dimensions, users x items: reshape it to (1, -1) if it is one user's row"
+        raise doctor.ShapeError(msg)
+    if np.issubdtype(matrix.dtype, np.complexfloating) or matrix.dtype == object:
+        msg = f"{what} has values of type {matrix.dtype}; expected bool, int or float: convert them first, {what}.astype(float)"
+        raise TypeError(msg)
+    rows, columns, values = doctor.stored_entries(matrix)
+    doctor.report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
+    positive = values != 0
+    pairs = rows[positive].astype(np.int64) * matrix.shape[1] + columns[positive]
+    if np.any(pairs[1:] <= pairs[:-1]):
+        pairs = np.unique(pairs)
+    users, items = np.divmod(pairs, max(1, matrix.shape[1]))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=matrix.shape[0]))])
+    ones = np.ones(pairs.size, dtype=np.float32)
+    return csr_array((ones, items.astype(np.int32), indptr.astype(np.int32)), shape=matrix.shape)
+
+
+def fit_inputs(
+    user_items: Any, valid: Any = None, *, batch_size: int | None = None, valid_metric: str | None = None
+) -> tuple[Labelled, csr_array | None]:
+    """Read and examine the arguments of ``fit``.
+
+    Parameters
+    ----------
+    user_items
+        As ``as_csr`` takes it.
+    valid
+        Held-out pairs of the same users and items, or None. The rows of a frame go by their ids: those of ``user_items``, or its row
+        and column numbers if it has none.
+    batch_size
+        Pairs in one training step, if the model has batches.
+    valid_metric
+        Name of the metric that validation watches, such as "ndcg_at_20".
+
+    Returns
+    -------
+    The training matrix with its labels, and the validation matrix.
+
+    Raises
+    ------
+    TypeError
+        If ``valid`` is a bool: code written for another library may mean ``show_progress``.
+    buir.data.doctor.InputError
+        If the doctor finds an error.
+
+    Warns
+    -----
+    buir.data.doctor.InputWarning
+        One for each of the doctor's other findings.
+    """
+    if isinstance(valid, bool | np.bool_):
+        msg = f"valid is {valid}; expected held-out interactions or None: to switch the progress bar write show_progress={valid}"
+        raise TypeError(msg)
+    train = as_csr(user_items)
+    findings = _values_findings(user_items, "user_items")
+    at = re.search(r"_at_(\d+)$", valid_metric or "")
+    findings += doctor.pattern_findings(
+        train.matrix,
+        "user_items",
+        batch_size=batch_size,
+        list_length=int(at[1]) if at and valid is not None else None,
+        sparse_ok=train.user_ids is not None,
+    )
+    doctor.report(findings)
+    return train, None if valid is None else _valid_matrix(valid, train)
+
+
+def partial_fit_inputs(new_interactions: Any) -> Labelled:
+    """Read and examine the argument of ``partial_fit``, as ``as_csr`` takes it.
+
+    Warns
+    -----
+    buir.data.doctor.InputWarning
+        If values or ratings other than one are read as positives, or repeated rows as one pair.
+    """
+    arrived = as_csr(new_interactions, "new_interactions")
+    doctor.report(_values_findings(new_interactions, "new_interactions"))
+    return arrived
+
+
+def _is_frame(data: Any) -> bool:
+    # Not asking a lazy frame for its columns, which would compute them.
+    return type(data).__name__ != "LazyFrame" and hasattr(data, "columns") and hasattr(data, "shape")
+
+
+def _values_findings(data: Any, what: str) -> list[doctor.Finding]:
+    """Warn about values of a matrix, or a column of ratings, none of which says which rows are positives; and of repeated rows of a frame."""
+    if issparse(data):
+        rows, _, values = doctor.stored_entries(data)
+        return doctor.values_finding(values, rows, what)
+    if not _is_frame(data):
+        return []
+    users, items, ratings, _ = read_columns(data, "user", "item", None, None)
+    return _repeated(users, items, what) + ([] if ratings is None else _ratings_findings(ratings, what))
+
+
+def _repeated(users: np.ndarray, items: np.ndarray, what: str) -> list[doctor.Finding]:
+    again = np.flatnonzero(pd.DataFrame({"user": users, "item": items}).duplicated())
+    if not again.size:
+        return []
+    msg = (
+        f"{what} holds {counted(again.size, 'pair')} that an earlier row has, in {doctor.show_rows(again)}; each is read as one pair: drop them "
+        "first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
+    )
+    return [doctor.DuplicatePairsWarning(msg, again)]
+
+
+def _ratings_findings(ratings: np.ndarray, what: str) -> list[doctor.Finding]:
+    values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(dtype=np.float64)
+    other = np.flatnonzero(values != 1)
+    if not other.size:
+        return []
+    msg = (
+        f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} of them zero or "
+        f"negative, the first in {doctor.show_rows(other[:1])}; every row is read as one positive: keep those above a threshold "
+        "with Interactions.from_frame(frame, min_rating=...), or drop the column"
+    )
+    return [doctor.ValuesIgnoredWarning(msg, other)]
+
+
+def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
+    """Read held-out pairs; a frame has ids and no rows of its own, so its pairs are put where ``train`` has these ids."""
+    if not _is_frame(valid):
+        return as_csr(valid, "valid")
+    frame = Interactions.from_frame(valid, source="valid")
+    users, items = (
+        np.arange(size) if ids is None else ids
+        for size, ids in zip(train.matrix.shape, (train.user_ids, train.item_ids), strict=True)
+    )
+    for noun, own, ids in (("user", frame.user_ids, users), ("item", frame.item_ids, items)):
+        unknown = own[pd.Index(ids).get_indexer(pd.Index(own)) < 0]
+        if unknown.size:
+            msg = (
+                f"valid holds {unknown.size:,} of {own.size:,} {noun} ids that user_items does not have, such as "
+                f"{unknown[:1].tolist()[0]!r}; those of user_items look like {ids[:1].tolist()[0]!r}: expected held-out pairs of users "
+                "and items that training sees: drop the others"
+            )
+            raise doctor.ShapeError(msg)
+    return Labelled(frame.aligned(users, items).matrix, users, items)
+
+
+def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
+    held_out = _valid_labelled(valid, train)
+    doctor.report(_values_findings(valid, "valid"))
+    shape, expected = held_out.matrix.shape, train.matrix.shape
+    if shape == expected[::-1] and shape != expected:
+        msg = f"valid has shape {shape} and user_items {expected}: one of them is transposed; expected users x items for both: pass .T"
+        raise doctor.TransposedError(msg)
+    if shape != expected:
+        msg = f"valid has shape {shape}, user_items {expected}; expected one shape: take both from one split"
+        raise doctor.ShapeError(msg)
+    for name, ours, theirs in (
+        ("user", train.user_ids, held_out.user_ids),
+        ("item", train.item_ids, held_out.item_ids),
+    ):
+        if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+            msg = f"valid and user_items give their {name} rows different ids; expected one id space: take both from one split"
+            raise doctor.ShapeError(msg)
+    if held_out.matrix.nnz == 0:
+        msg = "valid holds no interaction; expected at least one: pass valid=None to train without validation"
+        raise doctor.NoInteractionsError(msg)
+    both = csr_array(held_out.matrix.multiply(train.matrix))
+    if both.nnz:
+        rows = np.flatnonzero(np.diff(both.indptr))
+        msg = (
+            f"valid holds {counted(held_out.matrix.nnz, 'pair')}, {both.nnz:,} of them also in user_items, where they are masked and can never "
+            "be found; expected held-out pairs: take both from one split"
+        )
+        everything = both.nnz == held_out.matrix.nnz
+        doctor.report([doctor.ValidSeenError(msg, rows) if everything else doctor.ValidSeenWarning(msg, rows)])
+    return held_out.matrix

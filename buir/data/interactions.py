@@ -1,0 +1,300 @@
+"""Interactions: who took what, as a binary sparse matrix with the labels it came with.
+
+Inside the package a user or an item is a row number, ``0 .. n-1``; outside it is a label, an integer or a string.
+``Interactions`` holds both and is the only place that translates.  It knows no file: see :mod:`buir.data.files.readers`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from buir.data.hetero import make_graph, read_graph
+from buir.data.ingest import IngestReport, matrix_pairs, surviving_rows
+from buir.data.labels import as_ids, as_ratings, as_times, label_bytes, places, read_columns, space_ids
+from buir.errors import counted
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Distinct (user, item) pairs over one space of labels.
+
+    Rows are numbered in the order in which users and items first appear in the source, so "users in file order" is the
+    order of the rows.  Parts of a split share the space, and therefore the shape, of what was split.
+    """
+
+    matrix: csr_array
+    """(n_users, n_items) float32, 1.0 at every pair, canonical (sorted, no duplicates, no zeros), int32 indices."""
+    user_ids: np.ndarray
+    """(n_users,) labels, int64 or an object array of str."""
+    item_ids: np.ndarray
+    """(n_items,) labels, int64 or an object array of str."""
+    positions: np.ndarray
+    """(n_pairs,) int64, in the order of ``matrix.data``: rank of the pair's first row in the source."""
+    times: np.ndarray | None
+    """(n_pairs,) int64 or float64, in the order of ``matrix.data``: time of that row; None if unknown."""
+    report: IngestReport
+    """What was read, filtered and merged."""
+
+    @classmethod
+    def from_pairs(
+        cls,
+        users: Sequence[Any] | np.ndarray,
+        items: Sequence[Any] | np.ndarray,
+        *,
+        ratings: Sequence[float] | np.ndarray | None = None,
+        times: Sequence[Any] | np.ndarray | None = None,
+        min_rating: float | None = None,
+        min_user: int = 0,
+        min_item: int = 0,
+        core: int = 0,
+        source: str = "<arrays>",
+    ) -> "Interactions":
+        """Take rows of labels, in this order: rating threshold, minimum counts, merging of duplicates, k-core.
+
+        Parameters
+        ----------
+        users, items
+            One label per row: integers or strings, none missing.
+        ratings
+            One number per row; read only with ``min_rating``.
+        times
+            One number (Unix seconds) or datetime per row.
+        min_rating
+            Rows with a smaller rating are no positives.  None: every row is one.
+        min_user, min_item
+            One pass, as in the paper: rows of users and of items with fewer rows than this leave.  Rows are counted
+            after the rating threshold, before duplicates are merged and before either filter removes anything.
+        core
+            Users and items with fewer distinct partners leave until all that remain have this many.  0 and 1: off.
+        source
+            Name used in messages.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, a label is missing or is neither integer nor string, or no pair is left.
+        """
+        user_labels, item_labels = as_ids(users, "user"), as_ids(items, "item")
+        n_rows = len(user_labels)
+        time_values = None if times is None else as_times(times)
+        for name, column in (("items", item_labels), ("ratings", ratings), ("times", time_values)):
+            if column is not None and len(column) != n_rows:
+                msg = f"{name} has {counted(len(column), 'row')}, expected {n_rows}, one for each user"
+                raise ValueError(msg)
+        if min_rating is not None and ratings is None:
+            msg = f"min_rating is {min_rating}, but there are no ratings; pass ratings, or leave min_rating out"
+            raise ValueError(msg)
+
+        user_codes, user_space = pd.factorize(user_labels)
+        item_codes, item_space = pd.factorize(item_labels)
+        positive = None if min_rating is None else as_ratings(ratings) >= min_rating
+        rows, report = surviving_rows(
+            user_codes, item_codes, positive, min_user=min_user, min_item=min_item, core=core, source=source
+        )
+        # numbered once more, now by first appearance among the rows that stay
+        user_rows, kept_users = pd.factorize(user_codes[rows])
+        item_rows, kept_items = pd.factorize(item_codes[rows])
+        user_ids, item_ids = np.asarray(user_space)[kept_users], np.asarray(item_space)[kept_items]
+        kept_times = None if time_values is None else time_values[rows]
+        return cls._from_distinct(user_rows, item_rows, user_ids, item_ids, rows, kept_times, report)
+
+    @classmethod
+    def _from_distinct(
+        cls,
+        users: np.ndarray,
+        items: np.ndarray,
+        user_ids: np.ndarray,
+        item_ids: np.ndarray,
+        positions: np.ndarray,
+        times: np.ndarray | None,
+        report: IngestReport,
+    ) -> "Interactions":
+        """Put distinct pairs, with their positions and times, into CSR order."""
+        order = np.lexsort((items, users))
+        shape = (len(user_ids), len(item_ids))
+        indptr = np.zeros(shape[0] + 1, dtype=np.int32)
+        np.cumsum(np.bincount(users, minlength=shape[0]), out=indptr[1:])
+        data = np.ones(len(order), dtype=np.float32)
+        matrix = csr_array((data, items[order].astype(np.int32), indptr), shape=shape)
+        positions = np.asarray(positions, dtype=np.int64)[order]
+        return cls(matrix, user_ids, item_ids, positions, None if times is None else times[order], report)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        user: str = "user",
+        item: str = "item",
+        rating: str | None = None,
+        time: str | None = None,
+        min_rating: float | None = None,
+        min_user: int = 0,
+        min_item: int = 0,
+        core: int = 0,
+        source: str = "<frame>",
+    ) -> "Interactions":
+        """Take a pandas, polars or pyarrow table with one row per interaction; filters as in :meth:`from_pairs`.
+
+        Parameters
+        ----------
+        frame
+            Any eager frame that narwhals knows.
+        user, item
+            Names of the columns with the labels.
+        rating, time
+            Names of further columns; None takes the columns called "rating" and "time" if there are any.
+        """
+        users, items, ratings, times = read_columns(frame, user, item, rating, time)
+        result = cls.from_pairs(
+            users,
+            items,
+            ratings=ratings,
+            times=times,
+            min_rating=min_rating,
+            min_user=min_user,
+            min_item=min_item,
+            core=core,
+            source=source,
+        )
+        return replace(result, report=replace(result.report, format="frame"))
+
+    @classmethod
+    def from_matrix(
+        cls,
+        matrix: Any,
+        *,
+        user_ids: Sequence[Any] | np.ndarray | None = None,
+        item_ids: Sequence[Any] | np.ndarray | None = None,
+    ) -> "Interactions":
+        """Take a users x items SciPy matrix or array of any format; empty rows and columns stay.
+
+        Explicit zeros are skipped and repeated entries merged, both counted.  The order of the source is row by row.
+
+        Parameters
+        ----------
+        matrix
+            One row per user; any stored positive value is an interaction.  Not modified.
+        user_ids, item_ids
+            Distinct labels of rows and columns; None numbers them from 0.
+
+        Raises
+        ------
+        buir.data.doctor.InputError
+            If a value is NaN, infinite or negative, or an entry is outside the shape.
+        ValueError
+            If the labels do not fit.
+        """
+        users, items, report = matrix_pairs(matrix)
+        labels = [
+            space_ids(ids, n, name)
+            for ids, n, name in zip((user_ids, item_ids), matrix.shape, ("user", "item"), strict=True)
+        ]
+        return cls._from_distinct(users, items, labels[0], labels[1], np.arange(len(users)), None, report)
+
+    @classmethod
+    def from_hetero_data(cls, data: "HeteroData", *, edge_type: tuple[str, str, str] | None = None) -> "Interactions":
+        """Take the user-item edges of a PyG graph; every node keeps its row, the edges give the source order.
+
+        Parameters
+        ----------
+        data
+            A graph with ``edge_index``; ``ids`` of the nodes and ``time`` of the edges are taken over if there.
+        edge_type
+            Which edges; None takes the only type that starts at "user" and ends at another kind of node.
+        """
+        (user_ids, item_ids), (users, items), positions, times = read_graph(data, edge_type)
+        rows = np.unique(users * np.int64(len(item_ids)) + items, return_index=True)[1]  # the CSR order
+        report = IngestReport(len(users), merged=len(users) - len(rows), source="<graph>", format="HeteroData")
+        positions = rows if positions is None else positions[rows]
+        times = None if times is None else times[rows]
+        return cls._from_distinct(users[rows], items[rows], user_ids, item_ids, positions, times, report)
+
+    def to_hetero_data(self) -> "HeteroData":
+        """Return a PyG graph with nodes "user" and "item", edges in source order, and the labels as ``ids``.
+
+        :meth:`from_hetero_data` gives back equal interactions.
+        """
+        order = np.argsort(self.positions, kind="stable")
+        times = None if self.times is None else self.times[order]
+        pairs = np.stack([self.users[order], self.items[order]])
+        return make_graph((self.user_ids, self.item_ids), pairs, self.positions[order], times)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the pairs in source order, columns ``user``, ``item`` and, if known, ``time``."""
+        order = np.argsort(self.positions, kind="stable")
+        columns = {"user": self.user_ids[self.users[order]], "item": self.item_ids[self.items[order]]}
+        if self.times is not None:
+            columns["time"] = self.times[order]
+        return pd.DataFrame(columns)
+
+    def aligned(self, user_ids: np.ndarray, item_ids: np.ndarray) -> "Interactions":
+        """Return the same pairs over other spaces of labels, which must hold every label that has a pair."""
+        users = places(self.user_ids, user_ids, self.users, "user")
+        items = places(self.item_ids, item_ids, self.items, "item")
+        return self._from_distinct(users, items, user_ids, item_ids, self.positions, self.times, self.report)
+
+    def keep(self, mask: np.ndarray) -> "Interactions":
+        """Return the pairs where ``mask``, bool in the order of ``matrix.data``, is true; the label space stays."""
+        if mask.shape != (self.n_pairs,) or mask.dtype != np.bool_:
+            msg = f"mask is {mask.dtype} of shape {mask.shape}, expected bool of shape ({self.n_pairs},)"
+            raise ValueError(msg)
+        indptr = np.concatenate(([0], np.cumsum(mask)))[self.matrix.indptr].astype(np.int32)
+        matrix = csr_array((self.matrix.data[mask], self.matrix.indices[mask], indptr), shape=self.matrix.shape)
+        times = None if self.times is None else self.times[mask]
+        return replace(self, matrix=matrix, positions=self.positions[mask], times=times)
+
+    @property
+    def n_users(self) -> int:
+        """Number of rows, users without a pair included."""
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        """Number of columns, items without a pair included."""
+        return len(self.item_ids)
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of distinct pairs."""
+        return len(self.positions)
+
+    @property
+    def density(self) -> float:
+        """Pairs divided by users times items, in [0, 1]; 0 for an empty space."""
+        return self.n_pairs / max(self.n_users * self.n_items, 1)
+
+    @cached_property
+    def users(self) -> np.ndarray:
+        """(n_pairs,) int32: the user row of every pair, in the order of ``matrix.data``."""
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), np.diff(self.matrix.indptr))
+
+    @property
+    def items(self) -> np.ndarray:
+        """(n_pairs,) int32: the item row of every pair, in the order of ``matrix.data``."""
+        return self.matrix.indices
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits over labels, pairs, positions and times; equal on every machine."""
+        parts = [label_bytes(self.user_ids), label_bytes(self.item_ids)]
+        arrays = [self.matrix.indptr.astype("<i8"), self.items.astype("<i8"), self.positions.astype("<i8")]
+        if self.times is not None:
+            arrays.append(self.times.astype(self.times.dtype.newbyteorder("<")))
+        parts += [array.dtype.str.encode() + array.tobytes() for array in arrays]
+        state = hashlib.sha256()
+        for part in parts:
+            state.update(len(part).to_bytes(8, "little") + part)
+        return state.hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return f"Interactions({self.n_users} users, {self.n_items} items, {self.n_pairs} pairs)"

@@ -1,0 +1,141 @@
+"""The models a configuration can name: where each class lives, what it is called and its colour."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+CLASSES = {
+    "popularity": "baselines.popularity:Popularity",
+    "als": "baselines.implicit_models:ALS",
+    "bpr": "baselines.implicit_models:BPR",
+    "lmf": "baselines.implicit_models:LMF",
+    "item-knn": "baselines.implicit_models:ItemKNN",
+    "ease": "baselines.linear:EASE",
+    "lightgcn": "baselines.lightgcn:LightGCN",
+    "buir": "buir.model.estimator:BUIR",
+}
+"""Kind in a configuration -> ``module:class``. Strings, so that naming a model imports nothing."""
+
+_NAMES = {
+    "popularity": "popularity",
+    "als": "ALS",
+    "bpr": "BPR",
+    "lmf": "LMF",
+    "item-knn": "item-KNN",
+    "ease": "EASE",
+    "lightgcn": "LightGCN",
+    "buir": "BUIR",
+}
+_ENCODER_SUFFIX = {"id": "id", "graph": "nb", "walk": "walk"}
+
+_COLOURS = {
+    "BUIR-nb": "#d62728",
+    "BUIR-id": "#ff7f0e",
+    "BUIR-walk": "#c2185b",
+    "BUIR": "#d62728",
+    "ALS": "#1f77b4",
+    "BPR": "#2ca02c",
+    "LMF": "#9aa11f",
+    "item-KNN": "#8c564b",
+    "EASE": "#9467bd",
+    "LightGCN": "#17a2b8",
+    "popularity": "#7f7f7f",
+}
+_SPARE_COLOURS = ("#e377c2", "#00695c", "#5c6bc0", "#a1887f", "#c0a000", "#455a64", "#ff8a80", "#80cbc4")
+
+
+def default_name(kind: str, params: Mapping[str, Any], preset: str | None = None) -> str:
+    """Give the display name of a model: BUIR is called after its encoder, as in the paper, where one is asked for."""
+    name = _NAMES.get(kind, kind)
+    if kind != "buir":
+        return name
+    suffix = _ENCODER_SUFFIX.get(str(params.get("encoder", "graph" if preset == "paper" else "")))
+    return f"{name}-{suffix}" if suffix else name
+
+
+def estimator_class(kind: str) -> Any:
+    """Import the class of a kind: a `buir.recommend.recommender.Recommender` with a ``fit``."""
+    module, name = CLASSES[kind].split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def build(kind: str, params: Mapping[str, Any], *, preset: str | None = None, seed: int = 0) -> Any:
+    """Make an unfitted estimator from a configuration's parameters."""
+    cls = estimator_class(kind)
+    return _maker(cls, preset)(**params, seed=seed)
+
+
+def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) -> list[tuple[str, str]]:
+    """Find what is wrong with a model's parameters, without training anything.
+
+    Returns
+    -------
+    Pairs (name of the parameter or "", what is wrong with it); empty if the estimator can be built.
+    """
+    cls = estimator_class(kind)
+    if preset is not None and not hasattr(cls, preset):
+        return [("preset", f"{kind} has no preset {preset!r}; leave it out")]
+    valid = [name for name in inspect.signature(cls).parameters if name != "seed"]
+    problems = []
+    for name in params:
+        if name == "seed":
+            problems.append((name, "the seed of a model comes from the list 'seeds' of the benchmark; remove it here"))
+        elif name not in valid:
+            problems.append((name, f"unknown parameter of {kind}{suggestion(name, valid)}"))
+    if problems:
+        return problems
+    try:
+        model = build(kind, params, preset=preset)
+        if kind == "buir":
+            # The other estimators look at their parameters when they are made, BUIR when it is trained.
+            from buir.recommend import check_parameters
+
+            check_parameters(model.get_params())
+        if "device" in valid:
+            from buir.learning import training_device
+
+            training_device(model.device)
+    except (TypeError, ValueError) as error:
+        return [("", str(error).splitlines()[0])]
+    return []
+
+
+def _maker(cls: Any, preset: str | None) -> Any:
+    return getattr(cls, preset) if preset else cls
+
+
+def suggestion(name: str, valid: Iterable[str]) -> str:
+    """Write ``; did you mean 'x'?``, or the valid names where none is near."""
+    valid = list(valid)
+    lowered = {v.lower(): v for v in valid}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {lowered[near[0]]!r}?"
+    return f"; valid names: {', '.join(valid)}"
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Give every model its colour: fixed for the known ones, the same in figures and in MLflow.
+
+    Notes
+    -----
+    Unknown names draw from a spare palette by a hash of the name; within one call no spare colour is given twice
+    before all are used.
+    """
+    chosen: dict[str, str] = {}
+    free = list(_SPARE_COLOURS)
+    for name in sorted(set(names)):
+        if name in _COLOURS:
+            chosen[name] = _COLOURS[name]
+            continue
+        free = free or list(_SPARE_COLOURS)
+        place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % len(free)
+        chosen[name] = free.pop(place)
+    return chosen

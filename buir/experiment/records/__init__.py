@@ -1,0 +1,41 @@
+"""What is kept of finished work: records, their journal, and what computed them."""
+
+from buir.experiment.records import provenance
+from buir.experiment.records.clock import Clock
+from buir.experiment.records.errors import (
+    DataError,
+    ExperimentError,
+    JournalBusyError,
+    NothingToShowError,
+    ViewerError,
+    WorkerDiedError,
+)
+from buir.experiment.records.journal import Journal, Kind, cell_key, replace_atomically
+from buir.experiment.records.provenance import available_cores, git_commit, machine, mixture, version, versions
+from buir.experiment.records.record import Cell, Record, described, headline, metric_label
+
+__all__ = [
+    "Cell",
+    "Clock",
+    "DataError",
+    "ExperimentError",
+    "Journal",
+    "JournalBusyError",
+    "Kind",
+    "NothingToShowError",
+    "Record",
+    "ViewerError",
+    "WorkerDiedError",
+    "available_cores",
+    "cell_key",
+    "described",
+    "git_commit",
+    "headline",
+    "machine",
+    "metric_label",
+    "mixture",
+    "provenance",
+    "replace_atomically",
+    "version",
+    "versions",
+]

@@ -1,0 +1,19 @@
+"""Tables, figures and the one page that says which model is best where."""
+
+from buir.experiment.report.advice import winners
+from buir.experiment.report.figures import sparsity_figure
+from buir.experiment.report.tables import aligned, markdown_report, searches_table, text_report
+from buir.experiment.report.verdicts import verdict_figure
+from buir.experiment.report.write import Report, write_report
+
+__all__ = [
+    "Report",
+    "aligned",
+    "markdown_report",
+    "searches_table",
+    "sparsity_figure",
+    "text_report",
+    "verdict_figure",
+    "winners",
+    "write_report",
+]

@@ -1,0 +1,136 @@
+"""What should I use on my data? The answer of a benchmark in sentences, whoever wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from buir.experiment.records import Record, metric_label
+from buir.experiment.report.verdicts import interval_text
+from buir.experiment.statistics import Findings
+
+
+def advice(found: Findings, kinds: Mapping[str, str], seconds: Mapping[str, float]) -> str:
+    """Say which model to take on data like these.
+
+    Parameters
+    ----------
+    found
+        One data set at one level.
+    kinds
+        Kind of every model: "buir" for its variants, "popularity" for the list that is the same for all.
+    seconds
+        Mean training time of every model, in seconds of the processor.
+    """
+    metric = found.headlines[0]
+    leaders = found.leaders[metric]
+    best = leaders.best
+    value = f"{metric_label(metric)} {interval_text(found.intervals[best, metric])}"
+    if len(found.models) == 1:
+        return f"Only **{best}** was run ({value}); there is nothing to compare it with."
+    buirs = [name for name in found.models if kinds[name] == "buir"]
+    sentences = []
+    if not leaders.ties:
+        verb = "Use" if kinds[best] == "buir" or not buirs else "Not BUIR: use"
+        sentences.append(f"{verb} **{best}** ({value}): it beats every other model.")
+    else:
+        names = ", ".join(leaders.ties)
+        fastest = min(leaders.names, key=lambda name: seconds[name])
+        sentences.append(f"**{best}** has the highest mean ({value}) but is not shown to beat {names}.")
+        sentences.append(
+            f"Of these, **{fastest}** trains fastest ({seconds_text(seconds[fastest])} of processor time)."
+        )
+    if buirs and not set(buirs) & set(leaders.names):
+        nearest = max(buirs, key=lambda name: found.intervals[name, metric].value)
+        gap = f", {interval_text(found.gaps[nearest, metric])} behind" if (nearest, metric) in found.gaps else ""
+        start = "" if not leaders.ties else "BUIR is not the choice here: "
+        sentences.append(f"{start}BUIR's best variant is {nearest}{gap}.")
+    if any(kinds[name] == "popularity" for name in leaders.names):
+        sentences.append(
+            "No model is shown to beat recommending what is popular: personalising is not shown to pay here."
+        )
+    if found.intervals[best, metric].covers == ("users",):
+        sentences.append("There was one run only, so other seeds might change this.")
+    return " ".join(sentences)
+
+
+def standing(findings: Sequence[Findings], kinds: Mapping[str, str]) -> list[str]:
+    """Say in how many places, and in which, BUIR leads, keeps up and falls behind: the first lines of a report hide nothing.
+
+    Parameters
+    ----------
+    findings
+        A place each: a data set at a level.
+    kinds
+        Kind of every model.
+
+    Returns
+    -------
+    One sentence if BUIR did not take part; else one that says what is counted, and a line for each outcome. Every place
+    is in one of the lines "highest mean", "not shown to be worse", "shown to be worse" and "no finished run".
+    """
+    metric = findings[0].headlines[0]
+    if not any(kinds[name] == "buir" for found in findings for name in found.models):
+        return [f"BUIR did not take part; {counted(len(findings), 'combination')} of data set and level compared."]
+    highest, better, level, worse, absent = ([] for _ in range(5))
+    for found in findings:
+        place = f"{found.dataset} {found.train_pct} %"
+        leaders = found.leaders[metric]
+        others = [name for name in found.models if kinds[name] != "buir"]
+        if len(others) == len(found.models):
+            absent.append(place)
+        elif kinds[leaders.best] == "buir":
+            highest.append(place)
+            if others and not set(others) & set(leaders.ties):
+                better.append(place)
+        elif any(kinds[name] == "buir" for name in leaders.ties):
+            level.append(place)
+        else:
+            worse.append(place)
+    lines = [
+        f"BUIR in {counted(len(findings), 'place')} (a data set at a level), by {metric_label(metric)}:",
+        f"A variant of BUIR has the highest mean in {_named(highest)}.",
+        f"It is shown to be better than every model of another kind in {_named(better)}.",
+        f"Another model has the highest mean, and BUIR's best variant is not shown to be worse, in {_named(level)}.",
+        f"Every variant of BUIR is shown to be worse than the model with the highest mean in {_named(worse)}.",
+    ]
+    return [*lines, f"BUIR has no finished run in {_named(absent)}."] if absent else lines
+
+
+def winners(findings: Sequence[Findings]) -> list[str]:
+    """Answer for each level of one data set which model is best there, and which ones are not shown to be worse."""
+    lines = []
+    for found in findings:
+        metric = found.headlines[0]
+        leaders = found.leaders[metric]
+        value = f"{metric_label(metric)} {interval_text(found.intervals[leaders.best, metric])}"
+        ties = (
+            f"not shown to be worse: {', '.join(leaders.ties)}" if leaders.ties else "all others are shown to be worse"
+        )
+        ties = ties if len(found.models) > 1 else "no other model was run"
+        lines.append(f"At {found.train_pct} %: **{leaders.best}** has the highest mean ({value}); {ties}.")
+    return lines
+
+
+def mean_seconds(records: Sequence[Record], found: Findings) -> dict[str, float]:
+    """Mean training time of every model in one place, in seconds of the processor."""
+    times: dict[str, list[float]] = {}
+    for record in records:
+        place = (record["dataset"], record["protocol"], record["level"])
+        if record["status"] == "ok" and place == (found.dataset, found.protocol, found.level):
+            times.setdefault(record["model"], []).append(record["fit_s"])
+    return {name: sum(values) / len(values) for name, values in times.items()}
+
+
+def seconds_text(seconds: float) -> str:
+    """Write a time with two digits that count: ``0.034 s``, ``8.2 s``, ``140 s``."""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
+
+
+def counted(number: int, word: str) -> str:
+    """Write ``1 run``, ``2 runs``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _named(places: Sequence[str]) -> str:
+    """Write ``2: toy 20 %, toy 50 %``."""
+    return f"**{len(places)}**: {', '.join(places)}" if places else "**0**"

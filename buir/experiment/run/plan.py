@@ -1,0 +1,193 @@
+"""Data x level x model x seed -> records in the journal; what is finished is never run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from buir.experiment.records import Cell, Journal, Record, headline, versions
+from buir.experiment.run import workers
+from buir.experiment.run.sources import Sources
+from buir.experiment.search import find_space
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from buir.experiment.config import BenchmarkConfig
+
+
+class Observer(Protocol):
+    """Who is told what happens. No method may raise; ``on_record`` may take long (it may talk to a server)."""
+
+    def on_start(self, cell: Cell) -> None:
+        """Hear that a cell begins."""
+        ...
+
+    def on_step(self, cell: Cell, text: str) -> None:
+        """Hear how far a cell is."""
+        ...
+
+    def on_record(self, cell: Cell, record: Record) -> None:
+        """Hear that a cell is finished and in the journal."""
+        ...
+
+    def on_failure(self, cell: Cell, message: str) -> None:
+        """Hear that a cell broke down."""
+        ...
+
+
+@dataclass
+class Outcome:
+    """What a benchmark came to."""
+
+    records: list[Record]
+    """Of all finished cells, in the order of the plan."""
+    failures: list[tuple[Cell, str]] = field(default_factory=list)
+    """Cells that broke down, and why; the tracebacks are in ``failures/`` under the output folder."""
+
+
+def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
+    """List every cell; the seed varies slowest, so that a first result of all models comes early.
+
+    Raises
+    ------
+    ConfigError
+        If a model that is to be tuned has no usable search space.
+    DataError
+        If data cannot be read or split.
+    """
+    cells = [
+        Cell(
+            dataset=data.label,
+            protocol=config.protocol.kind,
+            level=level,
+            split_seed=split_seed,
+            model=model.label,
+            kind=model.kind,
+            preset=model.preset,
+            params=model.params,
+            seed=seed,
+            ks=config.metrics.ks,
+            split_digest=split.digest,
+        )
+        for data in config.data
+        for split_seed in config.protocol.split_seeds
+        for seed in config.seeds
+        for level, split in sources.splits(data.label, split_seed).items()
+        for model in config.models
+    ]
+    return [_with_search(cell, config) for cell in cells] if config.tuning else cells
+
+
+def _with_search(cell: Cell, config: BenchmarkConfig) -> Cell:
+    budget = config.budget(cell.dataset)
+    assert budget is not None  # asked by the caller
+    space = find_space(cell.kind, cell.fixed(), cell.model).describe()
+    return replace(cell, tuning=budget.model_dump() | {"space": space, "split_seed": cell.split_seed})
+
+
+def run(
+    config: BenchmarkConfig,
+    out: str | Path,
+    observer: Observer,
+    *,
+    jobs: int = 1,
+    sources: Sources | None = None,
+    cells: Sequence[Cell] | None = None,
+    command: str | None = None,
+) -> Outcome:
+    """Run the cells that the journal under ``out`` lacks, and return all records.
+
+    Parameters
+    ----------
+    config
+        What to compare.
+    out
+        Folder of the journal.
+    observer
+        Is told what happens.
+    jobs
+        Processes that run cells at the same time; the processor's cores are shared out among them.
+    sources, cells
+        Data already read and the plan, if there are any.
+    command
+        The command line that asks for this, to be kept with the plan.
+
+    Raises
+    ------
+    WorkerDiedError
+        If the system killed a process; finished cells are kept.
+
+    Notes
+    -----
+    A cell that breaks down is reported and does not end the benchmark; it has no record, so the next run tries it
+    again. Ctrl-C, or worse, leaves finished cells as they are.
+    """
+    sources = sources or Sources(config)
+    journal = Journal(out)
+    cells = plan(config, sources) if cells is None else cells
+    journal.write_plan(describe(config, cells) | {"jobs": jobs} | ({"command": command} if command else {}))
+    tasks = group(unfinished(cells, journal), together=config.tuning is not None)
+    failures = execute(tasks, config, journal, sources, observer, jobs)
+    return Outcome(list(journal.records(cell.key for cell in cells)), failures)
+
+
+def execute(
+    tasks: Sequence[Sequence[Cell]],
+    config: BenchmarkConfig,
+    journal: Journal,
+    sources: Sources,
+    observer: Observer,
+    jobs: int,
+    *,
+    only_search: bool = False,
+) -> list[tuple[Cell, str]]:
+    """Run tasks, or only the searches of their cells, and tell the observer; return what broke down, and why."""
+    failures: list[tuple[Cell, str]] = []
+
+    def tell(what: str, cell: Cell, payload: Any) -> None:
+        if what == "start":
+            observer.on_start(cell)
+        elif what == "step":
+            observer.on_step(cell, payload)
+        elif what == "failure":
+            failures.append((cell, payload))
+            observer.on_failure(cell, payload)
+        elif (record := journal.read_search(cell.search_key) if only_search else journal.read(cell.key)) is not None:
+            observer.on_record(cell, record)
+
+    if jobs == 1:
+        workers.run_here(tasks, config, journal, sources, tell, only_search=only_search)
+    else:
+        workers.run_in_processes(tasks, config, journal, jobs, tell, only_search=only_search)
+    return failures
+
+
+def unfinished(cells: Sequence[Cell], journal: Journal) -> list[Cell]:
+    """Return the cells without a record."""
+    return [cell for cell in cells if journal.read(cell.key) is None]
+
+
+def group(cells: Sequence[Cell], *, together: bool) -> list[list[Cell]]:
+    """Cut cells into tasks for one process each: single cells, or all that share one search for hyper-parameters."""
+    if not together:
+        return [[cell] for cell in cells]
+    groups: dict[tuple[str, float, str, int], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.search, []).append(cell)
+    return list(groups.values())
+
+
+def describe(config: BenchmarkConfig, cells: Sequence[Cell]) -> dict[str, Any]:
+    """Write down what a benchmark is: enough to find its cells again and to explain them."""
+    return {
+        "name": config.name,
+        "datasets": [data.label for data in config.data],
+        "models": [model.label for model in config.models],
+        "headline": headline(config.metrics.ks),
+        "config": config.model_dump(mode="json", exclude_none=True),
+        "keys": [cell.key for cell in cells],
+        "searches": list(dict.fromkeys(cell.search_key for cell in cells if cell.tuning)),
+        "versions": versions(),
+    }

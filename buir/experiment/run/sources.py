@@ -1,0 +1,81 @@
+"""From a configuration to data and splits; each is made once in a process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buir.data import read as read_file
+from buir.data import read_split, splits
+from buir.experiment.records import DataError
+
+if TYPE_CHECKING:
+    from buir.data import Interactions, Split
+    from buir.experiment.config import BenchmarkConfig, DataConfig, ProtocolConfig
+
+
+class Sources:
+    """The data sets and splits of a benchmark, kept for the cells that share them."""
+
+    def __init__(self, config: BenchmarkConfig) -> None:
+        self._config = config
+        self._data: dict[str, tuple[Interactions, ...]] = {}
+        self._splits: dict[tuple[str, int], dict[float, Split]] = {}
+
+    def interactions(self, label: str) -> Interactions:
+        """Return all the interactions of a data set (the training file's where the split is given)."""
+        return self._read(label)[0]
+
+    def split(self, label: str, split_seed: int, level: float) -> Split:
+        """Return one split."""
+        return self.splits(label, split_seed)[level]
+
+    def splits(self, label: str, split_seed: int) -> dict[float, Split]:
+        """Return the splits of a data set at all levels."""
+        place = (label, split_seed)
+        if place not in self._splits:
+            protocol = self._config.protocol
+            try:
+                self._splits[place] = make_splits(self._read(label), protocol, split_seed)
+            except ValueError as error:
+                msg = f"{label}: the protocol {protocol.kind!r} cannot split these data: {error}"
+                raise DataError(msg) from error
+        return self._splits[place]
+
+    def _read(self, label: str) -> tuple[Interactions, ...]:
+        if label not in self._data:
+            (data,) = [d for d in self._config.data if d.label == label]
+            try:
+                self._data[label] = read(data)
+            except (OSError, ValueError) as error:
+                msg = f"{label}: {error}"
+                raise DataError(msg) from error
+        return self._data[label]
+
+
+def read(data: DataConfig) -> tuple[Interactions, ...]:
+    """Load one data set: its interactions, or its training and test part where it comes as two files."""
+    filters = {"min_rating": data.min_rating, "min_user": data.min_user, "min_item": data.min_item, "core": data.core}
+    if data.dataset is not None:
+        from buir.data import datasets
+
+        chosen = {name: value for name, value in filters.items() if value}
+        return (datasets.load(data.dataset, **data.options, **chosen),)
+    if data.train is not None and data.test is not None:
+        return read_split(data.train, data.test, format=data.format, columns=data.columns, min_rating=data.min_rating)
+    assert data.path is not None  # the schema asks for one of the three
+    return (read_file(data.path, format=data.format, columns=data.columns, **filters),)
+
+
+def make_splits(parts: tuple[Interactions, ...], protocol: ProtocolConfig, seed: int) -> dict[float, Split]:
+    """Split at every level of the protocol; protocols without levels have the one level 1."""
+    data = parts[0]
+    if protocol.kind == "nested":
+        return splits.nested_levels(data, protocol.levels, seed)
+    if protocol.kind == "author":
+        return {level: splits.author_split(data, level, seed) for level in protocol.levels}
+    if protocol.kind == "leave-one-out":
+        return {1.0: splits.leave_one_out(data, seed, by=protocol.by)}
+    if protocol.kind == "time":
+        fractions = {"valid_fraction": protocol.valid_fraction, "test_fraction": protocol.test_fraction}
+        return {1.0: splits.time_split(data, **fractions)}
+    return {1.0: splits.given_split(*parts, valid_fraction=protocol.valid_fraction, seed=seed)}

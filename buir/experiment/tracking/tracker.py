@@ -1,0 +1,154 @@
+"""Records of the journal as runs of MLflow; whatever the store does, nothing here ends a benchmark."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from mlflow import MlflowClient
+
+from buir.experiment.config import models
+from buir.experiment.tracking import runs, store
+from buir.experiment.tracking.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from buir.experiment.records import Journal, Kind, Record
+
+
+_RETRY_SECONDS = 60.0  # a server that is restarted is missed for a minute, one that is gone costs a probe in each
+
+
+class Tracker:
+    """Writes cells into MLflow as they finish, and catches up with what is missing once the store answers again.
+
+    Parameters
+    ----------
+    journal
+        Where the records are: the truth, of which MLflow is a copy.
+    uri
+        Tracking URI.
+    warn
+        Called once for each outage, with one line, and with another one when it is over.
+    clock
+        Gives seconds; the store is asked again a minute after a failure at the earliest, and always at the end.
+    """
+
+    def __init__(
+        self, journal: Journal, uri: str, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._journal = journal
+        self._uri = uri
+        self._warn = warn
+        self._clock = clock
+        self._retry_at = 0.0
+        self._writers: dict[str, Writer] = {}
+        self._client: MlflowClient | None = None
+        self.down = False
+
+    def log(self, record: Record) -> None:
+        """Write one cell, and those that an outage kept out; does nothing within a minute after a failure."""
+        self._guarded("benchmark", lambda plan: self._writer(plan, record["dataset"]).leaf(record))
+
+    def log_search(self, record: Record) -> None:
+        """Write one search for settings, as `log` writes a cell."""
+        self._guarded("tune", lambda plan: self._writer(plan, record["dataset"]).search(record))
+
+    def finish_searches(self) -> dict[str, str]:
+        """Write what is missing of the searches of the latest tuning; return as `finish` does."""
+        done: dict[str, str] = {}
+
+        def write(plan: dict[str, Any]) -> None:
+            for dataset, records in self._searches(plan).items():
+                writer = self._writer(plan, dataset)
+                writer.searches(records)
+                done[dataset] = writer.experiment_id
+
+        self._guarded("tune", write, at_once=True)
+        return {} if self.down else done
+
+    def finish(self, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Write what is missing of the latest plan, the sweeps, and the summary runs.
+
+        Parameters
+        ----------
+        artifacts
+            Data set -> file name -> text or Matplotlib figure, kept in the data set's summary run; "table.md" is also
+            the text above the runs.
+
+        Returns
+        -------
+        Data set -> id of its experiment, empty if the store could not be used.
+        """
+        done: dict[str, str] = {}
+
+        def write(plan: dict[str, Any]) -> None:
+            by_dataset: dict[str, list[Record]] = {}
+            for record in self._journal.records(plan["keys"]):
+                by_dataset.setdefault(record["dataset"], []).append(record)
+            searches = self._searches(plan)
+            for dataset, records in by_dataset.items():
+                writer = self._writer(plan, dataset)
+                writer.everything(plan, records, artifacts.get(dataset, {}))
+                writer.searches(searches.get(dataset, []))
+                done[dataset] = writer.experiment_id
+
+        self._guarded("benchmark", write, at_once=True)
+        return {} if self.down else done
+
+    def _writer(self, plan: Mapping[str, Any], dataset: str) -> Writer:
+        name = runs.experiment_name(plan["name"], dataset)
+        if name not in self._writers:
+            if self._client is None:
+                self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            colours = models.colours(plan["models"])
+            self._writers[name] = Writer(self._client, self._journal, name, colours, local=store.is_local(self._uri))
+        return self._writers[name]
+
+    def _searches(self, plan: Mapping[str, Any]) -> dict[str, list[Record]]:
+        """Find the finished searches of a plan, by data set."""
+        found: dict[str, list[Record]] = {}
+        for key in plan.get("searches", []):
+            record = self._journal.read_search(key)
+            if record is not None:
+                found.setdefault(record["dataset"], []).append(record)
+        return found
+
+    def _catch_up(self, kind: Kind, plan: Mapping[str, Any]) -> None:
+        """Write what the journal got while the store was away."""
+        if kind == "benchmark":
+            for record in self._journal.records(plan["keys"]):
+                self._writer(plan, record["dataset"]).leaf(record)
+        else:
+            for dataset, records in self._searches(plan).items():
+                for record in records:
+                    self._writer(plan, dataset).search(record)
+
+    def _guarded(self, kind: Kind, write: Callable[[dict[str, Any]], None], *, at_once: bool = False) -> None:
+        """Run ``write`` unless the store is down; a failure of any kind makes it down, and is told once."""
+        plan = self._journal.read_plan(kind)
+        if plan is None or (self.down and not at_once and self._clock() < self._retry_at):
+            return
+        try:
+            if not store.answers(self._uri):
+                msg = f"no answer from {self._uri}"
+                raise ConnectionError(msg)
+            if self.down and not at_once:
+                self._catch_up(kind, plan)
+            write(plan)
+        except Exception as error:  # noqa: BLE001 - tracking must never end a benchmark, whatever a store does
+            self._retry_at = self._clock() + _RETRY_SECONDS
+            # What was half written is found, and dropped, by writers that look anew.
+            self._writers.clear()
+            if not self.down:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self._warn(
+                    f"MLflow cannot be used ({reason}). Nothing is lost: results are in {self._journal.folder}; "
+                    f"write them to MLflow later with: buir sync --out {self._journal.folder}"
+                )
+            self.down = True
+        else:
+            if self.down:
+                self._warn("MLflow can be used again, and has what it missed.")
+            self.down = False

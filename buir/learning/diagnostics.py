@@ -1,0 +1,227 @@
+"""Numbers that show a collapsing or lopsided model before its metrics do."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+
+from buir.ranking import Scorer, coverage, top_k
+
+Table = np.ndarray | torch.Tensor
+
+
+def effective_rank(vectors: Table) -> float:
+    r"""Count the dimensions that a table of vectors really uses.
+
+    .. math:: \exp\Bigl(-\sum_i p_i \log p_i\Bigr), \qquad p_i = \sigma_i / \sum_j \sigma_j
+
+    Parameters
+    ----------
+    vectors
+        Shape (n, d); :math:`\sigma` are its singular values, taken without centring.
+
+    Returns
+    -------
+    Between 1 (all vectors on one line) and min(n, d) (all directions alike); 0 for a table of zeros.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite.
+
+    Notes
+    -----
+    O(n d^2), by the float64 Gram matrix: singular values below 1e-7 of the largest count as zero.
+
+    References
+    ----------
+    Roy and Vetterli, "The effective rank", EUSIPCO 2007.
+
+    Examples
+    --------
+    >>> round(effective_rank(np.eye(4)), 6)
+    4.0
+    """
+    table = torch.as_tensor(vectors).detach()
+    gram = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64, device=table.device)
+    for block in table.split(65_536):
+        wide = block.to(torch.float64)
+        gram.addmm_(wide.T, wide)
+    if not torch.isfinite(gram).all():
+        msg = "vectors hold NaN or infinite values, expected numbers: training has diverged, try a lower learning rate"
+        raise ValueError(msg)
+    squares = torch.linalg.eigvalsh(gram).clamp_min(0)
+    sigma = squares[squares > squares.max() * 1e-14].sqrt()
+    if sigma.numel() == 0:
+        return 0.0
+    share = sigma / sigma.sum()
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def alignment(left: Table, right: Table) -> float:
+    r"""Mean squared distance between the directions of partners.
+
+    .. math:: \frac{1}{n} \sum_i \lVert x_i / |x_i| - y_i / |y_i| \rVert^2
+
+    Parameters
+    ----------
+    left, right
+        Row i of one belongs to row i of the other: the user and the item of an observed pair, or the online and the
+        target representation of the same thing, shape (n, d).
+
+    Returns
+    -------
+    Between 0 (same directions) and 4 (opposite ones); NaN without rows.
+
+    References
+    ----------
+    Wang and Isola, "Understanding contrastive representation learning", ICML 2020, section 4.
+    """
+    x, y = torch.as_tensor(left).detach(), torch.as_tensor(right).detach()
+    if x.shape != y.shape:
+        msg = f"left has shape {tuple(x.shape)} and right {tuple(y.shape)}, expected partners row by row"
+        raise ValueError(msg)
+    return float((_directions(x) - _directions(y.to(x.device))).square().sum(dim=1).mean())
+
+
+def uniformity(vectors: Table, *, sample: int = 2048, seed: int = 0) -> float:
+    r"""How evenly the directions of the vectors cover the sphere.
+
+    .. math:: \log \frac{1}{n (n - 1)} \sum_{i \neq j} \exp(-2 \lVert x_i / |x_i| - x_j / |x_j| \rVert^2)
+
+    Parameters
+    ----------
+    vectors
+        Shape (n, d).
+    sample
+        Rows looked at, at most; a larger table is sampled without replacement, so that the cost is bounded.
+    seed
+        Of the sample.
+
+    Returns
+    -------
+    Between -8 and 0; 0 means that all point the same way (collapse), about -4 is an even spread. NaN below two rows.
+
+    References
+    ----------
+    Wang and Isola, "Understanding contrastive representation learning", ICML 2020, section 4.
+    """
+    table = torch.as_tensor(vectors).detach()
+    n = table.shape[0]
+    if n > sample:
+        rows = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
+        table, n = table[torch.from_numpy(rows).to(table.device)], sample
+    if n < 2:
+        return float("nan")
+    x = _directions(table.to(torch.float64))
+    kernel = (4 * (x @ x.T - 1)).clamp(-8, 0).exp()  # |x - y|^2 = 2 - 2 x.y
+    return float(((kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))).log())
+
+
+def target_distance(online: Table, target: Table) -> float:
+    """Mean squared distance between the directions of online and target rows: 0 when the target has caught up."""
+    return alignment(online, target)
+
+
+def catalogue_share(
+    scorer: Scorer, k: int = 10, *, exclude: csr_array | None = None, sample: int = 1024, seed: int = 0
+) -> float:
+    """Share of the catalogue that is ever recommended, over what so many lists could show at most.
+
+    Parameters
+    ----------
+    scorer
+        The model.
+    k
+        Length of the lists.
+    exclude
+        Seen items, shape (n_users, n_items).
+    sample
+        Users asked, at most, drawn without replacement.
+    seed
+        Of the sample.
+
+    Returns
+    -------
+    Distinct items listed over min(n_items, users asked * k), in [0, 1]; ``least_catalogue_share`` when everyone gets the same list.
+    """
+    users = np.arange(scorer.n_users)
+    if len(users) > sample:
+        users = np.sort(np.random.default_rng(seed).choice(users, sample, replace=False))
+    possible = min(scorer.n_items, len(users) * k)
+    if possible == 0:
+        return 0.0
+    ranked, _ = top_k(scorer, users, k, exclude=None if exclude is None else exclude[users])
+    return coverage(ranked, scorer.n_items) * scorer.n_items / possible
+
+
+def least_catalogue_share(n_users: int, n_items: int, k: int = 10, *, sample: int = 1024) -> float:
+    """Return the ``catalogue_share`` of as many users who all get the same list; 1 where one list could be the catalogue.
+
+    Examples
+    --------
+    >>> least_catalogue_share(5000, 2000, sample=250), least_catalogue_share(20, 2000), least_catalogue_share(1, 5)
+    (0.005, 0.05, 1.0)
+    """
+    possible = min(n_items, min(n_users, sample) * k)
+    return min(k, n_items) / possible if possible else 1.0
+
+
+def score_summary(scorer: Scorer, observed: csr_array, *, sample: int = 1024, seed: int = 0) -> dict[str, float]:
+    """Compare the scores of observed pairs with those of all other pairs.
+
+    Parameters
+    ----------
+    scorer
+        The model.
+    observed
+        Pairs to set apart, shape (n_users, n_items): training rows, or held-out ones.
+    sample
+        Users looked at, at most: drawn without replacement among those with a pair.
+    seed
+        Of the sample, and of the other items drawn: as many for each user as observed ones, with replacement.
+
+    Returns
+    -------
+    ``observed_`` and ``other_`` ``mean``, ``std``, ``p5``, ``p50``, ``p95``, and ``auc``: the probability that an
+    observed pair of the sample scores higher than another one, ties counting half. NaN where there are no pairs.
+    """
+    rng = np.random.default_rng(seed)
+    users = np.flatnonzero(np.diff(observed.indptr))
+    if len(users) > sample:
+        users = np.sort(rng.choice(users, sample, replace=False))
+    high, low = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
+    for start in range(0, len(users), 64):
+        block = users[start : start + 64]
+        scores = scorer.score_block(block)
+        for row, user in enumerate(block):
+            items = observed.indices[observed.indptr[user] : observed.indptr[user + 1]]
+            rest = np.setdiff1d(rng.integers(scorer.n_items, size=2 * len(items)), items)[: len(items)]
+            high.append(scores[row, torch.from_numpy(items.astype(np.int64)).to(scores.device)].cpu().numpy())
+            low.append(scores[row, torch.from_numpy(rest).to(scores.device)].cpu().numpy())
+    above, below = np.concatenate(high), np.sort(np.concatenate(low))
+    wins = np.searchsorted(below, above, side="left") + np.searchsorted(below, above, side="right")
+    return {
+        **_summary("observed", above),
+        **_summary("other", below),
+        "auc": float(wins.mean() / 2 / len(below)) if len(below) and len(above) else float("nan"),
+    }
+
+
+def _summary(name: str, values: np.ndarray) -> dict[str, float]:
+    if len(values) == 0:
+        return {f"{name}_{part}": float("nan") for part in ("mean", "std", "p5", "p50", "p95")}
+    low, middle, high = (float(value) for value in np.percentile(values, [5, 50, 95]))
+    wide = values.astype(np.float64)
+    return {
+        f"{name}_mean": float(wide.mean()),
+        f"{name}_std": float(wide.std()),
+        f"{name}_p5": low,
+        f"{name}_p50": middle,
+        f"{name}_p95": high,
+    }
+
+
+def _directions(table: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(table if table.dtype == torch.float64 else table.to(torch.float32), dim=1)

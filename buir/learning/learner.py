@@ -1,0 +1,193 @@
+"""The training step of BUIR, and what is looked at between epochs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from buir.learning import diagnostics
+from buir.learning.bootstrap import Bootstrap, Weights
+from buir.learning.collapse import LENGTH, LISTS
+from buir.learning.loop import REMEDY
+from buir.learning.optimisers import RowAdam, dense_adam
+from buir.learning.targets import LazyTarget
+from buir.ranking import FactorScorer, PopularityTerm, evaluate
+
+__all__ = ["BootstrapLearner", "Validation"]
+
+SAMPLE = 1024
+"""Rows that the collapse monitor looks at."""
+
+
+class Validation:
+    """Held-out pairs and the metric watched on them.
+
+    Parameters
+    ----------
+    train, valid
+        Binary matrices of one shape; lists leave out ``train`` and are measured on ``valid``.
+    metric
+        Such as "ndcg_at_20".
+    """
+
+    def __init__(self, train: csr_array, valid: csr_array, metric: str) -> None:
+        name, _, k = metric.rpartition("_at_")
+        self.train, self.valid, self.metric, self.name, self.k = train, valid, metric, name, int(k)
+
+    def __call__(self, scorer: FactorScorer) -> dict[str, float]:
+        """Rank and measure; also the share of the catalogue that the lists show."""
+        means = evaluate(scorer, self.train, self.valid, ks=(self.k,), metrics=[self.name]).means
+        return {self.metric: means[self.metric], f"coverage_at_{self.k}": means[f"coverage_at_{self.k}"]}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """What continues a training besides the weights, on the CPU."""
+
+    epoch: int
+    """Epochs done: with the seed it decides all further draws."""
+    tensors: dict[str, Tensor]
+    """"target" (n_nodes, d), and for each weight "mean/...", "square/..." (Adam's moments) and "steps/..."."""
+
+
+class BootstrapLearner:
+    """Bootstrap and optimiser: the five lines of a step.
+
+    Parameters
+    ----------
+    bootstrap
+        The two networks and their loss.
+    learning_rate
+        Adam's step size.
+    weight_decay
+        L2 gradient for dense tables (the author's), decoupled and on the step's rows only for row-sparse ones.
+    pairs
+        Some observed pairs (user rows, item rows) for the alignment diagnostic.
+    validation
+        None trains without looking at held-out data.
+    popularity
+        What is added to the scores that are looked at; None adds nothing.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Bootstrap,
+        learning_rate: float,
+        weight_decay: float,
+        pairs: tuple[Tensor, Tensor],
+        validation: Validation | None = None,
+        popularity: PopularityTerm | None = None,
+    ) -> None:
+        self.bootstrap, self.validation, self.popularity = bootstrap, validation, popularity
+        table, *predictor = bootstrap.weights.parts()
+        self.optimisers: list[Any] = (
+            [
+                RowAdam(table, learning_rate, weight_decay, before=bootstrap.target.settle),
+                dense_adam(predictor, learning_rate, weight_decay),
+            ]
+            if isinstance(bootstrap.target, LazyTarget)
+            else [dense_adam([table, *predictor], learning_rate, weight_decay)]
+        )
+        stride = max(1, len(pairs[0]) // SAMPLE)
+        self.pairs = (pairs[0][::stride], pairs[1][::stride])
+
+    @torch.enable_grad()
+    def step(self, users: Tensor, items: Tensor, key: int) -> Tensor:
+        """Learn from a batch of pairs; return its loss."""
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        loss = self.bootstrap.loss(users, items, key)
+        loss.backward()
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.bootstrap.target.after_step()
+        return loss.detach()
+
+    def validate(self) -> dict[str, float]:
+        """Measure the held-out pairs, and whether the representation collapses.
+
+        Raises
+        ------
+        FloatingPointError
+            If the vectors are no longer finite.
+        """
+        bootstrap = self.bootstrap
+        with torch.no_grad():
+            vectors = bootstrap.vectors()
+            target = bootstrap.encoder.encode_all(bootstrap.target.settled())
+        if not torch.isfinite(vectors).all():
+            # The loss of an epoch was taken before its last step and, of directions alone, may still be a number.
+            msg = f"the vectors became infinite or NaN: {REMEDY}"
+            raise FloatingPointError(msg)
+        users, items = (part + offset for part, offset in zip(self.pairs, (0, bootstrap.n_users), strict=True))
+        rows = torch.from_numpy(np.linspace(0, len(vectors) - 1, min(SAMPLE, len(vectors))).astype(np.int64)).to(
+            users.device
+        )
+        record = {
+            "effective_rank": diagnostics.effective_rank(vectors[rows]),
+            "alignment": diagnostics.alignment(vectors[users], vectors[items]),
+            "uniformity": diagnostics.uniformity(vectors[rows]),
+            "target_distance": diagnostics.target_distance(vectors[rows], target[rows]),
+        }
+        # Of the personal scores: where popularity rules by its weight, lists are alike for a reason.
+        record["catalogue_share"] = diagnostics.catalogue_share(self.scorer(None, vectors), LENGTH, sample=LISTS)
+        if self.validation is not None:
+            record |= self.validation(self.scorer(self.popularity, vectors))
+        return record
+
+    def scorer(self, popularity: PopularityTerm | None, vectors: Tensor | None = None) -> FactorScorer:
+        """Score with the present weights, and with popularity or without."""
+        factors = self.bootstrap.factors(vectors)
+        return FactorScorer(*(factors if popularity is None else popularity(*factors)))
+
+    def state(self, epoch: int) -> TrainingState:
+        """Copy the moments and the target table as they are after ``epoch`` epochs."""
+        tensors = {"target": self.bootstrap.target.settled()}
+        for name, (mean, square, steps) in self._moments().items():
+            tensors |= {f"mean/{name}": mean, f"square/{name}": square, f"steps/{name}": torch.as_tensor(steps)}
+        return TrainingState(epoch, {name: part.detach().cpu().clone() for name, part in tensors.items()})
+
+    @torch.no_grad()
+    def resume(self, state: TrainingState) -> None:
+        """Go on from a state; the rows must be those of the weights."""
+        self.bootstrap.target.resume(state.tensors["target"])
+        for optimiser in self.optimisers:
+            for name, part in vars(self.bootstrap.weights).items():
+                if not self._holds(optimiser, part):
+                    continue
+                mean, square = (state.tensors[f"{kind}/{name}"].to(part.device).clone() for kind in ("mean", "square"))
+                steps = state.tensors[f"steps/{name}"]
+                if isinstance(optimiser, RowAdam):
+                    optimiser.mean, optimiser.square, optimiser.steps = mean, square, int(steps)
+                else:
+                    steps = steps.to(part.device, torch.float32)
+                    optimiser.state[part] = {"step": steps, "exp_avg": mean, "exp_avg_sq": square}
+
+    def _moments(self) -> dict[str, tuple[Tensor, Tensor, Any]]:
+        moments = {}
+        for optimiser in self.optimisers:
+            for name, part in vars(self.bootstrap.weights).items():
+                if isinstance(optimiser, RowAdam) and optimiser.table is part:
+                    moments[name] = (optimiser.mean, optimiser.square, optimiser.steps)
+                elif not isinstance(optimiser, RowAdam) and part in optimiser.state:
+                    kept = optimiser.state[part]
+                    moments[name] = (kept["exp_avg"], kept["exp_avg_sq"], kept["step"])
+        return moments
+
+    @staticmethod
+    def _holds(optimiser: Any, part: Tensor) -> bool:
+        held = [optimiser.table] if isinstance(optimiser, RowAdam) else optimiser.param_groups[0]["params"]
+        return any(part is other for other in held)
+
+    def snapshot(self) -> Weights:
+        """Copy what prediction needs."""
+        return self.bootstrap.weights.clone()
+
+    def restore(self, snapshot: Weights) -> None:
+        """Take the weights of a snapshot."""
+        with torch.no_grad():
+            for mine, saved in zip(self.bootstrap.weights.parts(), snapshot.parts(), strict=True):
+                mine.copy_(saved)

@@ -1,0 +1,196 @@
+"""One loop for every model that learns from batches of pairs."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from buir.graph import permutation, stream
+
+__all__ = ["REMEDY", "Objective", "Pairs", "Schedule", "train"]
+
+REMEDY = "lower learning_rate, or raise momentum towards 1"
+"""What to do about a training whose numbers leave the range of floats."""
+
+
+class Objective(Protocol):
+    """What the loop trains."""
+
+    def step(self, users: Tensor, items: Tensor, key: int) -> Tensor:
+        """Learn from a batch of pairs; return the mean loss, a scalar on the device, detached."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Return diagnostics of the present state and, where there is validation data, the metrics watched."""
+        ...
+
+    def snapshot(self) -> Any:
+        """Copy what must come back if this state stays the best."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Take a snapshot's state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, and when to stop."""
+
+    epochs: int
+    batch_size: int
+    seed: int
+    validate_every: int = 1
+    """Epochs between two validations."""
+    metric: str | None = None
+    """Key of ``validate()`` to maximise; None trains all epochs and keeps the last state."""
+    patience: int = 10
+    """Non-improving validations after which training stops."""
+    cumulative: bool = False
+    """Count non-improving validations in total (the author's rule) instead of in a row."""
+    first_epoch: int = 0
+    """Epochs done before, by an earlier fit that is now continued: they decide the draws."""
+    epochs_told: int = 0
+    """Epochs that records count besides those done, where an earlier fit is not continued but has records."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The observed pairs on the training device."""
+
+    users: Tensor
+    """int64, shape (n_pairs,)."""
+    items: Tensor
+    """int64, shape (n_pairs,)."""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+def train(
+    objective: Objective,
+    pairs: Pairs,
+    schedule: Schedule,
+    *,
+    callback: Callable[[dict[str, Any]], bool | None] | None = None,
+    show_progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Run the epochs and return one record for each validation.
+
+    Parameters
+    ----------
+    objective
+        Model with its optimiser; ends in its best validated state.
+    pairs
+        What to learn from; each epoch goes through all of them once, in an order that depends on the seed and the epoch only.
+    schedule
+        Epochs, batches and stopping rule.
+    callback
+        Called with every record; returning True ends the training.
+    show_progress
+        Show a bar on a terminal.
+
+    Returns
+    -------
+    Records with ``epoch``, ``loss`` (mean over the epoch), ``seconds`` (since the start), what ``validate`` returned, and ``best`` (so far).
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss stops being a number.
+    """
+    history: list[dict[str, Any]] = []
+    best, best_state, misses = -math.inf, None, 0
+    started = time.perf_counter()
+    last = schedule.first_epoch + schedule.epochs
+    bar = tqdm(
+        range(schedule.first_epoch + 1, last + 1), disable=None if show_progress else True, unit="epoch", leave=False
+    )
+    for epoch in bar:
+        loss = run_epoch(objective, pairs, schedule.batch_size, stream(schedule.seed, epoch))
+        if epoch % schedule.validate_every and epoch != last:
+            continue
+        record = {
+            "epoch": schedule.epochs_told + epoch,
+            "loss": checked(loss),
+            "seconds": time.perf_counter() - started,
+            **objective.validate(),
+        }
+        value = -math.inf if schedule.metric is None else record[schedule.metric]
+        record["best"] = value > best
+        if record["best"]:
+            best, best_state = value, objective.snapshot()
+            misses = misses if schedule.cumulative else 0
+        else:
+            misses += 1
+        history.append(record)
+        bar.set_postfix({"loss": record["loss"]} | ({} if schedule.metric is None else {schedule.metric: best}))
+        answer = None if callback is None else callback(record)
+        stop = isinstance(answer, bool | np.bool_) and bool(answer)
+        if stop or (schedule.metric is not None and misses >= schedule.patience):
+            break
+    bar.close()
+    if best_state is not None:
+        objective.restore(best_state)
+    return history
+
+
+def run_epoch(objective: Objective, pairs: Pairs, batch_size: int, key: int) -> Tensor:
+    """Go through all pairs once in a random order; return the mean loss, on the device."""
+    order = permutation(len(pairs), key, pairs.users.device)
+    total = torch.zeros((), device=pairs.users.device)
+    for step, start in enumerate(range(0, len(pairs), batch_size)):
+        batch = order[start : start + batch_size]
+        total += objective.step(pairs.users[batch], pairs.items[batch], stream(key, step)) * len(batch)
+    return total / len(pairs)
+
+
+def checked(loss: Tensor) -> float:
+    """Bring the loss to the host and make sure that it is a number."""
+    value = loss.item()
+    if not np.isfinite(value):
+        msg = f"the training loss became {value}: {REMEDY}"
+        raise FloatingPointError(msg)
+    return value
+
+
+def training_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA if there is one.
+
+    Raises
+    ------
+    ValueError
+        If torch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        msg = f"device is {name!r}; expected 'auto' or a device of torch, such as 'cpu' or 'cuda'"
+        raise ValueError(msg) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        msg = f"device is {name!r}, but torch finds no CUDA here; expected 'auto' or 'cpu'"
+        raise ValueError(msg)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        msg = f"device is {name!r}, but torch finds CUDA devices 0 to {last} here; expected 'auto' or one such as 'cuda:{last}'"
+        raise ValueError(msg)
+    if device.type not in ("cpu", "cuda") and not _computes(device):
+        msg = f"device is {name!r}, which does not compute here; expected 'auto' or 'cpu'"
+        raise ValueError(msg)
+    return device
+
+
+def _computes(device: torch.device) -> bool:
+    """Tell a device that is there from one that torch only knows by name, such as "mps" elsewhere or "meta" everywhere."""
+    try:
+        return torch.ones(1, device=device).item() == 1
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError):
+        return False

@@ -1,0 +1,5 @@
+"""BUIR, the estimator: its fit, its file, and what comes after a fit."""
+
+from buir.model.estimator import BUIR
+
+__all__ = ["BUIR"]

@@ -1,0 +1,294 @@
+"""BUIR: the estimator."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.sparse import csr_array
+
+from buir.data import Labelled, fit_inputs, partial_fit_inputs
+from buir.learning import Weights, initial_weights, warn_of_collapse
+from buir.model.explanation import explain_score
+from buir.model.fitting import Fitted, run
+from buir.model.growth import grow, grow_state, start_new_rows
+from buir.model.modelfile import load_model, save_model
+from buir.ranking import FactorScorer, Scorer
+from buir.recommend import Recommender, check_parameters, lookups
+
+__all__ = ["BUIR"]
+
+_LOG = logging.getLogger("buir.model")
+
+
+@dataclass(kw_only=True, eq=False, repr=True)
+class BUIR(Recommender):
+    """Recommends from positives alone, without negative sampling.
+
+    The fields are the hyper-parameters. The plain constructor gives the settings that do best in this project's benchmark; ``BUIR.paper()`` gives the author's.
+
+    References
+    ----------
+    Lee, Kang, Ju, Park, Yu: Bootstrapping User and Item Representations for One-Class Collaborative Filtering, SIGIR 2021.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> checkerboard = csr_array([[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]])
+    >>> model = BUIR(embedding_dim=8, epochs=100, batch_size=4, learning_rate=0.01, device="cpu")
+    >>> ids, scores = model.fit(checkerboard, show_progress=False).recommend(2, N=1)
+    >>> ids.tolist()
+    [2]
+    """
+
+    encoder: Literal["id", "graph", "walk"] = "walk"
+    """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled neighbourhoods, linear cost)."""
+    embedding_dim: int = 64
+    """Width of the vectors; 250 in the paper."""
+    n_layers: int = 2
+    """Layers of propagation, for "graph" and "walk"; 3 in the paper."""
+    edge_drop_rate: float = 0.0
+    """Upper bound of the share of edges that an encoder call drops, drawn from U(0, rate), for "graph"; 0 in the author's defaults."""
+    walks: int = 8
+    """Random walks from each row in each call, for "walk"."""
+    momentum: float = 0.995
+    """tau: how much of the target network stays at each step (of up to 1,024 pairs where the batch is "auto"); 0.995 in the paper."""
+    learning_rate: float = 2e-3
+    """Adam's step size (for up to 1,024 pairs where the batch is "auto"); 1e-3 in the paper."""
+    weight_decay: float = 0.0
+    """L2 decay (decoupled where training is row-sparse); 1e-4 in the paper."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``construction``). 1,024 in the paper."""
+    epochs: int = 100
+    """Passes over the pairs, at most; 1,000 in the paper."""
+    validate_every: int = 1
+    """Epochs between validations; 10 in the paper."""
+    valid_metric: str = "ndcg_at_20"
+    """What validation maximises; "capped_precision_at_50" in the paper."""
+    patience: int = 10
+    """Validations without improvement after which training stops; 10 in the paper."""
+    cumulative_patience: bool = False
+    """Count those validations in total instead of in a row; True in the author's code."""
+    uniformity: float = 0.0
+    """Weight of the uniformity term, an extension; 0 in the paper."""
+    popularity: float | Literal["auto"] = "auto"
+    """Weight of popularity in the score, an extension that adds a coordinate to the factors; "auto": the best on validation data, 0 without. 0 in the paper."""
+    row_sparse: bool | Literal["auto"] = "auto"
+    """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph"."""
+    output_target: bool = False
+    """Average the encoder's outputs instead of its table, for "graph"; an approximation if edges drop. False in the paper."""
+    seed: int = 0
+    """Decides the initial weights, the order of the pairs and every draw of the encoder."""
+    device: str = "auto"
+    """A torch device, or "auto": CUDA if there is one."""
+
+    def __post_init__(self) -> None:
+        """Take NumPy's numbers as Python's and a torch device by its name, so that they can be checked and saved."""
+        for name, value in self.get_params().items():
+            if isinstance(value, np.generic | torch.device):
+                setattr(self, name, value.item() if isinstance(value, np.generic) else str(value))
+
+    @classmethod
+    def paper(cls, **overrides: Any) -> "BUIR":
+        """Return a model with the author's settings; ``encoder="id"`` gives BUIR-id, the default is BUIR-nb."""
+        settings: dict[str, Any] = {
+            "encoder": "graph",
+            "embedding_dim": 250,
+            "n_layers": 3,
+            "edge_drop_rate": 0.0,
+            "momentum": 0.995,
+            "learning_rate": 1e-3,
+            "weight_decay": 1e-4,
+            "batch_size": 1024,
+            "epochs": 1000,
+            "validate_every": 10,
+            "valid_metric": "capped_precision_at_50",
+            "patience": 10,
+            "cumulative_patience": True,
+            "uniformity": 0.0,
+            "popularity": 0.0,
+            "row_sparse": False,
+            "output_target": False,
+        }
+        return cls(**(settings | overrides))
+
+    def fit(
+        self,
+        user_items: Any,
+        valid: Any = None,
+        *,
+        show_progress: bool = True,
+        callback: Callable[[dict[str, Any]], bool | None] | None = None,
+    ) -> "BUIR":
+        """Learn from observed pairs, from a fresh start.
+
+        Parameters
+        ----------
+        user_items
+            Users by items: any SciPy sparse matrix or array, ``Interactions`` or a data frame. Only which pairs are present counts.
+        valid
+            Held-out pairs of the same shape, or a data frame with the same ids: training then stops early and keeps the best weights. Without it all epochs run.
+        show_progress
+            Show a progress bar on a terminal.
+        callback
+            Called with the record of each validation (see ``history``); returning True ends the training.
+
+        Returns
+        -------
+        The model itself.
+        """
+        check_parameters(self.get_params())
+        size = None if self.batch_size == "auto" else self.batch_size
+        labelled, valid_matrix = fit_inputs(user_items, valid, batch_size=size, valid_metric=self.valid_metric)
+        fresh = self._fresh_weights(labelled.matrix, self.embedding_dim)
+        report = {"callback": callback, "show_progress": show_progress}
+        return self._take(run(self, labelled.matrix, fresh, self.epochs, valid=valid_matrix, **report), labelled)
+
+    def partial_fit(
+        self,
+        new_interactions: Any,
+        *,
+        epochs: int | None = None,
+        show_progress: bool = True,
+        callback: Callable[[dict[str, Any]], bool | None] | None = None,
+    ) -> "BUIR":
+        """Go on learning with new pairs, new users and new items; what was learned is kept.
+
+        New rows start from their neighbours (see ``folding``). Training then goes through old and new pairs together, in the order of the epochs
+        that follow. The optimiser and the target network go on from where they stood if the model still has them, that is after a ``fit``
+        without early stopping in this process or after loading a file saved with ``optimiser=True``; otherwise they restart. The log
+        of ``buir.model.estimator`` says which.
+
+        Parameters
+        ----------
+        new_interactions
+            The new pairs, with the kind of ids that ``fit`` was given. A matrix may have more rows and columns than before.
+        epochs
+            Passes over all pairs; None is a tenth of ``epochs``, rounded up.
+        show_progress, callback
+            As in ``fit``.
+
+        Returns
+        -------
+        The model itself; in ``history`` the new records follow the old ones and count their epochs on, with ``best`` and ``seconds`` of their own.
+
+        Raises
+        ------
+        ValueError
+            If the training rows were not saved with the model, the ids are of another type, or a matrix looks transposed.
+        """
+        if self.seen_ is None:
+            msg = "partial_fit needs the old training rows, and this model was saved without them; save it with training_matrix=True"
+            raise ValueError(msg)
+        epochs = -(-self.epochs // 10) if epochs is None else epochs
+        check_parameters(self.get_params() | {"epochs": epochs, "embedding_dim": self.weights_.table.shape[1]})
+        growth = grow(self.seen_, self.user_ids_, self.item_ids_, partial_fit_inputs(new_interactions))
+        fresh = self._fresh_weights(growth.labelled.matrix, self.weights_.table.shape[1])
+        weights = start_new_rows(growth, self.weights_, fresh, self.folding_)
+        state = None if self.state_ is None else grow_state(self.state_, growth, weights)
+        _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
+        earlier = {"state": state, "popularity": self.popularity_, "before": self.history}
+        report = {"callback": callback, "show_progress": show_progress}
+        return self._take(run(self, growth.labelled.matrix, weights, epochs, **earlier, **report), growth.labelled)
+
+    def export_factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return copies of the user and item factors for serving elsewhere.
+
+        One inner product of width ``embedding_dim`` is the score, so any store of vectors that ranks by inner product gives the lists of
+        ``recommend`` without filters.
+
+        Returns
+        -------
+        float32 arrays of shape (n_users, d) and (n_items, d), or d + 1 where popularity is in the score.
+        """
+        return self.user_factors.copy(), self.item_factors.copy()
+
+    def save(
+        self, target: str | os.PathLike[str] | BinaryIO, *, training_matrix: bool = True, optimiser: bool = False
+    ) -> None:
+        """Write the model, fitted or not, as one safetensors file without pickle.
+
+        Parameters
+        ----------
+        target
+            A path, replaced atomically, or a binary file object.
+        training_matrix
+            Include the training rows, which leaving out seen items, ``explain`` and ``partial_fit`` need.
+        optimiser
+            Include the optimiser's and the target network's state, so that ``partial_fit`` goes on from it: three more tables.
+
+        Raises
+        ------
+        StorageError
+            If nothing can be written there, or there is no optimiser state to include; a TypeError if the target is neither of the two.
+        """
+        save_model(self, target, training_matrix=training_matrix, optimiser=optimiser)
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | BinaryIO) -> "BUIR":
+        """Read a model from a path or a binary file object; one that was trained on a GPU loads anywhere.
+
+        Raises
+        ------
+        StorageError
+            If the file is missing, truncated, changed, of a newer format or no model; a TypeError if the source is neither of the two.
+        """
+        return load_model(cls, source)
+
+    def _take(self, fitted: Fitted, labelled: Labelled) -> "BUIR":
+        self.history = fitted.history
+        self.user_factors, self.item_factors = fitted.user_factors, fitted.item_factors
+        self.popularity_ = fitted.popularity
+        self.folding_, self.weights_, self.state_ = fitted.folding, fitted.weights, fitted.state
+        self._remember(labelled)
+        shape = labelled.matrix.shape
+        warn_of_collapse(self.history[-1], min(self.embedding_dim, sum(shape)), shape)
+        return self
+
+    def _fresh_weights(self, matrix: csr_array, dim: int) -> Weights:
+        return initial_weights(*matrix.shape, dim, "id" if self.encoder == "id" else "graph", self.seed)
+
+    def explain(self, user: Any, item: Any) -> pd.DataFrame:
+        """Say how much each item of a user's history, her own embedding, the bias and popularity add to an item's score.
+
+        Parameters
+        ----------
+        user, item
+            Ids as in ``recommend_frame``: the labels of a frame, the row and column numbers of a matrix.
+
+        Returns
+        -------
+        Columns ``part`` ("item", "own embedding", "bias", and "popularity" where it has a weight), ``item`` and ``contribution``; the contributions add up to the score.
+
+        Raises
+        ------
+        ValueError
+            For BUIR-id, whose score is not made of the history; if the training rows were not saved; if an id is unknown.
+        TypeError
+            If a list is given in place of an id.
+        """
+        users, items = lookups(self)
+        row, column = users.row(user, "user"), items.row(item, "item")
+        if self.encoder == "id":
+            msg = "encoder 'id' has one vector for each user and no sum over her history to explain; expected encoder 'graph' or 'walk'"
+            raise ValueError(msg)
+        history = self._seen_rows(np.array([row]), "explain")
+        weight, bias = self.weights_.predictor_weight, self.weights_.predictor_bias
+        target = torch.from_numpy(self.item_factors[column])
+        return explain_score(
+            self.folding_[0], history, self.weights_.table[row], weight + weight.T, bias, target, self.item_ids_
+        )
+
+    def _recalculated_users(self, user_items: csr_array) -> Scorer:
+        vectors = self.folding_[0].scoring_vectors(user_items)
+        weight = self.weights_.predictor_weight
+        factors = torch.addmm(self.weights_.predictor_bias, vectors, weight + weight.T)
+        shared = torch.ones(len(factors), 1 if self.popularity_ else 0)
+        return FactorScorer(torch.cat([factors, shared], dim=1), self.item_factors)
+
+    def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
+        return self.folding_[1].vectors(item_users).numpy()

@@ -1,0 +1,152 @@
+r"""Representations of users and items that training never saw, in closed form.
+
+The encoder is linear: a user's vector is her own embedding plus a sum over her items,
+
+.. math:: f(u) = \frac{1}{L+1}\Bigl(e_u + \frac{1}{\sqrt{d_u}} \sum_{i \in H_u} s_i\Bigr), \qquad s_i = \frac{1}{\sqrt{d_i}} \sum_{k<L} (\tilde A^k E)_i
+
+and a stranger lacks only :math:`e_u`. It is estimated from the sum itself by the least-squares map that does this best for the users of the training data.
+Their sums contain :math:`e_u` itself, which walks over two edges return, and a stranger's does not: so it is taken out before the map is fitted.
+(`benchmarks/folding.py` compares this with other choices, and finds that lists are best from the estimate alone: see ``Folding.scoring_vectors``.)
+BUIR-id has no sum in its encoder; there the same regression, with the item vectors for :math:`s_i`, estimates the whole vector.
+Items are folded in from their users in the same way.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from buir.graph import BipartiteGraph, layer_tables, neighbour_sum
+
+__all__ = ["Folding", "fit_folding"]
+
+RIDGE = 1e-3
+"""Ridge of the regression, relative to the mean squared entry of its inputs' Gram diagonal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Folding:
+    """How the nodes of one side are represented by their neighbours on the other side."""
+
+    sums: Tensor
+    """What each neighbour contributes before scaling (s_i above), shape (n_neighbours, d)."""
+    own: Tensor
+    """The regression: estimated own part = scaled sum @ own, shape (d, d)."""
+    n_layers: int
+    """L; 0 for BUIR-id."""
+
+    def to(self, device: torch.device | str) -> "Folding":
+        """Return the tables on another device."""
+        return Folding(self.sums.to(device), self.own.to(device), self.n_layers)
+
+    def scaled_sum(self, rows: csr_array) -> Tensor:
+        """Return the neighbours' part of a node's vector for each row of neighbours, before division by L + 1; shape (n_rows, d)."""
+        rowptr, col, weight = _scaled_rows(rows, self.sums)
+        return neighbour_sum(rowptr, col, weight, self.sums)
+
+    def vectors(self, rows: csr_array) -> Tensor:
+        """Represent nodes of which only the neighbours are known.
+
+        Parameters
+        ----------
+        rows
+            Shape (n_rows, n_neighbours), binary: the neighbours of each node.
+
+        Returns
+        -------
+        Shape (n_rows, d); zeros for a node without neighbours.
+        """
+        summed = self.scaled_sum(rows)
+        own = summed @ self.own
+        return own if self.n_layers == 0 else (summed + own) / (self.n_layers + 1)
+
+    def scoring_vectors(self, rows: csr_array) -> Tensor:
+        """Represent nodes of which only the neighbours are known, for ranking the other side.
+
+        Of an encoder with layers this is the estimated own part alone: lists from it are better than lists from ``vectors`` on every data set
+        measured in ``benchmarks/folding.py``, since the neighbours' part draws all nodes towards what is popular. ``vectors`` is the closer
+        estimate of the encoder's output, and the one to compare with other nodes.
+
+        Parameters
+        ----------
+        rows
+            As for ``vectors``.
+
+        Returns
+        -------
+        Shape (n_rows, d); zeros for a node without neighbours.
+        """
+        return self.scaled_sum(rows) @ self.own / (self.n_layers + 1)
+
+    def parts(self, row: csr_array) -> Tensor:
+        """Split ``vectors`` of one row into what each of its neighbours adds, in the order of the row; shape (n_neighbours of the row, d)."""
+        _, col, weight = _scaled_rows(row, self.sums)
+        part = self.sums.index_select(0, col) * weight.unsqueeze(1)
+        own = part @ self.own
+        return own if self.n_layers == 0 else (part + own) / (self.n_layers + 1)
+
+
+def fit_folding(table: Tensor, graph: BipartiteGraph, n_layers: int, user_items: csr_array) -> tuple[Folding, Folding]:
+    """Prepare the folding-in of users (from items) and of items (from users).
+
+    Parameters
+    ----------
+    table
+        The online embeddings, shape (n_users + n_items, d).
+    graph
+        The training graph.
+    n_layers
+        L of a graph encoder; 0 for BUIR-id.
+    user_items
+        The training matrix, shape (n_users, n_items).
+    """
+    table = table.detach()
+    if n_layers:
+        layers = layer_tables(table, graph, n_layers - 1)
+        total = layers[0].clone()
+        for layer in layers[1:]:
+            total += layer
+        total *= graph.degree.clamp(min=1).rsqrt().unsqueeze(1)
+    else:
+        total = table
+    users, items = table[: graph.n_users], table[graph.n_users :]
+    user_sums, item_sums = total[: graph.n_users], total[graph.n_users :]
+    return (
+        _regressed(item_sums, users, n_layers, user_items),
+        _regressed(user_sums, items, n_layers, csr_array(user_items.T.tocsr())),
+    )
+
+
+def _regressed(sums: Tensor, own: Tensor, n_layers: int, rows: csr_array) -> Folding:
+    """Find the linear map from scaled sums to own embeddings that fits the training nodes best (ridge regression)."""
+    dim = sums.shape[1]
+    blank = Folding(sums, torch.zeros(dim, dim, dtype=sums.dtype, device=sums.device), n_layers)
+    inputs = blank.scaled_sum(rows)
+    if n_layers > 1:
+        inputs -= _returned(rows).to(sums.device, sums.dtype).unsqueeze(1) * own
+    inputs = inputs.double()
+    gram = inputs.T @ inputs
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean() + torch.finfo(sums.dtype).tiny)
+    return Folding(sums, torch.linalg.solve(gram, inputs.T @ own.double()).to(sums.dtype), n_layers)
+
+
+def _returned(rows: csr_array) -> Tensor:
+    r"""Return the weight of each node's own embedding in its layer 2, :math:`\sum_{i \in H_u} 1 / (d_u d_i)`.
+
+    With up to three layers this is all that comes back; returns over four edges, from the fourth layer on, are smaller and stay in.
+    """
+    length = np.diff(rows.indptr)
+    degree = np.bincount(rows.indices, minlength=rows.shape[1])
+    node = np.repeat(np.arange(len(length)), length)
+    return torch.from_numpy(np.bincount(node, weights=1 / (length[node] * degree[rows.indices]), minlength=len(length)))
+
+
+def _scaled_rows(rows: csr_array, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Turn rows of neighbours into a CSR whose weights are 1 / sqrt(row length)."""
+    rowptr = torch.from_numpy(rows.indptr).to(like.device, torch.int32)
+    col = torch.from_numpy(rows.indices).to(like.device, torch.int32)
+    length = (rowptr[1:] - rowptr[:-1]).to(like.dtype)
+    scale = length.clamp(min=1).rsqrt()
+    return rowptr, col, scale.repeat_interleave((rowptr[1:] - rowptr[:-1]).long())

@@ -1,0 +1,213 @@
+"""Masked top-k: the only place that masks and sorts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array, issparse
+
+from buir.errors import counted
+from buir.ranking.scorers import FactorScorer, Scorer
+from buir.ranking.selection import largest, padded_width
+
+__all__ = ["FactorScorer", "Scorer", "checked_rows", "top_k"]
+
+_BLOCK_BYTES = 64 << 20
+"""Most bytes of scores at a time: more is not faster, since a block of this size has left the cache already."""
+
+_BLOCK_USERS = 4096
+"""Most users at a time, for small catalogues."""
+
+
+def top_k(
+    scorer: Scorer,
+    users: np.ndarray,
+    k: int,
+    *,
+    exclude: csr_array | None = None,
+    allow: np.ndarray | csr_array | None = None,
+    deny: np.ndarray | csr_array | None = None,
+    memory_mb: int = 256,
+) -> tuple[np.ndarray, np.ndarray]:
+    """List the ``k`` best items of each user, exactly.
+
+    Parameters
+    ----------
+    scorer
+        The model.
+    users
+        Rows asked for, in any order.
+    k
+        Length of the lists; it may exceed the number of items.
+    exclude
+        Items left out for each asked user (the seen ones), shape (len(users), n_items): row j belongs to ``users[j]``.
+    allow
+        If given, nothing else is listed: item rows for everybody, or a matrix like ``exclude``.
+    deny
+        Never listed, even if allowed: item rows for everybody, or a matrix like ``exclude``.
+    memory_mb
+        Bound of the working memory in MiB, as far as a block of one user stays within it.
+
+    Returns
+    -------
+    ids, scores
+        int32 and float32, shape (len(users), k), best first. Equal scores are in the order of their item rows, also
+        where the list is cut. A list with fewer candidates ends in id -1, score -inf; a score of -inf is no candidate.
+
+    Raises
+    ------
+    IndexError
+        If a user or an item of ``allow`` or ``deny`` does not exist.
+    ValueError
+        If a matrix has another shape, ``k`` is negative, or a score is NaN.
+
+    Notes
+    -----
+    Users are scored in blocks, all in one buffer, so that memory grows neither with the number of users nor, beyond
+    one row, with the number of items. The lists are those of ``torch.topk`` on the same scores. The last bits of a
+    score depend on the shape of the product, as in every BLAS: scores closer than about 1e-6 of the largest term can
+    change places between block sizes or devices. Scores that float32 holds exactly, such as products of small
+    integers, cannot.
+    """
+    users = checked_rows(users, scorer.n_users, "users")
+    if k < 0:
+        msg = f"k is {k}, expected 0 or more items in each list"
+        raise ValueError(msg)
+    shape = (len(users), scorer.n_items)
+    exclude = None if exclude is None else _checked_matrix(exclude, shape, "exclude")
+    allow, deny = _checked_list(allow, shape, "allow"), _checked_list(deny, shape, "deny")
+    columns = None
+    if isinstance(allow, np.ndarray):
+        columns = allow if not isinstance(deny, np.ndarray) else np.setdiff1d(allow, deny, assume_unique=True)
+        allow = None
+        deny = None if isinstance(deny, np.ndarray) else deny
+    ids = np.full((len(users), k), -1, dtype=np.int32)
+    scores = np.full((len(users), k), -np.inf, dtype=np.float32)
+    listed = min(k, scorer.n_items if columns is None else len(columns))
+    if listed == 0 or len(users) == 0:
+        return ids, scores
+    table = _Block(scorer, columns, len(users), memory_mb)
+    for start in range(0, len(users), table.n_users):
+        part = slice(start, min(start + table.n_users, len(users)))
+        table.score(users[part])
+        if allow is not None:
+            table.keep(allow, part)
+        for matrix in (exclude, deny):
+            if isinstance(matrix, np.ndarray):
+                table.drop_columns(matrix)
+            elif matrix is not None:
+                table.drop(matrix, part)
+        values, found = largest(table.scores, listed)
+        scores[part, :listed] = values.cpu().numpy()
+        rows = found.cpu().numpy()
+        ids[part, :listed] = rows if columns is None else columns.take(rows, mode="clip")
+    broken = np.flatnonzero(np.isnan(scores[:, 0]))
+    if len(broken):
+        msg = (
+            f"the scores of {counted(len(broken), 'user')} hold NaN (first: user {users[broken[0]]}), expected numbers: "
+            "training has diverged, try a lower learning rate"
+        )
+        raise ValueError(msg)
+    ids[scores == -np.inf] = -1
+    return ids, scores
+
+
+class _Block:
+    """One score buffer, filled again for each block of users; its columns past the catalogue stay -inf."""
+
+    def __init__(self, scorer: Scorer, columns: np.ndarray | None, asked: int, memory_mb: int) -> None:
+        self.place = None
+        if columns is not None:
+            self.place = np.full(scorer.n_items, -1, dtype=np.int64)
+            self.place[columns] = np.arange(len(columns))
+        self.columns = columns
+        if columns is not None and isinstance(scorer, FactorScorer):
+            scorer, self.columns = scorer.of_items(columns), None
+        self.scorer = scorer
+        self.width = scorer.n_items if columns is None else len(columns)
+        self.padded = padded_width(self.width)
+        # Half of the memory is left to what the scorer allocates itself and to the selection.
+        most = max(1, min(min(memory_mb << 19, _BLOCK_BYTES) // (4 * self.padded), _BLOCK_USERS))
+        # Blocks of like size: a small one at the end would be multiplied by another kernel, with other last bits.
+        self.n_users = -(-asked // -(-asked // most))
+        self.buffer = torch.empty(0)
+        self.scores = self.buffer
+
+    def score(self, users: np.ndarray) -> None:
+        if isinstance(self.scorer, FactorScorer):
+            table = self._rows(len(users), self.scorer.user_factors.device)
+            self.scorer.score_block(users, out=table[:, : self.width])
+            return
+        given = self.scorer.score_block(users)
+        if given.shape != (len(users), self.scorer.n_items):
+            msg = f"score_block gave shape {tuple(given.shape)}, expected {(len(users), self.scorer.n_items)}"
+            raise ValueError(msg)
+        if self.columns is not None:
+            given = given.index_select(1, torch.from_numpy(self.columns).to(given.device))
+        self._rows(len(users), given.device)[:, : self.width] = given
+
+    def keep(self, matrix: csr_array, part: slice) -> None:
+        index = self._index(matrix, part)
+        flat = self.scores.view(-1)
+        kept = flat[index]
+        flat.fill_(-torch.inf)
+        flat[index] = kept
+
+    def drop(self, matrix: csr_array, part: slice) -> None:
+        self.scores.view(-1).index_fill_(0, self._index(matrix, part), -torch.inf)
+
+    def drop_columns(self, columns: np.ndarray) -> None:
+        self.scores.index_fill_(1, torch.from_numpy(columns).to(self.scores.device), -torch.inf)
+
+    def _rows(self, n: int, device: torch.device) -> torch.Tensor:
+        if self.buffer.numel() == 0:
+            self.buffer = torch.full((self.n_users, self.padded), -torch.inf, dtype=torch.float32, device=device)
+        self.scores = self.buffer[:n]
+        return self.scores
+
+    def _index(self, matrix: csr_array, part: slice) -> torch.Tensor:
+        """Places in the flat buffer of the entries of some rows."""
+        ends = matrix.indptr[part.start : part.stop + 1].astype(np.int64)
+        columns = matrix.indices[ends[0] : ends[-1]].astype(np.int64)
+        flat = np.repeat(np.arange(len(ends) - 1) * self.padded, np.diff(ends))
+        if self.place is not None:
+            columns = self.place[columns]
+            flat, columns = flat[columns >= 0], columns[columns >= 0]
+        return torch.from_numpy(flat + columns).to(self.scores.device)
+
+
+def checked_rows(rows: Any, n: int, name: str) -> np.ndarray:
+    """Rows as int64, all in 0..n-1, or the error that says which one is not."""
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
+        msg = f"{name} has shape {rows.shape} and type {rows.dtype}, expected a list of rows (integers)"
+        raise ValueError(msg)
+    rows = rows.astype(np.int64)
+    outside = rows[(rows < 0) | (rows >= n)]
+    if len(outside):
+        msg = f"{name} holds {outside[0]}, expected rows from 0 to {n - 1}"
+        raise IndexError(msg)
+    return rows
+
+
+def _checked_list(rows: Any, shape: tuple[int, int], name: str) -> np.ndarray | csr_array | None:
+    if rows is None:
+        return None
+    if issparse(rows):
+        return _checked_matrix(rows, shape, name)
+    return np.unique(checked_rows(rows, shape[1], name))
+
+
+def _checked_matrix(matrix: Any, shape: tuple[int, int], name: str) -> csr_array:
+    matrix = csr_array(matrix)
+    if matrix.shape != shape:
+        msg = (
+            f"{name} has shape {matrix.shape}, expected {shape}: one row for each asked user, one column for each item"
+        )
+        raise ValueError(msg)
+    if not matrix.data.all():
+        matrix = matrix.copy()
+        matrix.eliminate_zeros()
+    return matrix

@@ -1,0 +1,155 @@
+"""Labelled recommendations: user ids in, a data frame with user ids and item ids out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from buir.ranking import FactorScorer, Scorer, top_k
+from buir.recommend.arguments import as_count
+from buir.recommend.lookup import ItemLists, Lookup, binary, read_histories, read_users, take
+
+UNKNOWN = ("error", "skip", "popular")
+
+
+class _Group(NamedTuple):
+    """Asked users whom one scorer ranks: places in the answer, rows in the scorer, items already seen."""
+
+    places: np.ndarray
+    scorer: Callable[[], Scorer]
+    rows: np.ndarray
+    seen: csr_array | None
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """What labelled lists need from a model: ids, training rows and score functions."""
+
+    name: str
+    """What messages call the model."""
+    users: Lookup
+    items: Lookup
+    seen: csr_array | None
+    """Training rows, None if they are not stored."""
+    scorer: Callable[[], Scorer]
+    fold: Callable[[csr_array], Scorer]
+    """Score function of the users with these histories."""
+
+    def frame(
+        self,
+        users: Any,
+        k: int,
+        *,
+        exclude_seen: bool,
+        allow: Any,
+        deny: Any,
+        unknown: str,
+        histories: Any,
+        trained_only: bool,
+    ) -> pd.DataFrame:
+        """Make the frame; the arguments are those of ``Recommender.recommend_frame``."""
+        k = min(as_count(k, "k"), len(self.items.index))
+        if unknown not in UNKNOWN:
+            msg = f"unknown is {unknown!r}; expected one of {', '.join(map(repr, UNKNOWN))}"
+            raise ValueError(msg)
+        strict = unknown == "error"
+        named, told, told_rows = read_histories(histories, self.items, strict=strict)
+        asked = read_users(users, self.users.index if histories is None else named)
+        rows, told_at = self.users.rows(asked, "users", strict=False), told.get_indexer(asked)
+        stranger = (rows < 0) & (told_at < 0)
+        silent = stranger & (named.get_indexer(asked) >= 0)
+        if strict and silent.any():
+            raise self.users.without_history(asked[silent])
+        if strict and stranger.any():
+            raise self.users.unknown(asked[stranger], "users")
+        groups = [self._known(np.flatnonzero((rows >= 0) & (told_at < 0)), rows)]
+        if (told_at >= 0).any():
+            places = np.flatnonzero(told_at >= 0)
+            groups.append(self._folded(places, rows[places], take(told_rows, told_at[places])))
+        if unknown == "popular" and stranger.any():
+            groups.append(self._popular(np.flatnonzero(stranger)))
+        allowed = ItemLists(allow, "allow", asked, self.items, self.users, named, strict=strict)
+        denied = ItemLists(deny, "deny", asked, self.items, self.users, named, strict=strict)
+        trained = self._training_counts("trained_only") > 0 if trained_only else None
+        ids = np.full((len(asked), k), -1, dtype=np.int32)
+        scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
+        for group in groups:
+            # Users without an allow list of their own may be given anything, so they are ranked apart.
+            for named in (True, False):
+                part = allowed.named[group.places] == named
+                if not part.any():
+                    continue
+                places = group.places[part]
+                ids[places], scores[places] = top_k(
+                    group.scorer(),
+                    group.rows[part],
+                    k,
+                    exclude=self._excluded(group, part) if exclude_seen else None,
+                    allow=_trained(allowed.rows(places) if named else None, trained),
+                    deny=denied.rows(places),
+                )
+        scores[stranger] = np.nan
+        return self._labelled(asked, rows, ids, scores)
+
+    def _labelled(self, asked: pd.Index, rows: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+        found = ids >= 0
+        labels = self.users.ids[rows] if (rows >= 0).all() else asked.to_numpy()
+        ranks = np.broadcast_to(np.arange(1, ids.shape[1] + 1, dtype=np.int32), ids.shape)
+        columns = {
+            "user": np.repeat(labels, found.sum(axis=1)),
+            "item": self.items.ids[ids[found]],
+            "score": scores[found],
+            "rank": ranks[found],
+        }
+        return pd.DataFrame(columns)
+
+    def _known(self, places: np.ndarray, rows: np.ndarray) -> _Group:
+        return _Group(places, self.scorer, rows[places], None if self.seen is None else take(self.seen, rows[places]))
+
+    def _folded(self, places: np.ndarray, rows: np.ndarray, histories: csr_array) -> _Group:
+        seen = histories
+        if self.seen is not None:
+            # A known user's history may leave out what training saw; neither may be listed again.
+            known = np.flatnonzero(rows >= 0)
+            stored = binary(known, rows[known], (len(places), len(self.users.index))) @ self.seen
+            seen = csr_array(histories + stored)
+        folded = self.fold(histories)
+        return _Group(places, lambda: folded, np.arange(len(places)), seen)
+
+    def _popular(self, places: np.ndarray) -> _Group:
+        counts = self._training_counts("unknown='popular'").astype(np.float32)
+        scorer = FactorScorer(np.ones((len(places), 1), dtype=np.float32), counts[:, None])
+        nothing = binary(np.empty(0, int), np.empty(0, int), (len(places), len(self.items.index)))
+        return _Group(places, lambda: scorer, np.arange(len(places)), nothing)
+
+    def _training_counts(self, why: str) -> np.ndarray:
+        if self.seen is None:
+            msg = f"{why} needs the training rows, without which this {self.name} was saved; save it with its training matrix"
+            raise ValueError(msg)
+        return np.bincount(self.seen.indices, minlength=len(self.items.index))
+
+    def _excluded(self, group: _Group, part: np.ndarray) -> csr_array:
+        if group.seen is None:
+            msg = (
+                f"exclude_seen needs the training rows, without which this {self.name} was saved; "
+                "pass exclude_seen=False or histories"
+            )
+            raise ValueError(msg)
+        return group.seen if part.all() else take(group.seen, np.flatnonzero(part))
+
+
+def _trained(allow: np.ndarray | csr_array | None, trained: np.ndarray | None) -> np.ndarray | csr_array | None:
+    """Restrict an allow list to the items that ``trained`` marks."""
+    if trained is None:
+        return allow
+    if allow is None:
+        return np.flatnonzero(trained)
+    if isinstance(allow, np.ndarray):
+        return allow[trained[allow]]
+    users, items = allow.tocoo().coords
+    return binary(users[trained[items]], items[trained[items]], allow.shape)

@@ -1,0 +1,295 @@
+"""The recommend side shared by every model: lists of items, similar items and users, labelled frames."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from buir.data import Labelled, as_csr, fit_inputs
+from buir.errors import NotFittedError, counted
+from buir.ranking import FactorScorer, Scorer, top_k
+from buir.recommend.arguments import as_audiences, as_count, as_histories, as_item_lists, as_rows, is_one, shaped
+from buir.recommend.foreign import recommend_frame
+from buir.recommend.frames import Catalogue
+from buir.recommend.lookup import lookups, take
+from buir.recommend.similarity import most_similar, vectors_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Labelled", "NotFittedError", "Recommender", "as_csr", "fit_inputs", "recommend_frame"]
+
+_FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
+_ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
+
+
+class Recommender:
+    """Base of BUIR and of every baseline.
+
+    ``fit`` of a subclass begins with ``fit_inputs`` and ends with ``self._remember``; the subclass either sets the NumPy arrays
+    ``user_factors`` and ``item_factors`` or overrides ``scorer``. Argument names and the shapes of what is returned are those of
+    `implicit`.
+    """
+
+    if TYPE_CHECKING:
+        seen_: csr_array | None
+        user_ids_: np.ndarray
+        item_ids_: np.ndarray
+        user_factors: np.ndarray
+        item_factors: np.ndarray
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            """Explain why a fitted attribute is missing; reached only when it is."""
+            # Fields that only fit fills are known from the dataclass; other names are typing mistakes, fitted or not.
+            expected = name in _FITTED or name in getattr(type(self), "__dataclass_fields__", ())
+            if expected and "user_ids_" not in self.__dict__:
+                msg = f"this {type(self).__name__} is not fitted: call fit(user_items) first, or load a fitted model"
+                raise NotFittedError(msg)
+            msg = f"{type(self).__name__} has no attribute {name!r}"
+            raise AttributeError(msg)
+
+    def _remember(self, user_items: Any) -> None:
+        """Store the training rows and the ids, the last act of ``fit``; the input is not kept but read.
+
+        Parameters
+        ----------
+        user_items
+            What ``fit`` was given, or what ``as_csr`` or ``fit_inputs`` made of it.
+        """
+        matrix, user_ids, item_ids = as_csr(user_items, warn=False)
+        self.seen_ = matrix
+        self.user_ids_ = np.arange(matrix.shape[0]) if user_ids is None else user_ids
+        self.item_ids_ = np.arange(matrix.shape[1]) if item_ids is None else item_ids
+
+    @property
+    def n_users(self) -> int:
+        """Number of users of the fitted model."""
+        return len(self.user_ids_)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items of the fitted model."""
+        return len(self.item_ids_)
+
+    def get_params(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def scorer(self) -> Scorer:
+        """Score function over the model's users, for ``top_k`` and ``evaluate``."""
+        return FactorScorer(self.user_factors, self.item_factors)
+
+    def _recalculated_users(self, user_items: csr_array) -> Scorer:
+        """Score the users of these rows, of whom nothing else is known; a hook for models that can."""
+        raise self._cannot_recalculate(noun="user", rows=user_items)
+
+    def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
+        """Vectors, comparable with ``_item_vectors``, of the items of these rows; a hook for models that can."""
+        raise self._cannot_recalculate(noun="item", rows=item_users)
+
+    def _cannot_recalculate(self, noun: str, rows: csr_array) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__} cannot recalculate {noun}s, here from {counted(rows.shape[0], 'row')}; expected {noun}s of the "
+            f"training data: fit again with the new rows, or use a model that folds {noun}s in, such as BUIR"
+        )
+
+    def _item_vectors(self) -> np.ndarray:
+        """Vectors whose cosine is the similarity of items."""
+        return vectors_of(self, "item_factors", "similar_items")
+
+    def _user_vectors(self) -> np.ndarray:
+        """Vectors whose cosine is the similarity of users."""
+        return vectors_of(self, "user_factors", "similar_users")
+
+    def _seen_rows(self, users: np.ndarray, why: str, instead: str = "") -> csr_array:
+        if self.seen_ is None:
+            msg = (
+                f"this {type(self).__name__} was saved without its training rows, which {why} needs; "
+                f"{f'pass {instead}, or ' if instead else ''}save the model with its training matrix"
+            )
+            raise ValueError(msg)
+        everybody = len(users) == self.n_users and np.array_equal(users, np.arange(self.n_users))
+        return self.seen_ if everybody else take(self.seen_, users)
+
+    def _seen_columns(self, items: np.ndarray) -> csr_array:
+        everybody = self._seen_rows(np.arange(self.n_users), "recalculate_item", _AUDIENCES)
+        return take(everybody.T.tocsr(), items)
+
+    def recommend(
+        self,
+        userid: Any,
+        user_items: Any = None,
+        N: int = 10,
+        filter_already_liked_items: bool = True,  # noqa: FBT001, FBT002 - implicit's signature
+        filter_items: Any = None,
+        recalculate_user: bool = False,  # noqa: FBT001, FBT002
+        items: Any = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """List the best items for one user or for many.
+
+        Parameters
+        ----------
+        userid
+            A user row, or an array of them. With ``recalculate_user`` and ``user_items`` it only says how many.
+        user_items
+            History of the asked users, one row each: any SciPy format. None: the training rows. Not looked at where neither
+            filtering nor recalculation needs it.
+        N
+            Length of a list.
+        filter_already_liked_items
+            Leave out the items of ``user_items``.
+        filter_items
+            Item rows to leave out, for all users; or a sparse matrix with one row of them for each asked user.
+        recalculate_user
+            Score from ``user_items`` alone, as for a user training never saw.
+        items
+            The only item rows allowed, likewise; it may be combined with ``filter_items``.
+
+        Returns
+        -------
+        Item rows (int32) and scores (float32), best first, equal scores by the lower row: 2-D for an array of users, where a short
+        list ends in -1 and -inf; 1-D for a single user, where a short list is shorter. No seen, denied or repeated item.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        IndexError
+            If a user or item row is negative or too large.
+        ValueError
+            If ``user_items`` has another shape, is needed but not stored, or the model cannot recalculate.
+        """
+        stranger = recalculate_user and user_items is not None
+        users = as_rows(userid, None if stranger else self.n_users, "userid", "user", recalculate=True)
+        k, shape = as_count(N, "N"), (self.n_users, self.n_items)
+        k = min(k, self.n_items) if is_one(userid) else k
+        history = None
+        if filter_already_liked_items or recalculate_user:
+            why = "recalculate_user" if recalculate_user else "filter_already_liked_items"
+            stored = user_items is None
+            history = self._seen_rows(users, why, _ROWS) if stored else as_histories(user_items, len(users), shape)
+        if recalculate_user and history is not None:
+            scorer, rows = self._recalculated_users(history), np.arange(len(users))
+        else:
+            scorer, rows = self.scorer(), users
+        ids, scores = top_k(
+            scorer,
+            rows,
+            k,
+            exclude=history if filter_already_liked_items else None,
+            allow=as_item_lists(items, len(users), shape, "items"),
+            deny=as_item_lists(filter_items, len(users), shape, "filter_items"),
+        )
+        return shaped(ids, scores, one=is_one(userid))
+
+    def similar_items(
+        self,
+        itemid: Any,
+        N: int = 10,
+        recalculate_item: bool = False,  # noqa: FBT001, FBT002 - implicit's signature
+        item_users: Any = None,
+        filter_items: Any = None,
+        items: Any = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """List the items most similar to one item or to many, by cosine, the item itself first with 1.
+
+        Parameters
+        ----------
+        itemid
+            An item row, or an array of them.
+        N
+            Length of a list.
+        recalculate_item
+            Compare by what ``item_users`` says alone, as for an item training never saw; such an item is not put first.
+        item_users
+            With ``recalculate_item``: one row of users for each asked item. None: the training columns.
+        filter_items, items
+            Item rows to leave out, and the only ones allowed. They count for the item itself, too.
+
+        Returns
+        -------
+        As ``recommend``; a vector of zeros has similarity 0 to everything but itself.
+        """
+        stranger = recalculate_item and item_users is not None
+        asked = as_rows(itemid, None if stranger else self.n_items, "itemid", "item", recalculate=True)
+        vectors = self._item_vectors()
+        queries = None
+        if recalculate_item:
+            shape = (self.n_users, self.n_items)
+            rows = self._seen_columns(asked) if item_users is None else as_audiences(item_users, len(asked), shape)
+            queries = self._recalculated_items(rows)
+        return most_similar(
+            vectors,
+            asked,
+            min(as_count(N, "N"), self.n_items) if is_one(itemid) else as_count(N, "N"),
+            queries,
+            deny=filter_items,
+            allow=items,
+            names=("filter_items", "items"),
+            one=is_one(itemid),
+        )
+
+    def similar_users(
+        self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """List the users most similar to one user or to many; the arguments and what is returned are as in ``similar_items``."""
+        asked = as_rows(userid, self.n_users, "userid", "user")
+        return most_similar(
+            self._user_vectors(),
+            asked,
+            min(as_count(N, "N"), self.n_users) if is_one(userid) else as_count(N, "N"),
+            deny=filter_users,
+            allow=users,
+            names=("filter_users", "users"),
+            one=is_one(userid),
+        )
+
+    def recommend_frame(
+        self,
+        users: Any = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Any = None,
+        deny: Any = None,
+        unknown: str = "error",
+        histories: Any = None,
+        trained_only: bool = False,
+    ) -> pd.DataFrame:
+        """List the best items for users given by their own ids, as a frame.
+
+        Parameters
+        ----------
+        users
+            User ids, or one id. None: those of ``histories`` if given, else all users of the model.
+        k
+            Length of a list.
+        exclude_seen
+            Leave out the items of a user's training row and history.
+        allow, deny
+            Item ids that alone may, or may not, be listed: a list for everybody, or a dict from user id to such a list
+            (users not named in the dict are free; a key that is no user's id counts as unknown).
+        unknown
+            What to do with ids the model does not know: "error"; "skip" leaves unknown users out; "popular" gives them the items
+            with most training users and the score NaN. With both of the latter, unknown items and keys in the arguments are passed over.
+        histories
+            What users have liked, training or not: a dict from user id to item ids, a frame with ``user`` and ``item``, or
+            ``Interactions``. Their lists are computed from these histories alone, as with ``recalculate_user``;
+            a user without a known item here is treated as if not named: from training if known to it, else as ``unknown`` says.
+        trained_only
+            Leave out items without a training user.
+
+        Returns
+        -------
+        Columns ``user`` and ``item`` (ids in their own type), ``score`` (float32), ``rank`` (from 1), users in the order asked.
+        """
+        users_by_id, items_by_id = lookups(self)
+        catalogue = Catalogue(
+            type(self).__name__, users_by_id, items_by_id, self.seen_, self.scorer, self._recalculated_users
+        )
+        options = {"exclude_seen": exclude_seen, "allow": allow, "deny": deny, "unknown": unknown}
+        return catalogue.frame(users, k, **options, histories=histories, trained_only=trained_only)

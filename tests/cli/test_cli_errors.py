@@ -1,0 +1,546 @@
+"""Wrong commands: one line on stderr that says what came, what was expected and what to do; never a traceback."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from buir import BUIR, Interactions
+from buir.cli.app import app
+from buir.model.storage import write_file
+
+TINY = ["--set", "embedding_dim=4", "--set", "epochs=1", "--set", "batch_size=4", "--set", "device=cpu"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Good and bad files, by their names."""
+    folder = tmp_path_factory.mktemp("files")
+    pairs = [("ann", 10), ("ann", 20), ("bob", 10), ("bob", 30), ("cat", 30)]
+    texts = {
+        "train.csv": "user,item\n" + "".join(f"{user},{item}\n" for user, item in pairs),
+        "single.csv": "user,item\nann,1\nbob,2\n",
+        "numbers.csv": "user,item\n1,10\n2,20\n",
+        "ragged.csv": "user,item\nann,10\nbob,20,30,40\ncat,10\n",
+        "strange.csv": "who,what\nx,1\ny,2\n",
+        "missing.csv": "user,item\nann,10\n,20\n",
+        "rated.csv": "user,item,rating\nann,10,5\nbob,20,good\n",
+        "timed.csv": "user,item,time\nann,10,5\nbob,20,soon\n",
+        "lists.dat": "2 10 20\n1 10\n",
+        "low.csv": "user,item,rating\nann,10,1\nbob,20,2\n",
+        "column.txt": "ann\nbob\ncat\n",
+        "empty.csv": "",
+        "blank.txt": "\n \n",
+        "deny.txt": "99\n",
+        "floats.csv": "user,item\nann,10.0\nbob,20.0\n",
+        "lines.jsonl": '{"user": "ann", "item": 10}\n',
+        "seen.csv": "user,item\nann,10\nbob,30\n",
+        "latin.csv": "user,item\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    (folder / "latin.csv").write_bytes(b"user,item\nren\xe9,1\n")
+    (folder / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (folder / "data.zip").write_bytes(b"PK\x03\x04rest of the archive")
+    model = BUIR(embedding_dim=4, epochs=1, batch_size=4, device="cpu")
+    model.save(folder / "unfitted")
+    model.fit(Interactions.from_pairs(*zip(*pairs, strict=True)), show_progress=False)
+    model.save(folder / "model")
+    model.save(folder / "light", training_matrix=False)
+    whole = (folder / "model").read_bytes()
+    (folder / "cut").write_bytes(whole[:-10])
+    (folder / "changed").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    write_file(folder / "other", {}, {"class": "EASE", "parameters": {}, "fitted": False})
+    return folder
+
+
+FIT = ["fit", "train.csv", "--out", "out"]
+WRONG_ORDERS = {
+    # fit: the file
+    "no file": (["fit", "trian.csv", "--out", "out"], 1, "trian.csv: no such file; did you mean 'train.csv'?"),
+    "a folder": (["fit", ".", "--out", "out"], 1, "is a folder, expected a file, such as one of ["),
+    "an empty file": (
+        ["fit", "empty.csv", "--out", "out"],
+        1,
+        "empty.csv: holds no rows; give a file with one interaction",
+    ),
+    "an image": (
+        ["fit", "image.png", "--out", "out"],
+        1,
+        "is a binary file (a zero at byte 8); expected text in UTF-8 or Parquet",
+    ),
+    "an archive": (["fit", "data.zip", "--out", "out"], 1, "data.zip: is a zip archive; unpack it first"),
+    "another encoding": (
+        ["fit", "latin.csv", "--out", "out"],
+        1,
+        "latin.csv, line 2: is not UTF-8 (byte 0xe9); expected text in UTF-8",
+    ),
+    "a broken line": (
+        ["fit", "ragged.csv", "--out", "out"],
+        1,
+        "ragged.csv, line 3: has 4 columns, expected 2 as in the first line; correct it, or pass --format adjacency or --format counted",
+    ),
+    "a missing id": (["fit", "missing.csv", "--out", "out"], 1, "missing.csv, line 3: the user id is missing"),
+    "a single column": (
+        ["fit", "column.txt", "--out", "out", "--format", "comma"],
+        1,
+        "has 1 column, expected at least user and item; check the separator and pass --format",
+    ),
+    "unknown columns": (
+        ["fit", "strange.csv", "--out", "out"],
+        1,
+        "no column that is known to hold the user; it has ['who', 'what']; pass --column user=COLUMN",
+    ),
+    "a rating in words": (
+        ["fit", "rated.csv", "--out", "out", "--min-rating", "3"],
+        1,
+        "rated.csv, line 3: the rating 'good' is not a number; correct it, or pass --column rating=COLUMN; to read no ratings, name the other "
+        "columns alone",
+    ),
+    "a time in words": (
+        ["fit", "timed.csv", "--out", "out"],
+        1,
+        "timed.csv, line 3: the time 'soon' is neither a number nor an ISO date; correct it, or pass --column time=COLUMN; to read no times, "
+        "name the other columns alone",
+    ),
+    "no ratings": (
+        [*FIT, "--min-rating", "3"],
+        1,
+        "--min-rating is 3.0, but no column of this comma, with header file is known to hold ratings (user=user, item=item); "
+        "pass --column rating=COLUMN",
+    ),
+    "nothing left by rating": (
+        ["fit", "low.csv", "--out", "out", "--min-rating", "3"],
+        1,
+        "low.csv: no pair is left of 2 rows (2 below",
+    ),
+    "nothing left by count": ([*FIT, "--min-user", "9"], 1, "train.csv: no pair is left of 5 rows"),
+    # fit: the options
+    "an unknown format": (
+        [*FIT, "--format", "coma"],
+        2,
+        "--format: unknown format 'coma', did you mean 'comma'?; expected one of (",
+    ),
+    "a wrong format": (
+        [*FIT, "--format", "parquet"],
+        1,
+        "train.csv: is no Parquet file; leave the format out to have it detected",
+    ),
+    "a column without role": (
+        [*FIT, "--column", "3"],
+        2,
+        "--column is '3'; expected ROLE=COLUMN, a name or a position from 0: write --column rating=3",
+    ),
+    "an unknown role": (
+        [*FIT, "--column", "raiting=2"],
+        2,
+        "--column names the role 'raiting' (did you mean 'rating'?); expected one of user, item, rating, time",
+    ),
+    "a role twice": (
+        [*FIT, "--column", "user=0", "--column", "user=1"],
+        2,
+        "--column gives user twice, '0' and '1'; expected one column: drop the other",
+    ),
+    "a column that is not there": (
+        [*FIT, "--column", "user=customer"],
+        1,
+        "train.csv: has no column 'customer' for 'user'; it has ['user', 'item']; name one, or give its position from 0",
+    ),
+    "one column as two": (
+        [*FIT, "--column", "user=0", "--column", "item=0"],
+        1,
+        "train.csv: reads one column as two things: ",
+    ),
+    "a setting without value": (
+        [*FIT, "--set", "epochs"],
+        2,
+        "--set is 'epochs'; expected NAME=VALUE: write --set embedding_dim=32",
+    ),
+    "a misspelt setting": (
+        [*FIT, "--set", "embeding_dim=8"],
+        2,
+        "--set names 'embeding_dim' (did you mean 'embedding_dim'?); expected one of encoder, ",
+    ),
+    "an unknown encoder": (
+        [*FIT, "--set", "encoder=grpah"],
+        2,
+        "--set: encoder is 'grpah'; expected one of 'id', 'graph', 'walk': did you mean 'graph'?",
+    ),
+    "a width of zero": (
+        [*FIT, "--set", "embedding_dim=0"],
+        2,
+        "--set: embedding_dim is 0; expected a whole number of at least 1",
+    ),
+    "a width beyond all memory": (
+        [*FIT, "--set", "embedding_dim=99999999999999999999"],
+        2,
+        "--set: embedding_dim is 99999999999999999999; expected a whole number of at most 65,536",
+    ),
+    "layers without end": (
+        [*FIT, "--set", "n_layers=99999999999"],
+        2,
+        "--set: n_layers is 99999999999; expected a whole number of at most 100",
+    ),
+    "a seed of more than 64 bits": (
+        [*FIT, "--set", f"seed={2**70}"],
+        2,
+        f"--set: seed is {2**70}; expected a whole number of at most 9,223,372,036,854,775,807",
+    ),
+    "a rate that no float32 holds": (
+        [*FIT, "--set", "learning_rate=1e300"],
+        2,
+        "--set: learning_rate is 1e+300; expected a number of at most 3.4e+38",
+    ),
+    "a list that no memory holds": (
+        [*FIT, "--set", "valid_metric=ndcg_at_99999999"],
+        2,
+        "--set: valid_metric is 'ndcg_at_99999999'; expected a length of at most 1,000, such as 'ndcg_at_20'",
+    ),
+    "a rate of one wide step": (
+        [*FIT, *TINY, "--set", "learning_rate=3e38", "--set", "encoder=id"],
+        1,
+        "lower learning_rate, or raise momentum towards 1",
+    ),
+    "a fraction of an epoch": (
+        [*FIT, "--set", "epochs=1.5"],
+        2,
+        "--set: epochs is 1.5; expected a whole number of at least 1",
+    ),
+    "a momentum above 1": (
+        [*FIT, "--set", "momentum=1.5"],
+        2,
+        "--set: momentum is 1.5; expected a number at least 0 and below 1",
+    ),
+    "a rate in words": (
+        [*FIT, "--set", "learning_rate=fast"],
+        2,
+        "--set: learning_rate is 'fast'; expected a number above 0",
+    ),
+    "an unknown metric": (
+        [*FIT, "--set", "valid_metric=auc"],
+        2,
+        "--set: valid_metric is 'auc'; expected a metric and a length, such as 'ndcg_at_20'",
+    ),
+    "edges dropped without graph": (
+        [*FIT, "--set", "encoder=id", "--set", "edge_drop_rate=0.1"],
+        2,
+        "--set: edge_drop_rate is 0.1 with encoder 'id'; expected its default",
+    ),
+    "an unknown device": (
+        [*FIT, "--set", "device=gpu"],
+        2,
+        "--set: device is 'gpu'; expected 'auto' or a device of torch, such as 'cpu' or 'cuda'",
+    ),
+    "a share of one": (
+        [*FIT, "--valid-fraction", "1"],
+        2,
+        "--valid-fraction is 1; expected a share of at least 0 and below 1, such as 0.1",
+    ),
+    "nothing to validate on": (
+        ["fit", "single.csv", "--out", "out", *TINY, "--valid-fraction", "0.1"],
+        2,
+        "--valid-fraction 0.1 holds out none of 2 pairs, too few to a user; expected a larger share, or none",
+    ),
+    "a folder to write": (
+        ["fit", "train.csv", "--out", "."],
+        2,
+        "--out is '.', a folder; expected the name of a file: write 'model.safetensors'",
+    ),
+    "a folder that is not there": (
+        ["fit", "train.csv", "--out", "absent/m"],
+        2,
+        "--out is 'absent/m', but there is no folder 'absent'; create it first",
+    ),
+    # recommend
+    "no model": (["recommend", "absent"], 1, "absent is no file; expected a model that save() wrote"),
+    "data as model": (
+        ["recommend", "train.csv"],
+        1,
+        "train.csv is no model file, or its beginning is damaged; expected a safetensors file that save() wrote",
+    ),
+    "half a model": (["recommend", "cut"], 1, "cut is truncated or damaged"),
+    "a changed model": (
+        ["recommend", "changed"],
+        1,
+        "changed was changed after it was saved: its content does not match its checksum; get the original",
+    ),
+    "a model of another class": (
+        ["recommend", "other"],
+        1,
+        "the file holds a EASE; expected a BUIR: load it with EASE.load",
+    ),
+    "a model never fitted": (
+        ["recommend", "unfitted"],
+        1,
+        "unfitted holds a model that was never fitted; expected a fitted one: write it with buir fit",
+    ),
+    "a model without rows": (
+        ["recommend", "light"],
+        2,
+        "the model was saved without its training rows, so what a user has cannot be left out; save it with them, or pass --include-seen",
+    ),
+    "popular without rows": (
+        ["recommend", "light", "--include-seen", "--unknown", "popular", "--user", "zoe"],
+        2,
+        "--unknown popular needs the training rows, without which the model was saved; save it with them, or pass --unknown skip",
+    ),
+    "an unknown user": (
+        ["recommend", "model", "--user", "ann", "--user", "zoe"],
+        2,
+        "users holds user ids unknown to the model: 'zoe'; its user ids look like 'ann': pass --unknown skip to leave them out, or --unknown popular",
+    ),
+    "an unknown denied item": (
+        ["recommend", "model", "--deny", "deny.txt"],
+        2,
+        "--deny holds item ids unknown to the model: 99; its item ids look like 10: take them out of the file, or pass --unknown skip to "
+        "pass them over",
+    ),
+    "an unknown allowed item": (
+        ["recommend", "model", "--allow", "deny.txt", "--user", "ann"],
+        2,
+        "--allow holds item ids unknown to the model: 99; its item ids look like 10: take them out of the file, or pass --unknown skip",
+    ),
+    "a picture of users": (
+        ["recommend", "model", "--users", "image.png"],
+        2,
+        "image.png is not a text file in UTF-8; expected one id per line",
+    ),
+    "users in latin letters": (
+        ["recommend", "model", "--users", "latin.csv"],
+        2,
+        "latin.csv is not a text file in UTF-8; expected one id per line",
+    ),
+    "floats of pandas": (
+        ["fit", "floats.csv", "--out", "out"],
+        1,
+        "floats.csv, line 2: the item column 'item' holds decimal numbers (first: '10.0'), expected integers or strings; write it as",
+    ),
+    "json lines": (
+        ["data", "describe", "lines.jsonl"],
+        1,
+        "lines.jsonl: holds JSON lines, expected columns or lists; convert it: pass the frame of pandas.read_json(file, lines=True), or",
+    ),
+    "an unknown item in a history": (
+        ["recommend", "model", "--history", "single.csv"],
+        2,
+        "--history holds item ids unknown to the model: 1, 2; its item ids look like 10",
+    ),
+    "no ids": (["recommend", "model", "--users", "blank.txt"], 2, "blank.txt holds no ids; expected one per line"),
+    "no file of ids": (["recommend", "model", "--allow", "alow.txt"], 1, "alow.txt: no such file"),
+    "an unknown kind of table": (
+        ["recommend", "model", "--out", "lists.xlsx"],
+        2,
+        "--out is 'lists.xlsx'; expected a name that ends in .csv, .tsv, .parquet",
+    ),
+    "no folder for the lists": (
+        ["recommend", "model", "--out", "absent/l.csv"],
+        2,
+        "--out is 'absent/l.csv', but there is no folder 'absent'; create it first",
+    ),
+    # evaluate
+    "no test file": (["evaluate", "model", "absent.csv"], 1, "absent.csv: no such file"),
+    "test as model": (["evaluate", "train.csv", "model"], 1, "train.csv is no model file"),
+    "other ids": (
+        ["evaluate", "model", "numbers.csv"],
+        2,
+        "numbers.csv: 2 pairs, 0 measured; dropped: 2 of unknown users; expected ids such as the model's 'ann', 10, the file's are such as 1, 10: give the test part of the same data",
+    ),
+    "the training part": (
+        ["evaluate", "model", "seen.csv"],
+        2,
+        "all 2 pairs are in the training data; expected held-out pairs: give a file of pairs that buir fit has not read",
+    ),
+    "evaluation without rows": (
+        ["evaluate", "light", "seen.csv"],
+        2,
+        "the model was saved without its training rows, which must not be listed; save it with training_matrix=True",
+    ),
+    # data describe
+    "describe: no file": (["data", "describe", "trian.csv"], 1, "trian.csv: no such file; did you mean 'train.csv'?"),
+    "describe: a column that is not there": (
+        ["data", "describe", "train.csv", "--column", "rating=9"],
+        1,
+        "train.csv: has no column '9' for 'rating'; it has ['user', 'item']",
+    ),
+    "describe: ratings of lists": (
+        ["data", "describe", "lists.dat", "--min-rating", "3"],
+        1,
+        "lists.dat: --min-rating is 3.0, but the file is read as counted lists, which have no ratings; leave --min-rating out, or pass "
+        "--format if the file has columns",
+    ),
+    "describe: an unknown format": (
+        ["data", "describe", "train.csv", "--format", "csv"],
+        2,
+        "--format: unknown format 'csv'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ORDERS)
+def test_wrong_order(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    arguments, code, text = WRONG_ORDERS[name]
+    before = sorted(path.name for path in folder.iterdir())
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, SystemExit), result.exception
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert text in line
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+# The words are typer's and differ between its versions; what must be there is the option and what is wrong with it.
+USAGE = {
+    "no output": (["fit", "train.csv"], "Missing option '--out'"),
+    "no list length": (["recommend", "model", "--k", "0"], "'--k': .*(greater|range)"),
+    "a length in words": (["recommend", "model", "--k", "ten"], "'--k': .*integer"),
+    "an unknown policy": (["recommend", "model", "--unknown", "ignore"], "'--unknown': .*'error', 'skip'"),
+    "a misspelt option": (["recommend", "model", "--usr", "ann"], "No such option: --usr"),
+    "a misspelt command": (["reccomend", "model"], "No such command 'reccomend'"),
+    "no test": (["evaluate", "model"], "Missing argument 'TEST'"),
+    "a negative count": (["data", "describe", "train.csv", "--min-user", "-1"], "'--min-user': .*(greater|range)"),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_wrong_usage(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    arguments, text = USAGE[name]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert re.search(text, " ".join(result.stderr.split()))
+    assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "order", [["fit", "train.csv", *TINY], ["recommend", "model"], ["evaluate", "model", "seen.csv"]]
+)
+def test_a_folder_that_takes_no_files_is_found_before_the_work(order, folder, monkeypatch):
+    def refused(*args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    monkeypatch.setattr(BUIR, "fit", None)
+    result = CliRunner().invoke(app, [*order, "--out", "out.csv"])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: --out is 'out.csv', but nothing can be written in '.' (Read-only file system); name another folder\n"
+    )
+
+
+def test_a_pipe_is_no_output(folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    result = CliRunner().invoke(app, ["recommend", str(folder / "model"), "--out", str(tmp_path / "pipe.csv")])
+    assert result.exit_code == 2
+    assert re.fullmatch(
+        r"error: --out is '\S+pipe.csv', a device or a pipe; expected the name of a file\n", result.stderr
+    )
+
+
+def test_a_model_that_cannot_be_written(folder, tmp_path, monkeypatch):
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    result = CliRunner().invoke(app, ["fit", str(folder / "train.csv"), "--out", str(tmp_path / "m"), *TINY])
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"error: cannot save to \S+/m: No space left on device; check the path, its permissions and the space on the disk",
+        result.stderr.splitlines()[-1],
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_defect_keeps_its_traceback(folder, monkeypatch):
+    def broken(*args, **kwargs):
+        raise ValueError("not the user's fault")
+
+    monkeypatch.setattr(BUIR, "recommend_frame", broken)
+    result = CliRunner().invoke(app, ["recommend", str(folder / "model")])
+    assert isinstance(result.exception, ValueError)
+
+
+def test_ctrl_c(folder, tmp_path, monkeypatch):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BUIR, "fit", stopped)
+    result = CliRunner().invoke(app, ["fit", str(folder / "train.csv"), "--out", str(tmp_path / "m")])
+    assert result.exit_code == 130
+    assert result.stderr == "error: stopped; nothing was written\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk(folder, tmp_path, monkeypatch):
+    def full(self, path, **options):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    result = CliRunner().invoke(app, ["recommend", str(folder / "model"), "--out", str(tmp_path / "l.csv")])
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"error: \S+l\.csv: No space left on device; check the path, its permissions and the space on the disk\n",
+        result.stderr,
+    )
+
+
+def test_a_loss_that_explodes(folder, tmp_path, monkeypatch):
+    def explode(*args, **kwargs):
+        return np.float32("nan")
+
+    monkeypatch.setattr("buir.learning.loop.run_epoch", explode)
+    result = CliRunner().invoke(app, ["fit", str(folder / "train.csv"), "--out", str(tmp_path / "m"), *TINY])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("error: the training loss became nan: lower learning_rate")
+
+
+def test_the_command_itself(folder):
+    program = "import sys; from buir.cli.app import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "recommend", "model", "--user", "zoe"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: users holds user ids unknown to the model: 'zoe'; [^\n]+\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (MemoryError("Unable to allocate 7.28 TiB for an array with shape (1, 2)"), ", 7.28 TiB asked for"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 429496729600 bytes."),
+            ", 400.0 GiB asked for",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB."), ", 20.00 GiB asked for"),
+        (MemoryError(), ""),
+    ],
+)
+def test_too_little_memory(folder, tmp_path, monkeypatch, error, asked):
+    def greedy(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(BUIR, "fit", greedy)
+    monkeypatch.setattr(BUIR, "recommend_frame", greedy)
+    result = CliRunner().invoke(app, ["fit", str(folder / "train.csv"), "--out", str(tmp_path / "m")])
+    assert result.exit_code == 1
+    expected = (
+        f"error: not enough memory{asked}; use a smaller number for --set embedding_dim or batch_size, or fewer pairs\n"
+    )
+    assert result.stderr == expected
+    result = CliRunner().invoke(app, ["recommend", str(folder / "model")])
+    assert result.exit_code == 1
+    assert result.stderr == f"error: not enough memory{asked}; use a smaller number for --k, or fewer users\n"

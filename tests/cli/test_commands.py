@@ -1,0 +1,278 @@
+"""The commands over one model, by what they write and print."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from buir import BUIR
+from buir.cli.app import app
+from buir.data.files.readers import read
+
+TRAIN = [
+    *[("ann", 10), ("ann", 20), ("ann", 30), ("bob", 10), ("bob", 30), ("cat", 40)],
+    *[("cat", 50), ("dan", 40), ("dan", 60), ("eve", 60), ("eve", 50), ("eve", 10)],
+]
+TINY = ["--set", "embedding_dim=4", "--set", "epochs=3", "--set", "batch_size=5", "--set", "device=cpu"]
+
+
+def run(*arguments: object, code: int = 0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def write(path, pairs, header="user,item"):
+    path.write_text("\n".join([header, *(f"{user},{item}" for user, item in pairs)]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("commands")
+    write(folder / "train.csv", TRAIN)
+    run("fit", folder / "train.csv", "--out", folder / "model.safetensors", *TINY)
+    return folder
+
+
+@pytest.fixture
+def model(folder) -> BUIR:
+    return BUIR.load(folder / "model.safetensors")
+
+
+# fit
+
+
+def test_fit_is_the_librarys(folder, model):
+    settings = {"embedding_dim": 4, "epochs": 3, "batch_size": 5, "device": "cpu"}
+    same = BUIR(**settings).fit(read(folder / "train.csv"), show_progress=False)
+    np.testing.assert_array_equal(model.user_factors, same.user_factors)
+    assert model.user_ids_.tolist() == ["ann", "bob", "cat", "dan", "eve"]
+
+
+def test_fit_says_what_it_did(tmp_path):
+    path = write(tmp_path / "train.csv", TRAIN)
+    said = run("fit", path, "--out", tmp_path / "m", *TINY, "--set", "encoder=graph").stdout
+    assert re.fullmatch(
+        r"\S+m: BUIR, encoder graph, 5 users, 6 items, 12 pairs, 3 epochs in \d+\.\d s, loss [\d.]+\n", said
+    )
+
+
+def test_one_of_a_thing_is_not_many(tmp_path):
+    path = write(tmp_path / "train.csv", [("ann", 10), ("ann", 20)])
+    options = ["--set", "epochs=1", "--set", "batch_size=2"]
+    said = run("fit", path, "--out", tmp_path / "m", *TINY, *options).stdout
+    assert re.search(r", 1 user, 2 items, 2 pairs, 1 epoch in ", said)
+    said = run("recommend", tmp_path / "m", "--include-seen", "--k", 1, "--out", tmp_path / "l.csv").stdout
+    assert said.endswith("l.csv: 1 row, lists for 1 user\n")
+
+
+def test_settings_are_read_by_their_kind(tmp_path):
+    path = write(tmp_path / "train.csv", TRAIN)
+    settings = ["learning_rate=1e-3", "output_target=True", "row_sparse=false", "n_layers=1", "seed=7", "epochs=1"]
+    options = [part for setting in settings for part in ("--set", setting)]
+    run("fit", path, "--out", tmp_path / "m", "--paper", *TINY, *options)
+    params = BUIR.load(tmp_path / "m").get_params()
+    assert (
+        params
+        == BUIR.paper(
+            learning_rate=1e-3,
+            output_target=True,
+            row_sparse=False,
+            n_layers=1,
+            seed=7,
+            epochs=1,
+            embedding_dim=4,
+            batch_size=5,
+            device="cpu",
+        ).get_params()
+    )
+
+
+def test_columns_and_filters(tmp_path):
+    path = tmp_path / "plays.tsv"
+    path.write_text(
+        "".join(f"{item}\t{user}\t{stars}\n" for (user, item), stars in zip(TRAIN, [5, 1] * 6, strict=True))
+    )
+    columns = ["--column", "user=1", "--column", "item=0", "--column", "rating=2"]
+    run("fit", path, "--out", tmp_path / "m", *TINY, *columns, "--min-rating", "3")
+    assert BUIR.load(tmp_path / "m").item_ids_.tolist() == [10, 30, 50, 60]
+    said = run("data", "describe", path, *columns, "--min-rating", "3").stdout
+    assert re.search(r"^distinct pairs +6$", said, re.MULTILINE)
+    assert re.search(r"^columns +user=1, item=0, rating=2", said, re.MULTILINE)
+
+
+def test_valid_fraction_chooses_epochs_and_trains_on_everything(tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = sorted({(f"u{user}", 2 * int(rng.integers(10)) + user % 2) for user in range(30) for _ in range(8)})
+    path = write(tmp_path / "train.csv", pairs)
+    said = run("fit", path, "--out", tmp_path / "m", *TINY, "--valid-fraction", "0.2").stdout
+    found = re.match(r"(\d+) pairs held out: ndcg_at_20 is best, 0\.\d{4}, after (\d+) epochs\n", said)
+    assert found is not None
+    model = BUIR.load(tmp_path / "m")
+    assert 30 <= int(found[1]) <= 0.25 * len(pairs)
+    assert model.epochs == model.history[-1]["epoch"] == int(found[2])
+    assert model.seen_ is not None
+    assert model.seen_.nnz == len(pairs)
+
+
+def test_warnings_are_one_line_each(tmp_path):
+    path = write(tmp_path / "train.csv", TRAIN)
+    result = run("fit", path, "--out", tmp_path / "m", *TINY, "--set", "batch_size=500")
+    (line,) = [line for line in result.stderr.splitlines() if "batch" in line]
+    assert re.match(r"warning: user_items holds 12 .*fewer than one batch of 500", line)
+
+
+# recommend
+
+
+def test_lists_on_the_screen(folder, model):
+    printed = run("recommend", folder / "model.safetensors", "--user", "cat", "--user", "ann", "--k", 2).stdout
+    expected = model.recommend_frame(["cat", "ann"], k=2)
+    assert printed == expected.to_csv(index=False)
+    assert run("recommend", folder / "model.safetensors").stdout.count("\n") == 1 + 5 * 6 - len(TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "load"),
+    [("l.csv", pd.read_csv), ("l.tsv", lambda path: pd.read_csv(path, sep="\t")), ("l.parquet", pd.read_parquet)],
+)
+def test_lists_in_a_file(folder, model, tmp_path, name, load):
+    said = run("recommend", folder / "model.safetensors", "--k", 1, "--out", tmp_path / name).stdout
+    assert said == f"{tmp_path / name}: 5 rows, lists for 5 users\n"
+    frame = load(tmp_path / name)
+    expected = model.recommend_frame(k=1)
+    assert frame["user"].tolist() == expected["user"].tolist()
+    assert frame["item"].tolist() == expected["item"].tolist()
+    np.testing.assert_allclose(frame["score"], expected["score"], rtol=1e-6)
+
+
+def test_allow_deny_and_users_from_files(folder, tmp_path):
+    (tmp_path / "allow.txt").write_text("50\n60\n\n20\n")
+    (tmp_path / "deny.txt").write_text("60")
+    (tmp_path / "users.txt").write_text("bob\ncat\nbob\n")
+    options = ["--users", tmp_path / "users.txt", "--allow", tmp_path / "allow.txt", "--deny", tmp_path / "deny.txt"]
+    printed = run("recommend", folder / "model.safetensors", *options).stdout.splitlines()[1:]
+    assert sorted(line.rsplit(",", 2)[0] for line in printed) == ["bob,20", "bob,50", "cat,20"]
+    printed = run("recommend", folder / "model.safetensors", *options, "--include-seen").stdout.splitlines()[1:]
+    assert sorted(line.rsplit(",", 2)[0] for line in printed) == ["bob,20", "bob,50", "cat,20", "cat,50"]
+
+
+def test_unknown_users(folder):
+    asked = ["recommend", folder / "model.safetensors", "--user", "bob", "--user", "zoe", "--k", 1, "--unknown"]
+    assert [line.split(",")[0] for line in run(*asked, "skip").stdout.splitlines()] == ["user", "bob"]
+    # 10 has three training users, more than any other item.
+    assert run(*asked, "popular").stdout.splitlines()[-1] == "zoe,10,,1"
+
+
+def test_histories_of_strangers(folder, model, tmp_path):
+    path = write(tmp_path / "new.csv", [("zoe", 10), ("zoe", 50), ("ann", 60)])
+    printed = run("recommend", folder / "model.safetensors", "--history", path, "--k", 2).stdout
+    assert printed == model.recommend_frame(histories={"zoe": [10, 50], "ann": [60]}, k=2).to_csv(index=False)
+
+
+def test_integer_ids(tmp_path):
+    path = write(tmp_path / "train.csv", [(ord(user[0]), item) for user, item in TRAIN])
+    run("fit", path, "--out", tmp_path / "m", *TINY)
+    model = BUIR.load(tmp_path / "m")
+    printed = run("recommend", tmp_path / "m", "--user", ord("b"), "--k", 1).stdout
+    assert printed == model.recommend_frame([ord("b")], k=1).to_csv(index=False)
+    out = tmp_path / "lists.parquet"
+    for stranger in ("zoe", "098", "9", "99999999999999999999999", str(2**63), "9" * 5000):
+        run(
+            "recommend",
+            tmp_path / "m",
+            "--user",
+            98,
+            "--user",
+            stranger,
+            "--unknown",
+            "popular",
+            "--k",
+            1,
+            "--out",
+            out,
+        )
+        assert [str(user) for user in pd.read_parquet(out)["user"]] == ["98", stranger]
+
+
+# evaluate
+
+
+def test_evaluation_by_hand(folder, model, tmp_path):
+    """Of the seven pairs one is in training, one of an unknown user and one of an unknown item."""
+    pairs = [("ann", 40), ("ann", 50), ("bob", 20), ("eve", 40), ("cat", 40), ("zoe", 10), ("dan", 99)]
+    said = run("evaluate", folder / "model.safetensors", write(tmp_path / "test.csv", pairs), "--k", 2, "--k", 6).stdout
+    lines = said.splitlines()
+    assert lines[0].endswith(
+        "test.csv: 7 pairs, 4 measured; dropped: 1 of unknown users, 1 of unknown items, 1 that are in training"
+    )
+    assert lines[1].split() == ["3", "users", "@2", "@6"]
+    relevant = {"ann": {40, 50}, "bob": {20}, "eve": {40}}
+    lists = {
+        user: part["item"].tolist()[:2] for user, part in model.recommend_frame(list(relevant), k=2).groupby("user")
+    }
+    recall = np.mean([len(relevant[user] & set(lists[user])) / len(relevant[user]) for user in relevant])
+    table = {line.split()[0]: [float(value) for value in line.split()[1:]] for line in lines[2:]}
+    assert table["recall"] == [pytest.approx(recall, abs=1e-4), 1.0]
+    assert table["hit_rate"][1] == 1.0
+    assert set(table) == {"recall", "ndcg", "precision", "capped_precision", "hit_rate", "map", "mrr", "coverage"}
+
+
+def test_values_of_each_user(folder, tmp_path):
+    test = write(tmp_path / "test.csv", [("eve", 40), ("ann", 40)])
+    run("evaluate", folder / "model.safetensors", test, "--k", 6, "--out", tmp_path / "users.csv")
+    frame = pd.read_csv(tmp_path / "users.csv")
+    assert frame["user"].tolist() == ["ann", "eve"]
+    assert frame["train_degree"].tolist() == [3, 3]
+    assert frame["recall_at_6"].tolist() == [1.0, 1.0]
+
+
+def test_ids_of_the_test_file_are_matched_by_text(tmp_path):
+    """Alone, "7" and "8" are integers; beside "x" they are texts. The same user is found in both."""
+    train = [("7", 1), ("7", 2), ("x", 2), ("x", 3), ("8", 3), ("8", 1)]
+    run("fit", write(tmp_path / "train.csv", train), "--out", tmp_path / "m", *TINY)
+    said = run("evaluate", tmp_path / "m", write(tmp_path / "test.csv", [("7", 3), ("8", 2)]), "--k", 3).stdout
+    assert "2 pairs, 2 measured; dropped: none" in said
+    assert re.search(r"^recall +1\.0000$", said, re.MULTILINE)
+
+
+# files
+
+
+@pytest.mark.parametrize(
+    ("order", "out"),
+    [
+        (["fit", "train.csv"], "train.csv"),
+        (["fit", "train.csv"], "./train.csv"),
+        (["fit", "train.csv"], "link.csv"),
+        (["recommend", "model.csv"], "model.csv"),
+        (["recommend", "model.csv", "--history", "train.csv"], "train.csv"),
+        (["recommend", "model.csv", "--users", "ids.csv"], "ids.csv"),
+        (["recommend", "model.csv", "--allow", "ids.csv"], "ids.csv"),
+        (["recommend", "model.csv", "--deny", "ids.csv"], "ids.csv"),
+        (["evaluate", "model.csv", "train.csv"], "model.csv"),
+        (["evaluate", "model.csv", "train.csv"], "train.csv"),
+    ],
+)
+def test_no_input_is_written_over(folder, tmp_path, monkeypatch, order, out):
+    write(tmp_path / "train.csv", TRAIN)
+    (tmp_path / "model.csv").write_bytes((folder / "model.safetensors").read_bytes())
+    (tmp_path / "ids.csv").write_text("10\n")
+    (tmp_path / "link.csv").symlink_to("train.csv")
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    said = run(*order, "--out", out, code=2).stderr
+    assert re.match(
+        r"error: --out is '\S+', which is the file '\S+' that this command reads and would be lost; expected another name\n$",
+        said,
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_earlier_output_is_written_over(folder, tmp_path):
+    for _ in range(2):
+        run("recommend", folder / "model.safetensors", "--k", 1, "--out", tmp_path / "lists.csv")
+    assert len(pd.read_csv(tmp_path / "lists.csv")) == 5

@@ -1,0 +1,99 @@
+"""Tables of results: every number is one of the findings or of a record."""
+
+import re
+
+from buir.experiment.report.tables import aligned, markdown_report, results_table, seconds_table, text_report
+from buir.experiment.report.verdicts import interval_text
+from buir.experiment.statistics.findings import find
+from tests.support.records import make_cells
+
+METRICS = ("ndcg_at_20", "recall_at_20")
+
+
+def make_results(means, *, refused=(), **cells):
+    """Records and what they amount to; cells of ``refused``, pairs of model and level in per cent, have no numbers."""
+    records, frames = make_cells(means, **cells)
+    for record in records:
+        if (record["model"], record["train_pct"]) in refused:
+            record |= {"status": "refused", "reason": "too many items", "metrics": {}, "n_test_users": 0}
+    return records, find(records, frames.__getitem__, headlines=METRICS)
+
+
+REFUSED = (("BPR", 50), ("EASE", 20))
+RESULTS = make_results(
+    {"ALS": (0.5, 0.3), "BPR": (0.5, 0.1), "EASE": (0.1, 0.1), "popularity": (0.2, 0.3)}, refused=REFUSED
+)
+
+
+def test_every_mean_stands_with_its_interval_and_what_is_missing_is_said():
+    records, found = RESULTS
+    done = [r for r in records if (r["model"], r["train_pct"]) != ("EASE", 50)]
+    rows, notes = results_table(done, "ndcg_at_20", found)
+    shown = {
+        (part.train_pct, model): interval_text(part.intervals[model, "ndcg_at_20"])
+        for part in found
+        for model in part.models
+    }
+    marks = {
+        (part.train_pct, model): "*" if model == part.leaders["ndcg_at_20"].best else "≈"
+        for part in found
+        for model in part.leaders["ndcg_at_20"].names
+    }
+    assert rows[0] == ["model", "train 20 %", "train 50 %"]
+    assert {mark for (pct, _), mark in marks.items() if pct == 20} == {"*", "≈"}
+    for row in rows[1:]:
+        for pct, cell in zip((20, 50), row[1:], strict=True):
+            if (row[0], pct) in REFUSED:
+                assert cell == "n/a "
+            elif row[0] != "EASE":
+                assert cell == shown[pct, row[0]] + marks.get((pct, row[0]), " ")
+    assert "not run " not in rows[3][1]
+    assert notes == ["n/a: BPR: too many items", "n/a: EASE: too many items"]
+
+
+def test_a_cell_that_was_not_run():
+    records, found = make_results({"ALS": 0.3, "BPR": 0.1})
+    missing = [r for r in records if (r["model"], r["train_pct"]) != ("BPR", 50)]
+    part = next(part for part in found if part.train_pct == 20)
+    assert results_table(missing, "ndcg_at_20", [part])[0][2][2] == "not run "
+
+
+def test_models_without_chance_and_single_runs_have_intervals_too():
+    for seeds in ((0,), (0, 1, 2)):
+        records, found = make_results({"popularity": 0.2, "ALS": 0.3}, seeds=seeds, levels=(0.2,))
+        text = text_report(records, found, METRICS)
+        assert "±" not in text
+        low, high = map(float, re.findall(r"^popularity +0\.\d{4} \[(0\.\d{4}), (0\.\d{4})\]", text, re.MULTILINE)[0])
+        assert low < high
+    assert "[95 % interval over users, model seeds]; * highest mean of a column; ≈ not shown to be worse" in text
+
+
+def test_seconds_name_their_unit_and_searches_count_once():
+    records, _ = make_results({"ALS": 0.3}, tuned=True, levels=(0.2,), split_seeds=(0, 1), seeds=(0, 1))
+    assert seconds_table(records) == [
+        ["seconds", "fit (processor)", "rank (clock)", "tune (processor)"],
+        # two splits with seeds 0 and 1; a search of three trials on each, of 2 and of 3 seconds
+        ["ALS", "34.0", "0.4", "15.0"],
+    ]
+
+
+def test_text_has_aligned_columns():
+    assert aligned([["m", "x"], ["long", "1"], ["s", "22"]]) == "m      x\n--------\nlong   1\ns     22"
+    text = text_report(*RESULTS, METRICS)
+    assert text.startswith("toy, protocol nested, full ranking, mean over 60 test users\n\nNDCG@20\nmodel  ")
+    assert text.count("n/a: BPR: too many items") == 1
+    assert text.count("fit (processor)") == 1
+    assert text.endswith("fit and tune count what all threads used of the processor, rank is time on the clock.")
+
+
+def test_markdown():
+    text = markdown_report(*RESULTS, METRICS)
+    assert "| NDCG@20 | train 20 % | train 50 % |\n| --- | ---: | ---: |\n| ALS | 0." in text
+    assert re.search(r"^\| EASE \| n/a  \| 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]  \|$", text, re.MULTILINE)
+    assert "| seconds | fit (processor) | rank (clock) | tune (processor) |" in text
+
+
+def test_nothing_finished():
+    records, _ = make_results({"ALS": 0.3}, levels=(0.2,))
+    refused = [record | {"status": "refused", "reason": "no", "metrics": {}} for record in records]
+    assert "nothing is finished" in text_report(refused, [], METRICS)

@@ -1,0 +1,172 @@
+"""The journal: whole cells or none, recognised by key, whatever happens to the process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buir.experiment.records import journal as journal_module
+from buir.experiment.records.errors import JournalBusyError
+from buir.experiment.records.journal import Journal, cell_key, replace_atomically
+
+
+def users() -> pd.DataFrame:
+    return pd.DataFrame({"user": [0, 2], "train_degree": [3, 1], "ndcg_at_20": [0.5, 0.25]})
+
+
+def test_a_key_is_sixteen_digits_of_what_is_in_it():
+    key = cell_key({"level": 0.2, "params": {"a": 1, "b": (1, 2)}})
+    assert len(key) == 16
+    assert int(key, 16) >= 0
+    assert key == cell_key({"params": {"b": [1, 2], "a": np.int64(1)}, "level": np.float64(0.2)})
+    assert key != cell_key({"level": 0.2, "params": {"a": 2, "b": (1, 2)}})
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), min_size=1, max_size=6))
+def test_the_order_of_parts_does_not_matter(parts):
+    assert cell_key(parts) == cell_key(dict(reversed(parts.items())))
+
+
+def test_what_is_written_is_read(tmp_path):
+    journal = Journal(tmp_path)
+    assert journal.read("k") is None
+    assert list(journal.records()) == []
+    record = {
+        "key": "k",
+        "metrics": {"ndcg_at_20": np.float32(0.5), "mrr": float("nan")},
+        "ks": (10, 20),
+        "x": np.arange(2),
+    }
+    journal.write(record, users())
+    assert journal.read("k") == {"key": "k", "metrics": {"ndcg_at_20": 0.5, "mrr": None}, "ks": [10, 20], "x": [0, 1]}
+    pd.testing.assert_frame_equal(journal.read_users("k"), users())
+
+
+def test_a_refused_cell_has_no_users(tmp_path):
+    journal = Journal(tmp_path)
+    journal.write({"key": "k", "status": "refused"})
+    assert journal.read("k") == {"key": "k", "status": "refused"}
+    assert not journal.users_file("k").exists()
+
+
+def test_records_come_in_the_order_asked_for(tmp_path):
+    journal = Journal(tmp_path)
+    for key in "cab":
+        journal.write({"key": key})
+    assert [r["key"] for r in journal.records()] == ["a", "b", "c"]
+    assert [r["key"] for r in journal.records(["b", "missing", "a"])] == ["b", "a"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"key": "k"', b"\xff\xfe", b'{"key": "other"}', b"[]"])
+def test_an_unreadable_record_is_no_result(tmp_path, content):
+    journal = Journal(tmp_path)
+    journal.write({"key": "k"})
+    (journal.cells / "k.json").write_bytes(content)
+    assert journal.read("k") is None
+    journal.write({"key": "k", "again": True})
+    assert journal.read("k") == {"key": "k", "again": True}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"bad", b"PAR1 and no end"])
+def test_a_cell_without_its_users_is_not_finished(tmp_path, content):
+    journal = Journal(tmp_path)
+    journal.write({"key": "k", "status": "ok"}, users())
+    assert list(journal.records()) == [{"key": "k", "status": "ok"}]
+    journal.users_file("k").unlink()
+    if content is not None:
+        journal.users_file("k").write_bytes(content)
+    assert journal.read("k") is None
+    assert list(journal.records()) == []
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    file = tmp_path / "x.json"
+    replace_atomically(file, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        replace_atomically(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_users_are_there_before_the_record_is(tmp_path, monkeypatch):
+    journal = Journal(tmp_path)
+    written = []
+    monkeypatch.setattr(journal_module, "replace_atomically", lambda file, content: written.append(file.suffix))
+    journal.write({"key": "k"}, users())
+    assert written == [".parquet", ".json"]
+
+
+def test_plan(tmp_path):
+    journal = Journal(tmp_path / "new")
+    assert journal.read_plan() is None
+    journal.write_plan({"name": "x", "keys": ("a", "b"), "path": Path("/data/x")})
+    assert journal.read_plan() == {"name": "x", "keys": ["a", "b"], "path": "/data/x"}
+
+
+_WRITER = """
+import sys
+from buir.experiment.records.journal import Journal
+import pandas as pd
+journal = Journal(sys.argv[1])
+frame = pd.DataFrame({"user": range(20000), "x": 1.0})
+print("ready", flush=True)
+for number in range(10**6):
+    journal.write({"key": f"{number:06d}", "padding": "x" * 10**6}, frame)
+"""
+
+
+def test_kill_leaves_whole_cells_only(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+        journal = Journal(tmp_path)
+        end = time.monotonic() + 60
+        while not any(journal.records()) and time.monotonic() < end:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    files = sorted(p.stem for p in journal.cells.glob("*.json"))
+    assert files
+    for key in files:
+        assert len(json.loads((journal.cells / f"{key}.json").read_text())["padding"]) == 10**6
+        assert len(journal.read_users(key)) == 20_000
+
+
+def test_one_benchmark_at_a_time(tmp_path):
+    first, second = Journal(tmp_path), Journal(tmp_path)
+    with (
+        first.exclusive(),
+        pytest.raises(JournalBusyError, match=r"another benchmark is writing to .*; wait for it, or choose another"),
+        second.exclusive(),
+    ):
+        pytest.fail("two writers")
+    with second.exclusive():
+        assert (tmp_path / ".lock").exists()
+
+
+def test_searches_and_their_plan_lie_beside_the_cells(tmp_path):
+    journal = Journal(tmp_path)
+    assert journal.read_search("a" * 16) is None
+    journal.write_search({"key": "a" * 16, "value": np.float64(0.5)})
+    assert journal.read_search("a" * 16) == {"key": "a" * 16, "value": 0.5}
+    assert list(journal.records()) == []
+    journal.write_plan({"searches": ["a" * 16]}, "tune")
+    assert journal.read_plan() is None
+    assert journal.read_plan("tune") == {"searches": ["a" * 16]}
+    (tmp_path / "searches" / f"{'a' * 16}.json").write_text("{")
+    assert journal.read_search("a" * 16) is None

@@ -1,0 +1,36 @@
+"""The monitor sees memory that comes and goes, and keeps few samples."""
+
+import time
+
+import numpy as np
+
+from buir.experiment.run.monitor import Monitor
+
+
+def test_the_peak_is_kept_after_memory_is_given_back():
+    with Monitor(interval=0.005) as monitor:
+        before = monitor.peak_mb
+        block = np.ones(30 * 2**17)  # 30 MB
+        time.sleep(0.1)
+        del block
+        time.sleep(0.05)
+    assert before + 25 < monitor.peak_mb < before + 300
+
+
+def test_samples_thin_out():
+    with Monitor(interval=0.001, sample_every=0.001) as monitor:
+        time.sleep(1.0)
+    assert 2 <= len(monitor.samples) < 200
+    seconds = [sample["seconds"] for sample in monitor.samples]
+    assert seconds == sorted(seconds)
+    assert set(monitor.samples[0]) == {"seconds", "cpu_percent", "memory_mb"}
+    assert all(sample["memory_mb"] > 10 for sample in monitor.samples)
+
+
+def test_nothing_is_left_running_after_an_error():
+    monitor = Monitor()
+    try:
+        with monitor:
+            raise KeyError
+    except KeyError:
+        assert not monitor._thread.is_alive()

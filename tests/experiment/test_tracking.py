@@ -1,0 +1,515 @@
+"""MLflow shows what the journal holds: the vocabulary, nothing twice, and nothing lost when the store is away."""
+
+import importlib
+import json
+import shutil
+import warnings
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+
+from buir import BUIR
+from buir.experiment.records import headline
+from buir.experiment.records.journal import Journal
+from buir.experiment.report.figures import sparsity_figure
+from buir.experiment.run import plan as benchmark
+from buir.experiment.statistics.findings import find
+from buir.experiment.tracking import runs, store
+from buir.experiment.tracking import tracker as tracking
+from buir.experiment.tracking.tracker import Tracker
+from tests.support.benchmarks import Watcher, make_config
+
+pytestmark = [
+    # MLflow's own affairs: they come from its modules and say nothing about ours.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:mlflow"),
+    # SQLAlchemy's pool closes connections when it is collected.
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory) -> Path:
+    """A store whose tables exist: making them takes seconds, copying the file does not."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}", registry_uri=f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The journal of a finished benchmark: two models, two levels, two seeds."""
+    folder = tmp_path_factory.mktemp("finished")
+    models = [{"kind": "popularity"}, {"kind": "buir", "params": {"encoder": "id", "epochs": 3, "embedding_dim": 4}}]
+    config = make_config(models=models, description="a test", metrics={"ks": [20]}, log_models=True)
+    benchmark.run(config, folder, Watcher())
+    return folder
+
+
+@pytest.fixture
+def out(finished, empty_store, tmp_path) -> Path:
+    folder = tmp_path / "out"
+    shutil.copytree(finished, folder)
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def synced(finished, empty_store, tmp_path_factory) -> Path:
+    """A journal and its store with everything in it, to be read."""
+    folder = tmp_path_factory.mktemp("synced") / "out"
+    shutil.copytree(finished, folder)
+    shutil.copy(empty_store, folder / "mlflow.db")
+    tracker, told = make_tracker(folder)
+    tracker.finish({"synthetic": {"table.md": "x"}})
+    assert told == []
+    return folder
+
+
+@pytest.fixture
+def copied(synced, tmp_path) -> Path:
+    """A copy of that, to be changed."""
+    return Path(shutil.copytree(synced, tmp_path / "copied"))
+
+
+class Told(list):
+    """Collects lines."""
+
+    def __call__(self, line: str) -> None:
+        self.append(line)
+
+
+def make_tracker(out: Path, uri: str | None = None) -> tuple[Tracker, Told]:
+    told = Told()
+    return Tracker(Journal(out), uri or store.store_uri(out), told), told
+
+
+def make_client(out: Path) -> MlflowClient:
+    return MlflowClient(tracking_uri=store.store_uri(out), registry_uri=store.store_uri(out))
+
+
+def all_runs(out: Path, kind: str, view: int = ViewType.ACTIVE_ONLY):
+    client = make_client(out)
+    experiments = [e.experiment_id for e in client.search_experiments() if e.name.startswith("buir-")]
+    return client.search_runs(experiments, f"tags.kind = '{kind}'", run_view_type=view) if experiments else []
+
+
+def test_leaf_runs(synced):
+    out = synced
+    client = make_client(out)
+    experiment = client.get_experiment_by_name("buir-tiny-synthetic")
+    assert experiment is not None
+    assert experiment.artifact_location == (out / "artifacts" / "buir-tiny-synthetic").as_uri()
+    found = client.search_runs(
+        [experiment.experiment_id],
+        "tags.kind = 'fit' and params.train_pct = '50' and params.seed = '1'",
+        order_by=["metrics.`test/ndcg_at_20` DESC"],
+    )
+    assert {run.info.run_name for run in found} == {"popularity-train50-s1", "BUIR-id-train50-s1"}
+    run = next(run for run in found if run.data.params["model"] == "BUIR-id")
+    record = next(r for r in Journal(out).records() if r["key"] == run.data.tags["cell"])
+    params = run.data.params
+    assert (params["dataset"], params["protocol"], params["split_seed"]) == ("synthetic", "nested", "0")
+    assert (params["model.embedding_dim"], params["model.epochs"], params["model.encoder"]) == ("4", "3", "id")
+    assert run.data.metrics["test/ndcg_at_20"] == pytest.approx(record["metrics"]["ndcg_at_20"])
+    assert run.data.metrics["train_pct"] == 50
+    for name in ("test/recall_at_20", "time/fit_s", "time/rank_s", "memory/peak_mb", "diagnostics/effective_rank"):
+        (point,) = client.get_metric_history(run.info.run_id, name)
+        assert point.step == 50
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [point.step for point in losses] == [1, 2, 3]
+    assert [point.value for point in losses] == pytest.approx([entry["loss"] for entry in record["history"]])
+    assert len(client.get_metric_history(run.info.run_id, "valid/ndcg_at_20")) == 3
+    tags = run.data.tags
+    assert tags["mlflow.runColor"] == "#ff7f0e"
+    assert tags["split_digest"] == record["split_digest"]
+    assert tags["latest"] == "yes"
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time - run.info.start_time >= 1000 * record["fit_s"] - 2
+
+
+def test_data_and_artifacts_of_a_leaf(synced):
+    out = synced
+    run = next(run for run in all_runs(out, "fit") if run.info.run_name == "popularity-train100-s0")
+    record = next(r for r in Journal(out).records() if r["key"] == run.data.tags["cell"])
+    inputs = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
+    assert set(inputs) == {"train", "test"}
+    assert (inputs["train"].name, inputs["test"].name) == ("synthetic-train100", "synthetic-test")
+    assert inputs["train"].digest == record["data"]["train_digest"]
+    assert json.loads(inputs["train"].profile)["pairs"] == record["data"]["train"]
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    users = pd.read_parquet(folder / "users" / f"{record['key']}.parquet")
+    assert users["ndcg_at_20"].mean() == pytest.approx(record["metrics"]["ndcg_at_20"])
+    table = json.loads((folder / "lists" / "examples.json").read_text())
+    assert table["columns"] == ["user", "recommended", "history", "held_out"]
+    assert len(table["data"]) == len(record["examples"])
+
+
+def test_a_fitted_buir_is_loaded_from_its_run_and_recommends(synced, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    found = {run.info.run_name: run for run in all_runs(synced, "fit")}
+    assert len(found) == 8
+    # a baseline has no file of its own
+    assert [bool(run.outputs.model_outputs) for run in found.values()] == [
+        run.data.params["model"] == "BUIR-id" for run in found.values()
+    ]
+    run = found["BUIR-id-train50-s1"]
+    kept = BUIR.load(Journal(synced).model_file(run.data.tags["cell"]))
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store.store_uri(synced))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's own, on import
+            loaded = importlib.import_module("mlflow.pyfunc").load_model(f"runs:/{run.info.run_id}/model")
+    finally:
+        mlflow.set_tracking_uri(before)
+    user = kept.user_ids_[3].item()
+    (answer,) = loaded.predict([{"user": user}], params={"k": 5})
+    frame = kept.recommend_frame(users=[user], k=5)
+    assert answer.items == frame["item"].tolist()
+    assert answer.scores == pytest.approx(frame["score"].tolist())
+    (output,) = run.outputs.model_outputs
+    assert (loaded.metadata.run_id, loaded.metadata.model_id) == (run.info.run_id, output.model_id)
+    logged = make_client(synced).get_logged_model(output.model_id)
+    assert (logged.name, str(logged.status), logged.params["embedding_dim"]) == ("model", "READY", "4")
+    values = {metric.key: metric.value for metric in logged.metrics}
+    assert values["test/ndcg_at_20"] == run.data.metrics["test/ndcg_at_20"]
+
+
+def test_without_log_models_nothing_is_kept(tmp_path):
+    models = [{"kind": "buir", "params": {"encoder": "id", "epochs": 1, "embedding_dim": 4}}]
+    benchmark.run(make_config(models=models, seeds=[0]), tmp_path, Watcher())
+    assert len(list((tmp_path / "cells").glob("*.json"))) == 2
+    assert list((tmp_path / "cells").glob("*.safetensors")) == []
+
+
+def test_sweeps_carry_the_means_and_parent_the_leaves(synced):
+    out = synced
+    client = make_client(out)
+    sweeps = {run.info.run_name: run for run in all_runs(out, "sweep")}
+    assert set(sweeps) == {"popularity", "BUIR-id"}
+    sweep = sweeps["BUIR-id"]
+    assert sweep.data.tags["mlflow.runColor"] == "#ff7f0e"
+    points = client.get_metric_history(sweep.info.run_id, "test/recall_at_20")
+    mine = [r for r in Journal(out).records() if r["model"] == "BUIR-id"]
+    for point in points:
+        values = [r["metrics"]["recall_at_20"] for r in mine if r["train_pct"] == point.step]
+        assert point.value == pytest.approx(sum(values) / 2)
+    assert [point.step for point in points] == [50, 100]
+    shown = {"test/ndcg_at_20", "test/recall_at_20", "time/fit_s", "memory/peak_mb"}
+    assert set(sweep.data.metrics) == shown
+    assert sweep.info.end_time > sweep.info.start_time
+    children = client.search_runs([sweep.info.experiment_id], f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'")
+    assert {run.data.tags["cell"] for run in children} == {r["key"] for r in mine}
+
+
+def test_the_summary_run_and_the_page(out):
+    journal = Journal(out)
+    records = list(journal.records())
+    figure = sparsity_figure(find(records, journal.read_users))
+    tracker, _ = make_tracker(out)
+    experiments = tracker.finish({"synthetic": {"table.md": "| a |", "sparsity.png": figure}})
+    (summary,) = all_runs(out, "summary")
+    folder = Path(summary.info.artifact_uri.removeprefix("file://"))
+    assert {p.name for p in folder.iterdir()} == {"config.json", "table.md", "sparsity.png"}
+    assert (folder / "sparsity.png").read_bytes().startswith(b"\x89PNG")
+    experiment = make_client(out).get_experiment(experiments["synthetic"])
+    assert summary.data.tags["mlflow.note.content"] == experiment.tags["mlflow.note.content"]
+    note = experiment.tags["mlflow.note.content"]
+    assert note.startswith("**tiny on synthetic**: Highest mean test/ndcg_at_20: at 50 % ")
+    assert note.splitlines()[0].endswith(" a test")
+    assert "kind nested" in note
+    assert "| a |" in note
+    assert records[0]["split_digest"] in note
+    view = json.loads(experiment.tags[store.VIEW_TAG])
+    state = json.loads(view["state"])
+    assert view["name"] == "Recall & NDCG vs sparsity"
+    assert [c["metricKey"] for c in state["compareRunCharts"]][:2] == ["test/ndcg_at_20", "test/recall_at_20"]
+    assert {c["xAxisKey"] for c in state["compareRunCharts"]} == {"step"}
+    found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
+    assert {run.data.params["model"] for run in found} == {"popularity", "BUIR-id"}
+    assert len(found) == 2
+    state = json.loads(json.loads(experiment.tags["mlflow.sharedViewState.best-50"])["state"])
+    found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
+    assert {run.data.params["train_pct"] for run in found} == {"50"}
+    assert len(found) == 4
+    assert state["orderByKey"] == "metrics.`test/ndcg_at_20`"
+    assert [column.split("`")[1] for column in state["selectedColumns"]] == [
+        *("model", "train_pct", "test/ndcg_at_20", "test/recall_at_20")
+    ]
+
+
+def test_the_first_line_of_the_note_names_the_best_model_of_each_level(finished):
+    journal = Journal(finished)
+    plan, records = journal.read_plan(), list(journal.records())
+    assert plan is not None
+    best = {}
+    for pct in (50, 100):
+        means = {
+            model: sum(r["metrics"]["ndcg_at_20"] for r in records if (r["model"], r["train_pct"]) == (model, pct))
+            for model in ("popularity", "BUIR-id")
+        }
+        best[pct] = max(means, key=means.__getitem__)
+    first = runs.note(plan, records, "").splitlines()[0]
+    assert first == (
+        f"**tiny on synthetic**: Highest mean test/ndcg_at_20: at 50 % {best[50]}, at 100 % {best[100]}. a test"
+    )
+    assert runs.best_models([record | {"status": "refused"} for record in records], "ndcg_at_20") == ""
+
+
+def test_the_note_names_units_and_what_must_not_be_compared(finished):
+    journal = Journal(finished)
+    plan, records = journal.read_plan(), list(journal.records())
+    assert plan is not None
+    assert "time/fit_s and time/tune_s are seconds of the processor" in runs.note(plan, records, "")
+    assert "The test set shrinks" not in runs.note(plan, records, "")
+    protocol = plan["config"]["protocol"] | {"kind": "author"}
+    tuning = {"trials": 2, "metric": "ndcg_at_20", "max_seconds": 20.0, "seed": 0}
+    changed = plan | {"config": plan["config"] | {"protocol": protocol, "tuning": tuning}}
+    text = runs.note(changed, records, "")
+    assert "The test set shrinks as the level grows: compare models within a level, not levels." in text
+    assert "Seconds are those of the processor; they end the training of models with epochs only." in text
+
+
+def test_nothing_is_logged_twice(out):
+    first, _ = make_tracker(out)
+    for record in Journal(out).records():
+        first.log(record)
+    first.finish({"synthetic": {"table.md": "x"}})
+    before = {kind: {r.info.run_id for r in all_runs(out, kind, ViewType.ALL)} for kind in ("fit", "sweep", "summary")}
+    assert {kind: len(ids) for kind, ids in before.items()} == {"fit": 8, "sweep": 2, "summary": 1}
+    second, _ = make_tracker(out)
+    second.finish({"synthetic": {"table.md": "x"}})
+    after = {kind: {r.info.run_id for r in all_runs(out, kind, ViewType.ALL)} for kind in ("fit", "sweep", "summary")}
+    assert after == before
+
+
+def test_a_half_written_run_is_replaced(copied):
+    out = copied
+    client = make_client(out)
+    victim = next(run for run in all_runs(out, "fit") if run.data.params["model"] == "BUIR-id")
+    (model,) = victim.outputs.model_outputs
+    client.set_terminated(victim.info.run_id, "FAILED")
+    again, _ = make_tracker(out)
+    again.finish({})
+    leaves = all_runs(out, "fit")
+    assert len(leaves) == 8
+    assert {run.info.status for run in leaves} == {"FINISHED"}
+    assert victim.info.run_id not in {run.info.run_id for run in leaves}
+    assert victim.data.tags["cell"] in {run.data.tags["cell"] for run in leaves}
+    found = client.search_logged_models([victim.info.experiment_id])
+    assert len(found) == 4
+    assert model.model_id not in {logged.model_id for logged in found}
+
+
+def test_more_seeds_make_new_means_and_older_settings_leave_the_view(copied):
+    out = copied
+    old = {run.info.run_name: run.info.run_id for run in all_runs(out, "sweep")}
+    models = [{"kind": "popularity"}, {"kind": "buir", "params": {"encoder": "id", "epochs": 2, "embedding_dim": 4}}]
+    config = make_config(models=models, seeds=[0, 1, 2], metrics={"ks": [20]})
+    benchmark.run(config, out, Watcher())
+    again, _ = make_tracker(out)
+    again.finish({})
+    sweeps = {run.info.run_name: run for run in all_runs(out, "sweep")}
+    assert set(sweeps) == {"popularity", "BUIR-id"}
+    assert sweeps["BUIR-id"].info.run_id != old["BUIR-id"]
+    leaves = all_runs(out, "fit")
+    latest = [run for run in leaves if run.data.tags["latest"] == "yes"]
+    assert len(leaves) == 8 + 2 + 6
+    assert len(latest) == 12
+    assert {run.data.tags["latest"] for run in sweeps.values()} == {"yes"}
+    assert {run.data.params.get("model.epochs") for run in latest if run.data.params["model"] == "BUIR-id"} == {"2"}
+    parents = {run.data.tags["mlflow.parentRunId"] for run in leaves if run.data.params["model"] == "BUIR-id"}
+    assert parents == {sweeps["BUIR-id"].info.run_id}
+
+
+def test_a_refused_cell_is_a_run_with_the_reason(out):
+    journal = Journal(out)
+    plan = journal.read_plan()
+    assert plan is not None
+    record = journal.read(plan["keys"][0])
+    assert record is not None
+    journal.write(
+        record | {"status": "refused", "reason": "too many items", "metrics": {}, "history": [], "system": []}
+    )
+    tracker, told = make_tracker(out)
+    tracker.finish({})
+    assert told == []
+    (run,) = [run for run in all_runs(out, "fit") if run.data.tags["status"] == "refused"]
+    assert run.data.tags["reason"] == "too many items"
+    assert set(run.data.metrics) == {"train_pct"}
+
+
+class Health(BaseHTTPRequestHandler):
+    """A server that is alive and fails at everything else."""
+
+    asked: list[str] = []  # noqa: RUF012 - one server in one test
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        self.send_response(200 if self.path == "/health" else 400)
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815 - the name is http.server's
+
+    def log_message(self, format, *args):
+        """Be quiet."""
+
+
+def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_warning(out, monkeypatch):
+    probes = []
+    tracker, told = make_tracker(out, "http://127.0.0.1:9")
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking.store, "answers", lambda uri: bool(probes.append(uri)))
+        for record in Journal(out).records():
+            tracker.log(record)
+        assert tracker.finish({}) == {}
+    assert probes == 2 * ["http://127.0.0.1:9"]
+    assert len(told) == 1
+    assert told[0].startswith("MLflow cannot be used (no answer from http://127.0.0.1:9). Nothing is lost: ")
+    assert told[0].endswith(f"buir sync --out {out}")
+    later, told = make_tracker(out)
+    assert len(later.finish({})) == 1
+    assert told == []
+    assert len(all_runs(out, "fit")) == 8
+
+
+def test_a_server_that_breaks_down_later_is_told_once(out):
+    server = HTTPServer(("127.0.0.1", 0), Health)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        uri = f"http://127.0.0.1:{server.server_port}"
+        assert store.answers(uri)
+        tracker, told = make_tracker(out, uri)
+        for record in Journal(out).records():
+            tracker.log(record)
+        assert tracker.down
+        assert len(told) == 1
+        assert Health.asked.count("/health") == 2
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert not store.answers(uri, seconds=0.5)
+
+
+def logged_cells(out: Path) -> set[str]:
+    return {run.data.tags["cell"] for run in all_runs(out, "fit") if run.info.status == "FINISHED"}
+
+
+def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once(out, monkeypatch):
+    """The store fails at some calls of a fake clock's time; the runs are real."""
+    now, broken, asked = [0.0], [False], []
+    told = Told()
+    tracker = Tracker(Journal(out), store.store_uri(out), told, clock=lambda: now[0])
+    leaf = tracking.Writer.leaf
+
+    def write(self, record):
+        asked.append(record["key"])
+        if broken[0]:
+            # begun and not finished, as when a server dies in the middle of a run
+            self._create("half", 0, {"kind": "fit", "cell": record["key"]})
+            msg = "connection reset"
+            raise ConnectionError(msg)
+        leaf(self, record)
+
+    monkeypatch.setattr(tracking.Writer, "leaf", write)
+    records = list(Journal(out).records())
+    tracker.log(records[0])
+    broken[0] = True
+    tracker.log(records[1])
+    now[0] = 59.0
+    broken[0] = False
+    tracker.log(records[2])
+    assert tracker.down
+    assert asked == [records[0]["key"], records[1]["key"]]
+    assert len(told) == 1
+    assert told[0].startswith("MLflow cannot be used (connection reset). Nothing is lost: ")
+    now[0] = 60.0
+    tracker.log(records[3])
+    assert not tracker.down
+    assert told[1:] == ["MLflow can be used again, and has what it missed."]
+    assert logged_cells(out) == {record["key"] for record in records}
+    assert len(all_runs(out, "fit")) == 8
+    broken[0] = True
+    tracker.log(records[4])
+    now[0] = 200.0
+    tracker.log(records[5])
+    assert [line.startswith("MLflow cannot be used") for line in told] == [True, False, True]
+    broken[0] = False
+    # The end does not wait for the minute to be over.
+    assert len(tracker.finish({})) == 1
+    assert len(told) == 4
+    assert len(all_runs(out, "fit")) == 8
+    assert {run.info.run_name for run in all_runs(out, "sweep")} == {"popularity", "BUIR-id"}
+
+
+def test_a_deleted_experiment_is_named(copied):
+    client = make_client(copied)
+    experiment = client.get_experiment_by_name("buir-tiny-synthetic")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    again, told = make_tracker(copied)
+    again.finish({})
+    assert "the experiment 'buir-tiny-synthetic' was deleted in MLflow; restore it there" in told[0]
+
+
+def test_which_store(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert store.choose_uri("x") == f"sqlite:///{tmp_path}/x/mlflow.db"
+    assert store.is_new(store.choose_uri("x"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
+    assert store.choose_uri("x") == "http://there:5000"
+    assert store.choose_uri("x", "sqlite:////y.db") == "sqlite:////y.db"
+    assert not store.is_new("http://there:5000")
+
+
+def test_links():
+    assert store.page("http://h:1/", "7") == (
+        "http://h:1/#/experiments/7/runs?viewStateShareKey=sparsity&compareRunsMode=CHART&workflowType=machine_learning"
+    )
+    assert store.page("http://h:1", "7", view=None) == (
+        "http://h:1/#/experiments/7/runs?compareRunsMode=CHART&workflowType=machine_learning"
+    )
+    assert store.page("http://h:1", "7", view=store.best_key(10), charts=False) == (
+        "http://h:1/#/experiments/7/runs?viewStateShareKey=best-10&workflowType=machine_learning"
+    )
+
+
+def test_the_views_are_left_alone_unless_they_change(monkeypatch):
+    shown = {"test/ndcg_at_20": "NDCG@20"}
+    first = store.view_tags(shown, [10, 50], {})
+    names = {tag: json.loads(value)["name"] for tag, value in first.items()}
+    assert names == {
+        store.VIEW_TAG: "Recall & NDCG vs sparsity",
+        "mlflow.sharedViewState.best-10": "Best at 10 %",
+        "mlflow.sharedViewState.best-50": "Best at 50 %",
+    }
+    monkeypatch.setattr(store.time, "time", lambda: 1.0)
+    assert store.view_tags(shown, [10, 50], first) == first
+    assert store.view_tags({"test/mrr_at_20": "MRR@20"}, [10], first)[store.VIEW_TAG] != first[store.VIEW_TAG]
+    for broken in ("not json", "[1]"):
+        assert store.view_tags(shown, [], {store.VIEW_TAG: broken})[store.VIEW_TAG] != broken
+    assert all(len(value) < 20_000 for value in first.values())
+
+
+def test_views_are_written_for_versions_whose_format_is_known(monkeypatch):
+    for version, supported in (("3.14.9", False), ("3.15.0", True), ("3.17.2", True), ("4.0.0", False), ("x", False)):
+        monkeypatch.setattr(store.importlib.metadata, "version", lambda _, version=version: version)
+        assert store.views_supported() is supported
+
+
+def test_names_and_numbers_that_mlflow_refuses_stay_out():
+    assert runs.finite({"a": 1, "b": float("nan"), "c": float("inf"), "d": None, "e": True, "f": "x"}) == {"a": 1.0}
+    assert runs.leaf_name({"model": "ALS", "train_pct": 20, "split_seed": 0, "seed": 1}) == "ALS-train20-s1"
+    assert runs.leaf_name({"model": "ALS", "train_pct": 20, "split_seed": 2, "seed": 1}) == "ALS-train20-split2-s1"
+    assert headline((10, 20)) == ("ndcg_at_20", "recall_at_20")
+    assert headline((5, 10)) == ("ndcg_at_5", "recall_at_5")

@@ -1,0 +1,421 @@
+"""Search spaces, equal budgets, and searches that are killed and go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import optuna
+import pytest
+from scipy.sparse import csr_array
+
+from baselines import Refused
+from buir.experiment.config import models
+from buir.experiment.config.overrides import ConfigError
+from buir.experiment.search import studies
+from buir.experiment.search.spaces import SearchSpace, find_space, read_space
+from buir.experiment.search.tuning import Budget, Tuned, TuningError, tune
+from buir.ranking.top_k import FactorScorer
+from tests.support.studies import kept_in_memory
+
+SPACE = SearchSpace.model_validate(
+    {
+        "quality": {"type": "float", "low": 0.0, "high": 1.0},
+        "size": {"type": "int", "low": 1, "high": 64, "log": True},
+        "mode": {"type": "categorical", "choices": ["auto", 1, None]},
+    }
+)
+
+
+@pytest.fixture
+def in_memory(monkeypatch):
+    kept = kept_in_memory(monkeypatch)
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield kept
+    optuna.logging.set_verbosity(verbosity)
+
+
+def small_split():
+    """Four users, four items: user u trains on item u and holds out item u + 1."""
+    train = csr_array(np.eye(4, dtype=np.float32))
+    valid = csr_array(np.roll(np.eye(4, dtype=np.float32), 1, axis=1))
+    # touching the test part is an AttributeError
+    return SimpleNamespace(train=train, valid=valid, digest="0123456789abcdef")
+
+
+@dataclass(kw_only=True)
+class Fake:
+    """Ranks the held-out item first for a share ``quality`` of the users, last for the others."""
+
+    quality: float = 0.5
+    size: int = 8
+    mode: object = "auto"
+    epochs: int = 3
+    pause: float = 0.0
+    seed: int = 0
+
+    def get_params(self):
+        return dict(vars(self))
+
+    def fit(self, user_items, valid=None, *, show_progress=True, callback=None):
+        self.train, self.valid, self.trained = user_items, valid, 0
+        for epoch in range(1, self.epochs + 1):
+            end = time.process_time() + self.pause
+            while time.process_time() < end:
+                pass  # sleeping would not count: the clock of a trial is the processor's
+            self.trained = epoch
+            if callback({"epoch": epoch, "loss": 1.0, "ndcg_at_20": self.quality * epoch / self.epochs}):
+                break
+        return self
+
+    def scorer(self):
+        hits = np.arange(4) < round(4 * self.quality)
+        return FactorScorer(
+            np.where(hits, 1, -1)[:, None].astype(np.float32) * np.eye(4, dtype=np.float32), self.valid.toarray().T
+        )
+
+
+def search(folder, *, trials=6, space=SPACE, on_trial=None, fake=Fake, split=None, **budget):
+    return tune(
+        lambda found: fake(**found), split or small_split(), space, Budget(trials, **budget), folder, on_trial=on_trial
+    )
+
+
+def test_trial_0_is_the_default_and_the_best_trial_wins(tmp_path, in_memory):
+    tuned = search(tmp_path)
+    assert tuned.trials[0]["params"] == {"quality": 0.5, "size": 8, "mode": "auto"}
+    # half of the users see their one item first (1), the others last of three (1 / log2(4))
+    assert tuned.trials[0]["value"] == pytest.approx((2 * 1 + 2 * 0.5) / 4)
+    assert len(tuned.trials) == 6
+    assert tuned.value == max(t["value"] for t in tuned.trials)
+    assert tuned.params == max(tuned.trials, key=lambda t: t["value"])["params"]
+    assert all(t["seconds"] > 0 and not t["capped"] and t["error"] is None for t in tuned.trials)
+
+
+def test_the_same_seed_draws_the_same_trials_and_another_seed_others(tmp_path, in_memory):
+    drawn = [[t["params"] for t in search(tmp_path / str(i), seed=s).trials] for i, s in enumerate((0, 0, 1))]
+    assert drawn[0] == drawn[1]
+    assert drawn[0][0] == drawn[2][0]
+    assert all(a != b for a, b in zip(drawn[0][1:], drawn[2][1:], strict=True))
+
+
+def test_a_search_that_was_stopped_comes_to_the_trials_of_one_that_was_not(tmp_path):
+    whole = search(tmp_path / "whole", trials=7)
+    seen = []
+
+    def stop(done, wanted, best):
+        seen.append((done, wanted))
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "parts", trials=7, on_trial=stop)
+    parts = search(tmp_path / "parts", trials=7, on_trial=lambda done, wanted, best: seen.append((done, wanted)))
+    assert seen == [(n, 7) for n in range(1, 8)]
+    assert [(t["params"], t["value"], t["state"]) for t in parts.trials] == [
+        (t["params"], t["value"], t["state"]) for t in whole.trials
+    ]
+    again = search(tmp_path / "parts", trials=7, on_trial=lambda *_: pytest.fail("ran a trial again"))
+    assert again == parts
+
+
+def test_a_larger_budget_continues_a_smaller_one_and_a_smaller_reads_its_first_trials(tmp_path):
+    small = search(tmp_path, trials=2)
+    large = search(tmp_path, trials=4)
+    assert large.trials[:2] == small.trials
+    assert search(tmp_path, trials=2) == small
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_trial_that_was_running_when_the_process_died_does_not_count(tmp_path):
+    search(tmp_path, trials=1)
+    (file,) = tmp_path.iterdir()
+    with studies.opened(file, optuna.pruners.NopPruner()) as study:
+        study.enqueue_trial({"quality": 0.9})
+        study.ask()
+        study.enqueue_trial({"quality": 0.8})
+    tuned = search(tmp_path, trials=3)
+    assert [t["number"] for t in tuned.trials] == [0, 1, 2]
+    assert {t["params"]["quality"] for t in tuned.trials}.isdisjoint({0.8, 0.9})
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_middle_of_a_trial(tmp_path):
+    script = textwrap.dedent(
+        f"""
+        import sys, importlib.util, time
+        spec = importlib.util.spec_from_file_location("cases", {__file__!r})
+        cases = importlib.util.module_from_spec(spec); sys.modules["cases"] = cases; spec.loader.exec_module(cases)
+        from pathlib import Path
+        def hang(done, wanted, best):
+            if done == 2:
+                Slow.pause = 60.0
+        class Slow(cases.Fake):
+            def fit(self, *args, **kwargs):
+                if Slow.pause: print("running", flush=True); time.sleep(Slow.pause)
+                return super().fit(*args, **kwargs)
+        Slow.pause = 0.0; Slow.__name__ = "Fake"
+        cases.search(Path({str(tmp_path)!r}), trials=4, fake=lambda **p: Slow(**p), on_trial=hang)
+        """
+    )
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=root)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline().strip() == b"running"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = []
+    tuned = search(tmp_path, trials=4, on_trial=lambda n, *_: done.append(n))
+    assert done == [3, 4]
+    assert [t["params"] for t in tuned.trials] == [t["params"] for t in search(tmp_path / "clean", trials=4).trials]
+
+
+def test_a_model_without_settings_takes_one_trial(tmp_path, in_memory):
+    tuned = search(tmp_path, trials=20, space=SearchSpace({}))
+    assert (len(tuned.trials), tuned.params) == (1, {})
+    fixed = SPACE.without({"quality": 1, "size": 1, "mode": 1})
+    assert len(search(tmp_path, trials=20, space=fixed).trials) == 1
+
+
+def test_the_time_cap_ends_training_and_keeps_the_trial(tmp_path, in_memory):
+    trained = []
+
+    class Slow(Fake):
+        def scorer(self):
+            trained.append(self.trained)
+            return super().scorer()
+
+    tuned = search(tmp_path, trials=2, fake=lambda **p: Slow(pause=0.02, epochs=50, **p), max_seconds=0.05)
+    assert [t["capped"] for t in tuned.trials] == [True, True]
+    assert [t["state"] for t in tuned.trials] == ["complete", "complete"]
+    assert all(2 <= n <= 6 for n in trained)
+    assert tuned.seconds == sum(t["seconds"] for t in tuned.trials) < 1
+
+
+def test_hopeless_trials_are_pruned_and_count(tmp_path, in_memory):
+    only = SearchSpace.model_validate({"quality": {"type": "float", "low": 0.0, "high": 1.0}})
+    finished = []
+
+    class Counted(Fake):
+        def scorer(self):
+            finished.append(self.quality)
+            return super().scorer()
+
+    tuned = search(tmp_path, trials=20, space=only, fake=lambda **p: Counted(epochs=20, **p))
+    pruned = [t for t in tuned.trials if t["state"] == "pruned"]
+    assert len(tuned.trials) == 20
+    assert pruned
+    assert len(finished) == 20 - len(pruned)
+    middle = np.median([t["params"]["quality"] for t in tuned.trials])
+    assert all(t["params"]["quality"] < middle for t in pruned)
+    # stopped in the tenth of twenty epochs: nothing is judged before
+    assert pruned[0]["value"] == pytest.approx(pruned[0]["params"]["quality"] * 10 / 20)
+    assert tuned.params["quality"] not in [t["params"]["quality"] for t in pruned]
+
+
+def test_settings_that_break_count_as_failed_trials(tmp_path, in_memory):
+    class Fragile(Fake):
+        def fit(self, *args, **kwargs):
+            if self.size > 8:
+                raise FloatingPointError("the training loss became nan:\n lower learning_rate")
+            return super().fit(*args, **kwargs)
+
+    tuned = search(tmp_path, trials=8, fake=Fragile)
+    failed = [t for t in tuned.trials if t["state"] == "failed"]
+    assert len(tuned.trials) == 8
+    assert failed
+    assert all(t["params"]["size"] > 8 and t["value"] is None for t in failed)
+    assert failed[0]["error"] == "FloatingPointError: the training loss became nan: lower learning_rate"
+    assert tuned.params["size"] <= 8
+
+
+def test_if_all_trials_fail_the_reason_is_told_and_bugs_are_not_hidden(tmp_path, in_memory):
+    class Broken(Fake):
+        def fit(self, *args, **kwargs):
+            raise ValueError("too few users")
+
+    with pytest.raises(TuningError, match="none of 2 trials of Broken gave a value: ValueError: too few users"):
+        search(tmp_path, trials=2, fake=Broken)
+
+    class Bug(Fake):
+        def fit(self, *args, **kwargs):
+            raise NameError("no such name")
+
+    with pytest.raises(NameError):
+        search(tmp_path, trials=2, fake=Bug)
+
+
+def test_a_refusal_passes_through_and_runs_once(tmp_path, in_memory):
+    calls = []
+
+    class Refusing(Fake):
+        def fit(self, *args, **kwargs):
+            calls.append(1)
+            raise Refused("25,181 items need 5 GB")
+
+    with pytest.raises(Refused, match="25,181 items"):
+        search(tmp_path, trials=8, fake=Refusing)
+    assert len(calls) == 1
+
+
+def test_validation_part_without_users_is_told(tmp_path, in_memory):
+    split = small_split()
+    split.valid = csr_array((4, 4), dtype=np.float32)
+    with pytest.raises(TuningError, match="ndcg_at_20 is nan: nobody could be measured on the validation part"):
+        search(tmp_path, trials=1, split=split)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"metric": "recall_at_10"},
+        {"max_seconds": 5.0},
+        {"fake": lambda **p: Fake(epochs=4, **p)},
+        {"space": SPACE.without({"size"})},
+    ],
+)
+def test_a_search_of_something_else_has_its_own_file(tmp_path, in_memory, change):
+    search(tmp_path, trials=1)
+    search(tmp_path, trials=1, **change)
+    assert len(in_memory) == 2
+
+
+def test_the_model_seed_does_not_make_a_new_search(tmp_path, in_memory):
+    search(tmp_path, trials=1)
+    search(tmp_path, trials=1, fake=lambda **p: Fake(seed=3, **p), on_trial=lambda *_: pytest.fail("ran again"))
+
+
+def test_a_default_outside_the_space_is_tried_all_the_same(tmp_path, in_memory):
+    narrow = SearchSpace.model_validate(
+        {
+            "size": {"type": "int", "low": 16, "high": 64},
+            "mode": {"type": "categorical", "choices": [1, 2]},
+            "quality": SPACE.root["quality"],
+        }
+    )
+    tuned = search(tmp_path, trials=3, space=narrow)
+    assert tuned.trials[0]["params"] == {"size": 8, "mode": "auto", "quality": 0.5}
+    assert all(t["params"]["size"] >= 16 and t["params"]["mode"] in (1, 2) for t in tuned.trials[1:])
+
+
+def test_record_holds_budget_space_and_trials(tmp_path, in_memory):
+    record = search(tmp_path, trials=2, max_seconds=9.0).record()
+    assert record["n_trials"] == 2
+    assert record["tune_s"] == sum(t["seconds"] for t in record["tuning"]["results"])
+    tuning = record["tuning"]
+    assert (tuning["trials"], tuning["metric"], tuning["max_seconds"], tuning["seed"]) == (2, "ndcg_at_20", 9.0, 0)
+    assert tuning["space"]["size"] == {"type": "int", "low": 1, "high": 64, "log": True}
+    assert tuning["best_params"] in [t["params"] for t in tuning["results"]]
+
+
+def test_optunas_verbosity_is_put_back(tmp_path):
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    search(tmp_path, trials=1)
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+
+
+def test_contains_by_hand():
+    space = SearchSpace.model_validate(
+        {
+            "f": {"type": "float", "low": 0.1, "high": 0.9, "step": 0.2},
+            "i": {"type": "int", "low": 2, "high": 8, "step": 3},
+            "c": {"type": "categorical", "choices": [1, "auto", None]},
+        }
+    ).root
+    assert [space["f"].contains(v) for v in (0.1, 0.3, 0.9, 0.2, 1.1, True, "0.1")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert [space["i"].contains(v) for v in (2, 5, 8, 3, 9, 2.0, True)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert [space["c"].contains(v) for v in (1, "auto", None, True, 2)] == [True, True, True, False, False]
+
+
+def parameters_of(kind):
+    return models.estimator_class(kind)().get_params()
+
+
+@pytest.mark.parametrize("encoder", ["id", "graph", "walk"])
+def test_buirs_three_spaces_hold_the_defaults_and_valid_values(encoder):
+    space = find_space("buir", {"encoder": encoder})
+    defaults = parameters_of("buir")
+    own = "weight_decay" if encoder == "id" else "n_layers"
+    # A few trials have to find the rates and the weight of uniformity: nothing else is searched.
+    assert set(space.root) == {"learning_rate", "momentum", "uniformity", own}
+    for name, setting in space.root.items():
+        assert setting.contains(defaults[name]), f"{name}: the default {defaults[name]} cannot be drawn"
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        models.build("buir", {"encoder": encoder, **space.suggest(study.ask())})
+
+
+@pytest.mark.parametrize("kind", sorted(models.CLASSES))
+def test_every_kind_has_a_space_around_its_defaults(kind):
+    space = find_space(kind, {})
+    defaults = parameters_of(kind)
+    for name, setting in space.root.items():
+        assert setting.contains(defaults[name]), f"{kind}: {name}: the default {defaults[name]} cannot be drawn"
+
+
+def test_finding_a_space(tmp_path):
+    (tmp_path / "als.yaml").write_text(
+        "factors: {type: int, low: 8, high: 64}\niterations: {type: int, low: 5, high: 30}\n"
+    )
+    (tmp_path / "als-wide.yaml").write_text("factors: {type: int, low: 100, high: 200}\n")
+    assert set(find_space("als", {}, "ALS", tmp_path).root) == {"factors", "iterations"}
+    assert set(find_space("als", {"factors": 32}, "mine", tmp_path).root) == {"iterations"}
+    assert find_space("als", {}, "ALS wide", tmp_path).root["factors"].low == 100
+    with pytest.raises(
+        ConfigError,
+        match=r"no search space for BUIR-x: looked for buir-x.yaml, buir-nb.yaml, buir.yaml in .* found als, als-wide",
+    ):
+        find_space("buir", {"encoder": "graph"}, "BUIR-x", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x: {type: int, low: 1, high: 2}", "x: unknown parameter; valid names: rate, size"),
+        ("sise: {type: int, low: 1, high: 2}", "sise: unknown parameter; did you mean 'size'"),
+        ("size: {type: int, low: 3, high: 3}", "size.int: low is 3 and high is 3, expected low < high"),
+        ("size: {type: int, low: 0, high: 3, log: true}", "a logarithmic scale needs low > 0 and no step"),
+        ("size: {type: int, low: 1, high: 3.5}", "size.int.high: got 3.5"),
+        ("size: {type: integer, low: 1, high: 3}", "size: .*'float', 'int', 'categorical'"),
+        ("size: {type: int, low: 1, high: 3, choices: [1]}", "size.int.choices: unknown key"),
+        ("size: {type: categorical, choices: []}", "size.categorical.choices: is empty; give at least one entry"),
+        ("rate: {type: float, low: 0.1, high: 1, step: -1}", "rate.float.step: got -1"),
+        ("- 1", "holds a list of 1"),
+    ],
+)
+def test_mistakes_in_a_space_are_told(tmp_path, text, message):
+    file = tmp_path / "model.yaml"
+    file.write_text(text + "\n")
+    with pytest.raises(ConfigError, match=message):
+        read_space(file, ["rate", "size"])
+
+
+def test_tuned_is_a_value():
+    tuned = Tuned({}, 0.5, [{"seconds": 1.0}, {"seconds": 2.5}], {}, Budget(2))
+    assert tuned.seconds == 3.5
+    assert replace(tuned) == tuned

@@ -1,0 +1,166 @@
+"""What is shipped, and what importing it does and does not do."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def names_below(folder: str, pattern: str) -> set[str]:
+    return {file.relative_to(ROOT).as_posix() for file in (ROOT / folder).rglob(pattern)}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> zipfile.ZipFile:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(out)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (file,) = out.glob("*.whl")
+    return zipfile.ZipFile(file)
+
+
+def test_the_wheel_holds_the_packages_and_what_they_read(wheel):
+    shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    code = names_below("buir", "*.py") | names_below("baselines", "*.py") | {"buir/py.typed"}
+    configs = {f"buir/{name}" for name in names_below("configs", "*.yaml")}
+    assert configs
+    assert shipped == code | configs
+
+
+def test_the_wheel_carries_the_licence_and_the_command(wheel):
+    info = {Path(name).name: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name}
+    assert info["LICENSE"].startswith("MIT License")
+    assert "buir = buir.cli:main" in info["entry_points.txt"]
+    assert "Requires-Python: >=3.11" in info["METADATA"]
+    assert "License-Expression: MIT" in info["METADATA"]
+
+
+def after_import(code: str) -> dict:
+    """Run code in a fresh interpreter; it fills the dictionary `seen`, which comes back."""
+    program = f"import json, sys\nseen = {{}}\n{code}\nprint(json.dumps(seen))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_import_leaves_the_heavy_ones_alone():
+    heavy = ["mlflow", "implicit", "torch_geometric", "baselines", "matplotlib", "optuna", "buir.experiment"]
+    seen = after_import(f"import buir\nseen['loaded'] = [name for name in {heavy!r} if name in sys.modules]")
+    assert seen["loaded"] == []
+
+
+def test_import_waits_with_torch_until_it_is_asked_for():
+    code = """
+import buir
+seen["before"] = [name for name in ("torch", "pandas", "scipy", "numpy") if name in sys.modules]
+seen["listed"] = [name for name in buir.__all__ if name in dir(buir)]
+from buir import BUIR, Interactions, recommend_frame
+seen["homes"] = [found.__module__ for found in (BUIR, Interactions, recommend_frame)]
+seen["same"] = [getattr(buir, name) is found for name, found in zip(buir.__all__, (BUIR, Interactions, buir.evaluate, recommend_frame))]
+seen["after"] = "torch" in sys.modules
+"""
+    seen = after_import(code)
+    assert seen["before"] == []
+    assert seen["listed"] == ["BUIR", "Interactions", "evaluate", "recommend_frame"]
+    assert seen["homes"] == ["buir.model.estimator", "buir.data.interactions", "buir.recommend.foreign"]
+    assert seen["same"] == [True, True, True, True]
+    assert seen["after"]
+
+
+def test_a_module_is_there_without_an_import_of_its_own_and_a_misspelt_name_is_told():
+    code = """
+import buir
+seen["module"] = buir.data.files.readers.read.__module__
+try:
+    buir.BIUR
+except AttributeError as error:
+    seen["said"] = str(error)
+seen["private"] = hasattr(buir, "_nothing") or hasattr(buir, "__wrapped__")
+"""
+    seen = after_import(code)
+    assert seen["module"] == "buir.data.files.readers"
+    assert seen["said"] == "module 'buir' has no attribute 'BIUR'; it has BUIR, Interactions, evaluate, recommend_frame"
+    assert not seen["private"]
+
+
+def test_a_file_is_described_without_torch(tmp_path):
+    (tmp_path / "pairs.csv").write_text("user,item\n1,2\n")
+    code = f"""
+import contextlib, io
+sys.argv = ["buir", "data", "describe", {str(tmp_path / "pairs.csv")!r}]
+from buir.cli.app import main
+shown = io.StringIO()
+with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+    main()
+seen["shown"] = shown.getvalue()
+seen["torch"] = "torch" in sys.modules
+"""
+    seen = after_import(code)
+    assert "distinct pairs  1" in seen["shown"]
+    assert not seen["torch"]
+
+
+def test_import_changes_nothing_outside():
+    code = """
+import os, random, threading
+import numpy, torch
+random.seed(7); numpy.random.seed(7); torch.manual_seed(7); torch.set_num_threads(1)
+def state():
+    numbers = numpy.random.get_state()
+    return [hash(random.getstate()), numbers[1].tolist(), numbers[2], torch.get_rng_state().tolist(), torch.get_num_threads(),
+            torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled(), str(torch.get_default_dtype()),
+            os.getcwd(), dict(os.environ), threading.active_count()]
+before = state()
+import buir
+for name in buir.__all__:
+    getattr(buir, name)
+seen["same"] = before == state()
+"""
+    assert after_import(code)["same"]
+
+
+def test_help_is_light():
+    code = """
+import contextlib, io
+sys.argv = ["buir", "--help"]
+from buir.cli.app import main
+shown = io.StringIO()
+with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+    main()
+seen["help"] = shown.getvalue()
+seen["loaded"] = [name for name in ("torch", "mlflow", "implicit", "torch_geometric") if name in sys.modules]
+"""
+    seen = after_import(code)
+    assert "benchmark" in seen["help"]
+    assert seen["loaded"] == []
+
+
+def test_constraints_are_exact_and_cover_what_the_project_names():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", pin) for pin in pins)
+    pinned = {canonical(pin) for pin in pins}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = [entry for group in settings["dependency-groups"].values() for entry in group if isinstance(entry, str)]
+    named = {canonical(entry) for entry in settings["project"]["dependencies"] + groups}
+    assert named <= pinned
+    assert "torch==2.13.0" in pins
+
+
+def canonical(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+
+
+def test_the_version_is_written_once():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    seen = after_import("import buir\nseen['version'] = buir.__version__")
+    assert seen["version"] == settings["project"]["version"] == metadata.version("buir")
