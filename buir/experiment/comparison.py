@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ def make_report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
     # Plans of older versions do not know how they were started: the configuration beside the page is all that matters.
     made = plan.get("command") or shlex.join(["buir", "benchmark", f"{plan['name']}.yaml", "--out", str(out)])
     records = list(journal.records(plan["keys"]))
-    if not any(record["status"] == "ok" for record in records):
+    if not any(record.status == "ok" for record in records):
         msg = f"{out}: none of the {len(plan['keys'])} runs of {plan['name']!r} is finished; run it again: {made}"
         raise NothingToShowError(msg)
     return write_report(
@@ -173,16 +174,14 @@ def by_dataset(records: Any) -> dict[str, list[Record]]:
     """Sort records by data set, in their order."""
     found: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(record["dataset"], []).append(record)
+        found.setdefault(record.dataset, []).append(record)
     return found
 
 
 def _tell_missing_models(cells: Sequence[Cell], journal: Journal, say: Say) -> None:
     """Say which finished cells can log no model, because it was not wanted when they ran."""
     done = [cell.key for cell in cells if cell.kind == "buir"]
-    lost = [
-        r["key"] for r in journal.records(done) if r["status"] == "ok" and not journal.model_file(r["key"]).is_file()
-    ]
+    lost = [r.key for r in journal.records(done) if r.status == "ok" and not journal.model_file(r.key).is_file()]
     if lost:
         say(
             f"{len(lost)} finished cells of BUIR ran without log_models and have no model to log; "
@@ -204,8 +203,8 @@ def _plan(journal: Journal) -> dict[str, Any]:
 
 def _findings(journal: Journal, records: Sequence[Record], headline: Sequence[str]) -> list[Findings]:
     """Analyse the headline metrics of one data set; nothing if nothing is finished."""
-    done = [record for record in records if record["status"] == "ok"]
-    shown = [r | {"metrics": {name: r["metrics"][name] for name in headline}} for r in done]
+    done = [record for record in records if record.status == "ok"]
+    shown = [replace(r, metrics={name: r.metrics[name] for name in headline}) for r in done]
     return findings.find(shown, journal.read_users, headlines=headline)
 
 
@@ -221,7 +220,7 @@ def _artifacts(
     if found:
         artifacts["sparsity.png"] = sparsity_figure(found, list(reversed(headline)))
         references = findings.reference_models(records)
-        if len({record["model"] for record in records if record["status"] == "ok"}) > 1:
+        if len({record.model for record in records if record.status == "ok"}) > 1:
             artifacts["verdicts.png"] = verdict_figure(found, references, headline[0])
     for name, figure in artifacts.items():
         if name.endswith(".png"):

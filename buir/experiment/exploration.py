@@ -113,14 +113,14 @@ def best_settings(config: BenchmarkConfig, records: Iterable[Record | None]) -> 
     places: dict[str, list[dict[str, Any]]] = {}
     budgets: dict[str, None] = {}
     for record in records:
-        if record is None or record["status"] != "ok":
+        if record is None or record.status != "ok":
             continue
-        budgets[f"{record['tuning']['trials']} trials on {record['dataset']}"] = None
-        model = entries[record["model"]]
+        budgets[f"{record.tuning['trials']} trials on {record.dataset}"] = None
+        model = entries[record.model]
         entry: dict[str, Any] = {"kind": model.kind}
         entry |= {name: getattr(model, name) for name in ("name", "preset") if getattr(model, name) is not None}
-        params = {**model.params, **record["tuning"]["best_params"]}
-        place = f"{record['dataset']}, train {record['train_pct']} %, split seed {record['split_seed']}"
+        params = {**model.params, **record.tuning["best_params"]}
+        place = f"{record.dataset}, train {record.train_pct} %, split seed {record.split_seed}"
         places.setdefault(place, []).append(entry | ({"params": params} if params else {}))
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
@@ -144,7 +144,7 @@ def _tables(records: Sequence[Record]) -> list[str]:
     """Write one table for each data set and level."""
     places: dict[tuple[str, int], list[Record]] = {}
     for record in records:
-        places.setdefault((record["dataset"], record["train_pct"]), []).append(record)
+        places.setdefault((record.dataset, record.train_pct), []).append(record)
     lines = []
     for (dataset, pct), found in places.items():
         lines += ["", f"{dataset}, train {pct} %", aligned(searches_table(found), words=True)]

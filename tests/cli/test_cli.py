@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,7 @@ def test_a_benchmark_from_nothing_to_the_table_and_again(here):
     out = here / "results" / "tiny"
     assert (out / "figures" / "synthetic-sparsity.png").stat().st_size > 5_000
     assert len(list((out / "cells").glob("*.json"))) == 8
-    mean = (
-        sum(r["metrics"]["ndcg_at_20"] for r in Journal(out).records() if r["model"] == "ALS" and r["level"] == 1) / 2
-    )
+    mean = sum(r.metrics["ndcg_at_20"] for r in Journal(out).records() if r.model == "ALS" and r.level == 1) / 2
     (row,) = re.findall(r"^ALS .*", first.stdout, flags=re.MULTILINE)[:1]
     assert f"{mean:.4f} [" in row
     assert "NDCG@20" in first.stdout
@@ -129,7 +128,7 @@ def test_the_runs_are_looked_at_where_they_are_and_several_commits_are_told_once
     assert "were computed by" not in away.output
     journal = Journal(here / "results" / "tiny")
     record = next(journal.records())
-    journal.write(record | {"git_commit": "0" * 40}, journal.read_users(record["key"]))
+    journal.write(replace(record, git_commit="0" * 40), journal.read_users(record.key))
     again = call(*wanted)
     assert again.stdout.splitlines()[-1] == "Look at them in MLflow: buir ui --out results/tiny"
     assert again.stdout.count("warning: These runs were computed by 2 commits of one version: ") == 1

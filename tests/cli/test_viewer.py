@@ -76,38 +76,38 @@ def test_everything_that_a_benchmark_writes_is_read_back_over_http(server, tmp_p
         return client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'")
 
     fits = {run.data.tags["cell"]: run for run in runs_of("fit")}
-    assert set(fits) == {record["key"] for record in records}
+    assert set(fits) == {record.key for record in records}
     sweeps = {run.data.params["model"]: run for run in runs_of("sweep")}
     assert set(sweeps) == {"popularity", "ALS"}
     for record in records:
-        run = fits[record["key"]]
+        run = fits[record.key]
         assert run.info.status == "FINISHED"
-        assert run.data.tags["mlflow.parentRunId"] == sweeps[record["model"]].info.run_id
-        assert run.data.metrics["test/recall_at_20"] == pytest.approx(record["metrics"]["recall_at_20"])
+        assert run.data.tags["mlflow.parentRunId"] == sweeps[record.model].info.run_id
+        assert run.data.metrics["test/recall_at_20"] == pytest.approx(record.metrics["recall_at_20"])
         inputs = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
         assert {part: dataset.digest for part, dataset in inputs.items()} == {
-            part: record["data"][f"{part}_digest"] for part in ("train", "test")
+            part: record.data[f"{part}_digest"] for part in ("train", "test")
         }
-        assert json.loads(inputs["train"].source) == {"uri": "synthetic", "split": record["split_digest"]}
+        assert json.loads(inputs["train"].source) == {"uri": "synthetic", "split": record.split_digest}
         assert json.loads(inputs["test"].source) == {"uri": "synthetic"}
         assert {a.path for a in client.list_artifacts(run.info.run_id)} == {"groups.json", "lists", "users"}
     for model, run in sweeps.items():
         for point in client.get_metric_history(run.info.run_id, "test/ndcg_at_20"):
-            mine = [r for r in records if (r["model"], r["train_pct"]) == (model, point.step)]
-            assert point.value == pytest.approx(sum(r["metrics"]["ndcg_at_20"] for r in mine) / len(mine))
+            mine = [r for r in records if (r.model, r.train_pct) == (model, point.step)]
+            assert point.value == pytest.approx(sum(r.metrics["ndcg_at_20"] for r in mine) / len(mine))
 
-    searches = {record["key"]: record for record in map(Journal(out).read_search, _searches(out)) if record}
+    searches = {record.key: record for record in map(Journal(out).read_search, _searches(out)) if record}
     tuned = {run.data.tags["search"]: run for run in runs_of("tune")}
     assert set(tuned) == set(searches)
     assert len(tuned) == 4
     for key, record in searches.items():
         run = tuned[key]
-        assert run.data.metrics["tune/ndcg_at_20"] == pytest.approx(record["tuning"]["best_value"])
-        assert run.data.metrics["tune/trials"] == record["n_trials"]
+        assert run.data.metrics["tune/ndcg_at_20"] == pytest.approx(record.tuning["best_value"])
+        assert run.data.metrics["tune/trials"] == record.n_trials
         inputs = {i.tags[0].value: i.dataset.digest for i in run.inputs.dataset_inputs}
-        assert inputs == {part: record["data"][f"{part}_digest"] for part in ("train", "valid")}
+        assert inputs == {part: record.data[f"{part}_digest"] for part in ("train", "valid")}
         file = client.download_artifacts(run.info.run_id, "trials.json", str(tmp_path))
-        assert json.loads(Path(file).read_text())["best_params"] == record["tuning"]["best_params"]
+        assert json.loads(Path(file).read_text())["best_params"] == record.tuning["best_params"]
 
     (summary,) = runs_of("summary")
     names = {artifact.path for artifact in client.list_artifacts(summary.info.run_id)}
@@ -140,7 +140,7 @@ def test_a_newcomer_sees_recall_and_ndcg_against_sparsity(server, tmp_path):
     experiment = client.get_experiment_by_name("buir-tiny-synthetic")
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id], "tags.kind = 'fit' and params.model = 'ALS'")
-    expected = {r["key"]: r["metrics"]["ndcg_at_20"] for r in outcome.records if r["model"] == "ALS"}
+    expected = {r.key: r.metrics["ndcg_at_20"] for r in outcome.records if r.model == "ALS"}
     assert {run.data.tags["cell"]: run.data.metrics["test/ndcg_at_20"] for run in found} == pytest.approx(expected)
 
     page = dict(viewer.pages(server)(server))["buir-tiny-synthetic"]
@@ -157,7 +157,7 @@ def test_a_newcomer_sees_recall_and_ndcg_against_sparsity(server, tmp_path):
         assert word in text
     assert lines >= 4  # two charts with two models each
     means = {
-        model: sum(r["metrics"]["ndcg_at_20"] for r in outcome.records if (r["model"], r["train_pct"]) == (model, 50))
+        model: sum(r.metrics["ndcg_at_20"] for r in outcome.records if (r.model, r.train_pct) == (model, 50))
         for model in ("ALS", "popularity")
     }
     ranked = sorted(means, key=means.__getitem__, reverse=True)

@@ -26,7 +26,7 @@ TIMES = ("fit_s", "rank_s", "tune_s", "peak_mb", "started", "history", "system",
 
 
 def without_times(record):
-    return {name: value for name, value in record.items() if name not in TIMES}
+    return {name: value for name, value in dataclasses.asdict(record).items() if name not in TIMES}
 
 
 def test_the_plan_is_the_product_with_seeds_slowest():
@@ -68,31 +68,31 @@ def test_a_record_is_the_model_measured_by_the_evaluator(tmp_path):
     outcome = benchmark.run(make_config(), tmp_path, Watcher())
     assert outcome.failures == []
     assert len(outcome.records) == 8
-    record = next(r for r in outcome.records if (r["model"], r["level"], r["seed"]) == ("ALS", 0.5, 1))
+    record = next(r for r in outcome.records if (r.model, r.level, r.seed) == ("ALS", 0.5, 1))
     split = splits.nested_split(datasets.load("synthetic", **TINY), 0.5, 0)
     model = ALS(factors=4, iterations=2, seed=1).fit(split.train, split.valid, show_progress=False)
     expected = evaluate(model, split.train, split.test, valid=split.valid, ks=(5, 20))
-    assert record["metrics"] == pytest.approx(expected.means)
-    assert next(iter(record["metrics"])) == "ndcg_at_20"
-    assert record["split_digest"] == split.digest
-    assert record["n_test_users"] == expected.n_users
-    assert record["train_pct"] == 50
-    assert record["params"]["factors"] == 4
-    assert "seed" not in record["params"]
-    assert record["data"]["train"] == split.train.n_pairs
-    assert record["fit_s"] > 0
-    assert record["peak_mb"] > 10
-    frame = Journal(tmp_path).read_users(record["key"])
+    assert record.metrics == pytest.approx(expected.means)
+    assert next(iter(record.metrics)) == "ndcg_at_20"
+    assert record.split_digest == split.digest
+    assert record.n_test_users == expected.n_users
+    assert record.train_pct == 50
+    assert record.params["factors"] == 4
+    assert "seed" not in record.params
+    assert record.data["train"] == split.train.n_pairs
+    assert record.fit_s > 0
+    assert record.peak_mb > 10
+    frame = Journal(tmp_path).read_users(record.key)
     np.testing.assert_array_equal(frame["user"], expected.users)
     np.testing.assert_allclose(frame["ndcg_at_20"], expected.per_user["ndcg_at_20"])
-    groups = record["groups"]["user"]
+    groups = record.groups["user"]
     assert sum(group["n_users"] for group in groups) == expected.n_users
 
 
 def test_a_record_knows_its_machine_and_the_plan_how_it_was_started(tmp_path):
     config = make_config(seeds=[0], models=[{"kind": "popularity"}])
     (record, _) = benchmark.run(config, tmp_path, Watcher(), command="buir benchmark tiny.yaml").records
-    assert set(record["machine"]) == {"processor", "cores", "threads", "system"}
+    assert set(record.machine) == {"processor", "cores", "threads", "system"}
     plan = Journal(tmp_path).read_plan()
     assert plan is not None
     assert (plan["jobs"], plan["command"]) == (1, "buir benchmark tiny.yaml")
@@ -103,10 +103,10 @@ def test_a_record_knows_its_machine_and_the_plan_how_it_was_started(tmp_path):
 def test_examples_mark_the_hits(tmp_path):
     outcome = benchmark.run(make_config(seeds=[0]), tmp_path, Watcher())
     split = splits.nested_split(datasets.load("synthetic", **TINY), 1.0, 0)
-    record = next(r for r in outcome.records if r["level"] == 1.0)
+    record = next(r for r in outcome.records if r.level == 1.0)
     rows = {str(label): row for row, label in enumerate(split.test.user_ids)}
-    assert len(record["examples"]) == cells.N_EXAMPLES
-    for example in record["examples"]:
+    assert len(record.examples) == cells.N_EXAMPLES
+    for example in record.examples:
         user = rows[example["user"]]
         held = {str(split.test.item_ids[i]) for i in split.test.matrix[[user]].indices}
         listed = example["recommended"].split()
@@ -138,10 +138,8 @@ def test_a_refusal_is_a_result(tmp_path, monkeypatch):
     outcome = benchmark.run(make_config(seeds=[0]), tmp_path, watcher)
     assert outcome.failures == []
     assert (watcher.count("ok"), watcher.count("refused")) == (2, 2)
-    refused = [r for r in outcome.records if r["model"] == "ALS"]
-    assert [(r["status"], r["reason"], r["metrics"]) for r in refused] == [
-        ("refused", "too many items: 3, at most 2", {})
-    ] * 2
+    refused = [r for r in outcome.records if r.model == "ALS"]
+    assert [(r.status, r.reason, r.metrics) for r in refused] == [("refused", "too many items: 3, at most 2", {})] * 2
     watcher = Watcher()
     benchmark.run(make_config(seeds=[0]), tmp_path, watcher)
     assert watcher.events == []
@@ -155,7 +153,7 @@ def test_a_broken_cell_does_not_end_the_others_and_is_tried_again(tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(Popularity, "fit", fail)
         outcome = benchmark.run(make_config(seeds=[0]), tmp_path, Watcher())
-    assert [r["model"] for r in outcome.records] == ["ALS", "ALS"]
+    assert [r.model for r in outcome.records] == ["ALS", "ALS"]
     assert len(outcome.failures) == 2
     cell, message = outcome.failures[0]
     assert message.startswith("FloatingPointError: loss is nan (see ")
@@ -201,11 +199,11 @@ def test_tuning_is_done_once_for_all_seeds(tmp_path):
         "trial 2/3",
         "trial 3/3",
     ]
-    als = [r for r in outcome.records if r["model"] == "ALS"]
-    assert als[0]["params"] == als[1]["params"] == als[0]["params"] | als[0]["tuning"]["best_params"]
-    assert als[0]["n_trials"] == 3
-    assert als[0]["tune_s"] > 0
-    assert als[0]["key"] != als[1]["key"]
+    als = [r for r in outcome.records if r.model == "ALS"]
+    assert als[0].params == als[1].params == als[0].params | als[0].tuning["best_params"]
+    assert als[0].n_trials == 3
+    assert als[0].tune_s > 0
+    assert als[0].key != als[1].key
     watcher = Watcher()
     again = benchmark.run(config, tmp_path, watcher)
     assert watcher.events == []
@@ -234,17 +232,17 @@ def test_a_search_sees_its_own_split_only_and_its_model_seeds_share_it(tmp_path)
     assert len(list((tmp_path / "tuning").glob("*.db"))) == 2
     by_split = {}
     for record in outcome.records:
-        by_split.setdefault(record["split_seed"], []).append(record)
+        by_split.setdefault(record.split_seed, []).append(record)
     for number, records in by_split.items():
         split = sources.split("synthetic", number, 1.0)
-        assert {r["split_digest"] for r in records} == {split.digest}
-        assert records[0]["tuning"]["results"] == records[1]["tuning"]["results"]
-        assert records[0]["n_trials"] == 2
-        best = records[0]["tuning"]
+        assert {r.split_digest for r in records} == {split.digest}
+        assert records[0].tuning["results"] == records[1].tuning["results"]
+        assert records[0].n_trials == 2
+        best = records[0].tuning
         model = ALS(iterations=2, **best["best_params"], seed=0).fit(split.train, split.valid, show_progress=False)
         again = evaluate(model, split.train, split.valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
         assert again == pytest.approx(best["best_value"])
-    assert by_split[0][0]["tune_s"] != by_split[1][0]["tune_s"]
+    assert by_split[0][0].tune_s != by_split[1][0].tune_s
 
 
 def test_the_clock_ends_fits_of_models_with_epochs_and_says_so(tmp_path):
@@ -256,16 +254,16 @@ def test_the_clock_ends_fits_of_models_with_epochs_and_says_so(tmp_path):
         tuning={"trials": 1, "max_seconds": 0.05, "fit_seconds": 0.3},
     )
     als, ours = benchmark.run(config, tmp_path, Watcher()).records
-    assert (als["capped"], ours["capped"]) == (False, True)
-    assert als["fit_seconds"] == ours["fit_seconds"] == 0.3
-    assert 0.3 < ours["fit_s"] < 10
-    assert 1 <= ours["history"][-1]["epoch"] < 100_000
-    assert ours["tuning"]["results"][0]["capped"]
-    assert not als["tuning"]["results"][0]["capped"]
+    assert (als.capped, ours.capped) == (False, True)
+    assert als.fit_seconds == ours.fit_seconds == 0.3
+    assert 0.3 < ours.fit_s < 10
+    assert 1 <= ours.history[-1]["epoch"] < 100_000
+    assert ours.tuning["results"][0]["capped"]
+    assert not als.tuning["results"][0]["capped"]
     # the limit decides the result, so it makes another cell; the search is the same
     free = config.model_copy(update={"tuning": config.tuning.model_copy(update={"fit_seconds": 0.2})})
     keys = {cell.key for cell in benchmark.plan(free, Sources(free))}
-    assert keys.isdisjoint({als["key"], ours["key"]})
+    assert keys.isdisjoint({als.key, ours.key})
     benchmark.run(free, tmp_path, Watcher())
     assert len(list((tmp_path / "tuning").glob("*.db"))) == 2
 
@@ -291,8 +289,8 @@ def test_data_that_cannot_be_split_are_named(tmp_path):
 )
 def test_other_protocols(tmp_path, protocol, levels):
     outcome = benchmark.run(make_config(protocol=protocol, seeds=[0]), tmp_path, Watcher())
-    assert [r["level"] for r in outcome.records if r["model"] == "ALS"] == levels
-    assert {r["protocol"] for r in outcome.records} == {protocol["kind"]}
+    assert [r.level for r in outcome.records if r.model == "ALS"] == levels
+    assert {r.protocol for r in outcome.records} == {protocol["kind"]}
 
 
 def test_a_given_split(tmp_path):
@@ -303,8 +301,8 @@ def test_a_given_split(tmp_path):
     data = [{"name": "pair", "train": str(tmp_path / "train.txt"), "test": str(tmp_path / "test.txt")}]
     config = make_config(data=data, protocol={"kind": "given", "valid_fraction": 0.2}, seeds=[0])
     outcome = benchmark.run(config, tmp_path / "out", Watcher())
-    assert [r["status"] for r in outcome.records] == ["ok", "ok"]
-    assert outcome.records[0]["dataset"] == "pair"
+    assert [r.status for r in outcome.records] == ["ok", "ok"]
+    assert outcome.records[0].dataset == "pair"
 
 
 def test_grouping_keeps_searches_together():
@@ -352,7 +350,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path, jobs, sign):
         time.sleep(0.1)
     process.send_signal(sign)
     assert process.wait(30) != 0
-    finished = {r["key"] for r in journal.records()}
+    finished = {r.key for r in journal.records()}
     assert finished
     plan = journal.read_plan()
     assert plan is not None

@@ -9,6 +9,7 @@ from buir.experiment.run import plan as benchmark
 from buir.experiment.run.costs import Forecast, Size
 from buir.experiment.run.sources import Sources
 from tests.support.benchmarks import make_config
+from tests.support.records import make_record
 
 SIZE = Size(users=1_000, items=500, pairs=10_000)
 
@@ -25,8 +26,8 @@ def forecast(cells):
 
 
 def record_of(cell, seconds, status="ok"):
-    fields = {"dataset": cell.dataset, "level": cell.level, "model": cell.model, "kind": cell.kind}
-    return fields | {"params": cell.resolved(), "status": status, "fit_s": seconds, "rank_s": 0.0}
+    place = {"dataset": cell.dataset, "level": cell.level, "model": cell.model, "kind": cell.kind}
+    return make_record(**place, params=cell.resolved(), status=status, fit_s=seconds)
 
 
 def test_what_was_measured_counts(cells, forecast):
@@ -74,7 +75,7 @@ def test_clocks_limit_fits_and_trials_of_models_with_epochs(cells, forecast):
     assert forecast.total([whole], jobs=1) == pytest.approx(4 * forecast.seconds(cells[1]))
     # a fit that was ended says nothing about the fits of others
     before = forecast.seconds(cells[1])
-    forecast.learn(record_of(long, 7.0) | {"capped": True})
+    forecast.learn(dataclasses.replace(record_of(long, 7.0), capped=True))
     assert forecast.seconds(cells[1]) == before
 
 

@@ -1,6 +1,7 @@
 """Tables of results: every number is one of the findings or of a record."""
 
 import re
+from dataclasses import replace
 
 from buir.experiment.report.tables import aligned, markdown_report, results_table, seconds_table, text_report
 from buir.experiment.report.verdicts import interval_text
@@ -13,9 +14,8 @@ METRICS = ("ndcg_at_20", "recall_at_20")
 def make_results(means, *, refused=(), **cells):
     """Records and what they amount to; cells of ``refused``, pairs of model and level in per cent, have no numbers."""
     records, frames = make_cells(means, **cells)
-    for record in records:
-        if (record["model"], record["train_pct"]) in refused:
-            record |= {"status": "refused", "reason": "too many items", "metrics": {}, "n_test_users": 0}
+    nothing = {"status": "refused", "reason": "too many items", "metrics": {}, "n_test_users": 0}
+    records = [replace(r, **nothing) if (r.model, r.train_pct) in refused else r for r in records]
     return records, find(records, frames.__getitem__, headlines=METRICS)
 
 
@@ -27,7 +27,7 @@ RESULTS = make_results(
 
 def test_every_mean_stands_with_its_interval_and_what_is_missing_is_said():
     records, found = RESULTS
-    done = [r for r in records if (r["model"], r["train_pct"]) != ("EASE", 50)]
+    done = [r for r in records if (r.model, r.train_pct) != ("EASE", 50)]
     rows, notes = results_table(done, "ndcg_at_20", found)
     shown = {
         (part.train_pct, model): interval_text(part.intervals[model, "ndcg_at_20"])
@@ -53,7 +53,7 @@ def test_every_mean_stands_with_its_interval_and_what_is_missing_is_said():
 
 def test_a_cell_that_was_not_run():
     records, found = make_results({"ALS": 0.3, "BPR": 0.1})
-    missing = [r for r in records if (r["model"], r["train_pct"]) != ("BPR", 50)]
+    missing = [r for r in records if (r.model, r.train_pct) != ("BPR", 50)]
     part = next(part for part in found if part.train_pct == 20)
     assert results_table(missing, "ndcg_at_20", [part])[0][2][2] == "not run "
 
@@ -95,5 +95,5 @@ def test_markdown():
 
 def test_nothing_finished():
     records, _ = make_results({"ALS": 0.3}, levels=(0.2,))
-    refused = [record | {"status": "refused", "reason": "no", "metrics": {}} for record in records]
+    refused = [replace(record, status="refused", reason="no", metrics={}) for record in records]
     assert "nothing is finished" in text_report(refused, [], METRICS)

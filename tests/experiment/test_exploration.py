@@ -67,7 +67,7 @@ def tune_runs(out: Path):
 def test_a_table_for_each_level_says_what_was_found(explored):
     out, lines, outcome = explored
     assert outcome.failures == []
-    assert [(r["level"], r["model"]) for r in outcome.records] == [
+    assert [(r.level, r.model) for r in outcome.records] == [
         (0.5, "popularity"),
         (0.5, "fast-ALS"),
         (1.0, "popularity"),
@@ -81,8 +81,8 @@ def test_a_table_for_each_level_says_what_was_found(explored):
     assert re.split(r"  +", head) == ["model", "valid NDCG@20", "trials", "processor s", "best settings"]
     rows = [re.split(r"  +", line) for line in lines if line.startswith("fast-ALS")]
     for row, record in zip(rows, outcome.records[1::2], strict=True):
-        assert (row[1], row[2]) == (f"{record['tuning']['best_value']:.4f}", "3")
-        assert f"factors={record['tuning']['best_params']['factors']}" in row[4]
+        assert (row[1], row[2]) == (f"{record.tuning['best_value']:.4f}", "3")
+        assert f"factors={record.tuning['best_params']['factors']}" in row[4]
     assert lines[-1] == f"Best settings, to be pasted into a configuration: {out / 'best.yaml'}"
 
 
@@ -98,9 +98,9 @@ def test_nothing_is_searched_again_neither_by_tuning_nor_by_the_benchmark(out, m
     # two levels with two seeds each: four fits, and not one for a trial
     assert sorted(fits) == [0, 0, 1, 1]
     assert not [text for what, text in watcher.events if what == "step" and "trial" in text]
-    found = {(r["model"], r["level"]): r["tuning"]["best_params"] for r in Journal(out).records()}
+    found = {(r.model, r.level): r.tuning["best_params"] for r in Journal(out).records()}
     searched = (Journal(out).read_search(file.stem) for file in (out / "searches").glob("*.json"))
-    assert found == {(r["model"], r["level"]): r["tuning"]["best_params"] for r in searched if r is not None}
+    assert found == {(r.model, r.level): r.tuning["best_params"] for r in searched if r is not None}
 
 
 def test_the_best_settings_can_be_pasted_into_a_benchmark(explored):
@@ -114,7 +114,7 @@ def test_the_best_settings_can_be_pasted_into_a_benchmark(explored):
     pasted = make_config(models=best["synthetic, train 100 %, split seed 0"])
     assert [model.label for model in pasted.models] == ["popularity", "fast-ALS"]
     record = outcome.records[3]
-    assert pasted.models[1].params == {"iterations": 2, **record["tuning"]["best_params"]}
+    assert pasted.models[1].params == {"iterations": 2, **record.tuning["best_params"]}
 
 
 def test_searches_are_runs_of_mlflow(out):
@@ -126,7 +126,7 @@ def test_searches_are_runs_of_mlflow(out):
     run = next(run for run in found if run.info.run_name == "fast-ALS-train50-tuning")
     record = Journal(out).read_search(run.data.tags["search"])
     assert record is not None
-    tuning = record["tuning"]
+    tuning = record.tuning
     assert run.data.params["model.factors"] == str(tuning["best_params"]["factors"])
     assert (run.data.params["model.iterations"], run.data.params["tuning.trials"]) == ("2", "3")
     assert run.data.metrics["tune/ndcg_at_20"] == pytest.approx(tuning["best_value"])
@@ -176,7 +176,7 @@ def test_a_part_of_the_searches_can_be_chosen_and_the_file_keeps_the_others(out,
     data = [{"dataset": "synthetic", "name": "other", "options": {"n_users": 60, "n_items": 40, "n_pairs": 600}}]
     config = tuned_config(data=[*data, tuned_config().data[0].model_dump(exclude_unset=True)])
     outcome = exploration.explore(config, out, say=lambda _: None, data="other", model="popularity", level=1.0)
-    assert [(r["dataset"], r["model"], r["level"]) for r in outcome.records] == [("other", "popularity", 1.0)]
+    assert [(r.dataset, r.model, r.level) for r in outcome.records] == [("other", "popularity", 1.0)]
     best = parse((out / "best.yaml").read_text(), "best.yaml")
     assert {place: len(entries) for place, entries in best.items()} == {
         "other, train 100 %, split seed 0": 1,
@@ -246,4 +246,4 @@ def test_several_processes_find_what_one_finds(explored, tmp_path, empty_store):
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     outcome = exploration.explore(tuned_config(), tmp_path, say=lambda _: None, jobs=2)
     for mine, other in zip(outcome.records, explored[2].records, strict=True):
-        assert (mine["key"], mine["tuning"]["best_params"]) == (other["key"], other["tuning"]["best_params"])
+        assert (mine.key, mine.tuning["best_params"]) == (other.key, other.tuning["best_params"])

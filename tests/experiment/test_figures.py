@@ -1,5 +1,7 @@
 """The figure shows the intervals of the findings, in fixed colours, without touching Matplotlib's global state."""
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -60,9 +62,7 @@ def test_levels_are_drawn_in_rising_order_with_the_confidence_of_the_findings():
 
 def test_a_model_may_miss_a_level():
     records, frames = make_cells(MEANS)
-    for record in records:
-        if record["model"] == "ALS" and record["level"] == 0.5:
-            record["status"] = "refused"
+    records = [replace(r, status="refused") if (r.model, r.level) == ("ALS", 0.5) else r for r in records]
     figure = sparsity_figure(find(records, frames.__getitem__), ("ndcg_at_20",))
     assert len(bars(figure.axes[0])["ALS"].lines[0].get_ydata()) == 1
     assert len(bars(figure.axes[0])["BUIR-nb"].lines[0].get_ydata()) == 2

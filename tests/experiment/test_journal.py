@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from buir.experiment.records import journal as journal_module
 from buir.experiment.records.errors import JournalBusyError
-from buir.experiment.records.journal import Journal, cell_key, replace_atomically
+from buir.experiment.records.journal import Journal, replace_atomically
+from buir.experiment.records.record import Record, cell_key, frame
+from tests.support.records import make_record
 
 
 def users() -> pd.DataFrame:
@@ -40,47 +42,50 @@ def test_what_is_written_is_read(tmp_path):
     journal = Journal(tmp_path)
     assert journal.read("k") is None
     assert list(journal.records()) == []
-    record = {
-        "key": "k",
+    facts = {
         "metrics": {"ndcg_at_20": np.float32(0.5), "mrr": float("nan")},
-        "ks": (10, 20),
-        "x": np.arange(2),
+        "params": {"ks": (10, 20), "x": np.arange(2)},
     }
-    journal.write(record, users())
-    assert journal.read("k") == {"key": "k", "metrics": {"ndcg_at_20": 0.5, "mrr": None}, "ks": [10, 20], "x": [0, 1]}
+    journal.write(make_record(**facts, fit_s=np.float64(0.25), history=(), examples=()), users())
+    read = journal.read("k")
+    assert read.metrics == {"ndcg_at_20": 0.5, "mrr": None}
+    assert read.params == {"ks": [10, 20], "x": [0, 1]}
+    assert (read.key, read.status, read.fit_s, read.train_pct) == ("k", "ok", 0.25, 20)
     pd.testing.assert_frame_equal(journal.read_users("k"), users())
 
 
 def test_a_refused_cell_has_no_users(tmp_path):
     journal = Journal(tmp_path)
-    journal.write({"key": "k", "status": "refused"})
-    assert journal.read("k") == {"key": "k", "status": "refused"}
+    journal.write(make_record(status="refused", reason="too large"))
+    assert (journal.read("k").status, journal.read("k").reason) == ("refused", "too large")
     assert not journal.users_file("k").exists()
 
 
 def test_records_come_in_the_order_asked_for(tmp_path):
     journal = Journal(tmp_path)
     for key in "cab":
-        journal.write({"key": key})
-    assert [r["key"] for r in journal.records()] == ["a", "b", "c"]
-    assert [r["key"] for r in journal.records(["b", "missing", "a"])] == ["b", "a"]
+        journal.write(make_record(key=key, status="refused"))
+    assert [r.key for r in journal.records()] == ["a", "b", "c"]
+    assert [r.key for r in journal.records(["b", "missing", "a"])] == ["b", "a"]
 
 
-@pytest.mark.parametrize("content", [b"", b'{"key": "k"', b"\xff\xfe", b'{"key": "other"}', b"[]"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"key": "k"', b"\xff\xfe", b'{"format": 1, "key": "k"}', b'{"key": "k"}', b"[]"]
+)
 def test_an_unreadable_record_is_no_result(tmp_path, content):
     journal = Journal(tmp_path)
-    journal.write({"key": "k"})
+    journal.write(make_record(status="refused"))
     (journal.cells / "k.json").write_bytes(content)
     assert journal.read("k") is None
-    journal.write({"key": "k", "again": True})
-    assert journal.read("k") == {"key": "k", "again": True}
+    journal.write(make_record(status="refused", reason="again"))
+    assert journal.read("k").reason == "again"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"bad", b"PAR1 and no end"])
 def test_a_cell_without_its_users_is_not_finished(tmp_path, content):
     journal = Journal(tmp_path)
-    journal.write({"key": "k", "status": "ok"}, users())
-    assert list(journal.records()) == [{"key": "k", "status": "ok"}]
+    journal.write(make_record(), users())
+    assert [record.key for record in journal.records()] == ["k"]
     journal.users_file("k").unlink()
     if content is not None:
         journal.users_file("k").write_bytes(content)
@@ -106,7 +111,7 @@ def test_users_are_there_before_the_record_is(tmp_path, monkeypatch):
     journal = Journal(tmp_path)
     written = []
     monkeypatch.setattr(journal_module, "replace_atomically", lambda file, content: written.append(file.suffix))
-    journal.write({"key": "k"}, users())
+    journal.write(make_record(), users())
     assert written == [".parquet", ".json"]
 
 
@@ -121,11 +126,13 @@ _WRITER = """
 import sys
 from buir.experiment.records.journal import Journal
 import pandas as pd
+from buir.experiment.records.record import Record
 journal = Journal(sys.argv[1])
 frame = pd.DataFrame({"user": range(20000), "x": 1.0})
+place = {"dataset": "toy", "protocol": "nested", "level": 0.2, "model": "a", "kind": "als", "params": {}}
 print("ready", flush=True)
 for number in range(10**6):
-    journal.write({"key": f"{number:06d}", "padding": "x" * 10**6}, frame)
+    journal.write(Record(key=f"{number:06d}", reason="x" * 10**6, **place), frame)
 """
 
 
@@ -143,7 +150,7 @@ def test_kill_leaves_whole_cells_only(tmp_path):
     files = sorted(p.stem for p in journal.cells.glob("*.json"))
     assert files
     for key in files:
-        assert len(json.loads((journal.cells / f"{key}.json").read_text())["padding"]) == 10**6
+        assert len(json.loads((journal.cells / f"{key}.json").read_text())["reason"]) == 10**6
         assert len(journal.read_users(key)) == 20_000
 
 
@@ -162,11 +169,34 @@ def test_one_benchmark_at_a_time(tmp_path):
 def test_searches_and_their_plan_lie_beside_the_cells(tmp_path):
     journal = Journal(tmp_path)
     assert journal.read_search("a" * 16) is None
-    journal.write_search({"key": "a" * 16, "value": np.float64(0.5)})
-    assert journal.read_search("a" * 16) == {"key": "a" * 16, "value": 0.5}
+    record = make_record(key="a" * 16, work="search", tune_s=np.float64(0.5), tuning={"trials": 3})
+    journal.write_search(record)
+    assert journal.read_search("a" * 16).tune_s == 0.5
+    assert journal.read_search("a" * 16).tuning == {"trials": 3}
     assert list(journal.records()) == []
     journal.write_plan({"searches": ["a" * 16]}, "tune")
     assert journal.read_plan() is None
     assert journal.read_plan("tune") == {"searches": ["a" * 16]}
     (tmp_path / "searches" / f"{'a' * 16}.json").write_text("{")
     assert journal.read_search("a" * 16) is None
+
+
+def test_a_record_of_another_format_or_with_unknown_fields_is_none():
+    text = make_record(metrics={"ndcg_at_20": 0.5}).to_json()
+    assert Record.from_json(text).metrics == {"ndcg_at_20": 0.5}
+    facts = json.loads(text)
+    for other in (facts | {"format": 2}, facts | {"colour": "red"}, {"format": 1}):
+        with pytest.raises(ValueError, match="format"):
+            Record.from_json(json.dumps(other))
+
+
+def test_a_frame_has_a_row_for_each_record_and_a_column_for_each_metric():
+    first = make_record(metrics={"ndcg_at_20": 0.5}, data={"users": 3, "train": 7}, level=0.5)
+    second = make_record(key="l", model="b", status="refused", reason="too large")
+    found = frame([first, second])
+    assert found["train_pct"].tolist() == [50, 20]
+    assert found["n_train"].tolist()[0] == 7
+    assert found["ndcg_at_20"].tolist()[0] == 0.5
+    assert np.isnan(found["ndcg_at_20"].tolist()[1])
+    assert found["record"].tolist() == [first, second]
+    assert {"dataset", "protocol", "level", "model", "status"} <= set(frame([]))

@@ -8,6 +8,7 @@ from buir.experiment.run.costs import Forecast, Size
 from buir.experiment.run.progress import Progress, fit_outcome, readable
 from buir.experiment.run.sources import Sources
 from tests.support.benchmarks import make_config
+from tests.support.records import make_record as a_record
 
 
 @pytest.mark.parametrize(
@@ -49,8 +50,8 @@ def clock(monkeypatch):
 
 
 def make_record(cell, status="ok"):
-    record = {"dataset": cell.dataset, "level": cell.level, "model": cell.model, "kind": cell.kind, "status": status}
-    return record | {"params": {}, "fit_s": 2.0, "rank_s": 0.5, "metrics": {"ndcg_at_20": 0.25}, "reason": "too large"}
+    place = {"dataset": cell.dataset, "level": cell.level, "model": cell.model, "kind": cell.kind, "status": status}
+    return a_record(**place, fit_s=2.0, rank_s=0.5, metrics={"ndcg_at_20": 0.25}, reason="too large")
 
 
 def test_lines_where_there_is_no_terminal(cells, clock, capsys):
@@ -64,9 +65,9 @@ def test_lines_where_there_is_no_terminal(cells, clock, capsys):
     clock[0] += 60
     assert bar.left() == 30.0
     bar.on_record(cells[0], make_record(cells[0]))
-    assert records[0]["model"] == "popularity"
+    assert records[0].model == "popularity"
     bar.on_start(cells[1])
-    bar.on_record(cells[1], make_record(cells[1]) | {"status": "refused", "metrics": {}})
+    bar.on_record(cells[1], make_record(cells[1], status="refused"))
     bar.on_failure(cells[2], "ValueError: no")
     bar.on_record(cells[3], make_record(cells[3]))
     bar.close()

@@ -3,6 +3,7 @@
 import torch
 
 from buir.experiment.records import provenance
+from tests.support.records import make_record
 
 
 def test_versions_name_what_searches_and_keeps_too():
@@ -21,7 +22,7 @@ def test_the_machine_has_a_processor_cores_and_threads():
 
 
 def test_records_of_one_commit_need_no_warning_and_those_of_several_are_counted():
-    records = [{"git_commit": "a" * 40}] * 3 + [{"git_commit": "b" * 40}] + [{"git_commit": None}]
+    records = [make_record(git_commit=commit) for commit in ["a" * 40] * 3 + ["b" * 40, None]]
     assert provenance.commits(records) == {"a" * 40: 3, "b" * 40: 1, "unknown": 1}
     assert provenance.mixture(records[:3]) is None
     assert provenance.mixture([]) is None

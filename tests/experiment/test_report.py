@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -56,15 +57,13 @@ def written(tmp_path_factory):
     means = {"popularity": (0.2, 0.2), "ALS": (0.3, 0.5), "BUIR-nb": (0.5, 0.3), "BUIR-walk": (0.5, 0.3)}
     folder = tmp_path_factory.mktemp("report")
     records, frames = make_cells(means, tuned=True, names=("ndcg", "recall", "map"), ks=(10, 20))
-    refused = records[0] | {
-        "model": "EASE",
-        "kind": "ease",
+    reason = {
         "status": "refused",
         "reason": "25,181 items need 5 GB",
-        "key": "f" * 16,
         "metrics": {},
+        "groups": {"user": [], "item": []},
     }
-    refused["groups"] = {"user": [], "item": []}
+    refused = replace(records[0], key="f" * 16, model="EASE", kind="ease", **reason)
     made = write_report(
         [*records, refused],
         frames.__getitem__,
@@ -179,8 +178,8 @@ def test_protocol_budget_cost_and_gaps_are_said(written):
     assert written[0].warning is None
     assert "| seeds | `[0, 1, 2]` |" in text
     for record in written[1]:
-        assert f"`{record['key']}`" in text
-        assert f"`{record['split_digest']}`" in text
+        assert f"`{record.key}`" in text
+        assert f"`{record.split_digest}`" in text
 
 
 def test_groups_of_users_have_intervals_and_add_up(written):
@@ -259,7 +258,7 @@ def test_intervals_of_metrics_stay_between_0_and_1():
     )
     for record in records:
         # seeds that differ much make wide intervals
-        frames[record["key"]]["ndcg_at_20"] = abs(0.4 * record["seed"] - (record["model"] != "ALS"))
+        frames[record.key]["ndcg_at_20"] = abs(0.4 * record.seed - (record.model != "ALS"))
     (found,) = find(records, frames.__getitem__, headlines=("ndcg_at_20",))
     als, ours = (found.intervals[name, "ndcg_at_20"] for name in ("ALS", "BUIR-nb"))
     assert als.low == 0.0 < als.value < als.high < 1.0 or als.high == 1.0
@@ -269,8 +268,7 @@ def test_intervals_of_metrics_stay_between_0_and_1():
 
 def test_runs_of_several_commits_are_told_and_counted(tmp_path):
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, levels=(0.2,), n_users=20)
-    for record in records[:2]:
-        record["git_commit"] = "fedcba9876543210"
+    records[:2] = [replace(record, git_commit="fedcba9876543210") for record in records[:2]]
     made = write_report(records, frames.__getitem__, tmp_path, name="x")
     warning = "These runs were computed by 2 commits of one version: 0123abc (4), fedcba9876 (2)."
     assert made.warning is not None
@@ -282,9 +280,8 @@ def test_runs_of_several_commits_are_told_and_counted(tmp_path):
 
 def test_records_that_know_their_machine(tmp_path):
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, levels=(0.2,), n_users=20)
-    for record in records[1:]:
-        record["machine"] = {"processor": "Fast 9", "cores": 8, "threads": 4, "system": "Linux x86_64"}
-        record["versions"] = record["versions"] | {"optuna": "5.0.0"}
+    machine = {"processor": "Fast 9", "cores": 8, "threads": 4, "system": "Linux x86_64"}
+    records[1:] = [replace(r, machine=machine, versions=r.versions | {"optuna": "5.0.0"}) for r in records[1:]]
     text = write_report(records, frames.__getitem__, tmp_path, name="x").markdown.read_text(encoding="utf-8")
     assert "| runs | 1 | unknown | unknown | unknown | unknown |\n| runs | 5 | Fast 9 | 8 | 4 | Linux x86_64 |" in text
     assert "| optuna | 5.0.0 |" in text
@@ -293,7 +290,7 @@ def test_records_that_know_their_machine(tmp_path):
 
 def test_a_report_is_reproduced_whatever_the_order_in_which_runs_were_finished(tmp_path):
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, n_users=30)
-    other = sorted(records, key=lambda record: (-record["seed"], -record["level"]))
+    other = sorted(records, key=lambda record: (-record.seed, -record.level))
     made = [write_report(r, frames.__getitem__, tmp_path / str(i), name="x") for i, r in enumerate((records, other))]
     assert made[0].markdown.read_bytes() == made[1].markdown.read_bytes()
     assert made[0].table.read_bytes() == made[1].table.read_bytes()
@@ -304,7 +301,7 @@ def test_a_report_is_reproduced_whatever_the_order_in_which_runs_were_finished(t
 def findings_of(means, **cells):
     records, frames = make_cells(means, levels=(0.2,), **cells)
     (found,) = find(records, frames.__getitem__)
-    kinds = {record["model"]: record["kind"] for record in records}
+    kinds = {record.model: record.kind for record in records}
     return found, kinds
 
 
@@ -426,8 +423,8 @@ def test_several_splits_are_covered_and_each_has_its_search(tmp_path):
 def test_a_search_that_served_several_splits_is_admitted(tmp_path):
     cells = {"split_seeds": (0, 1), "seeds": (0,), "tuned": True, "levels": (0.2,)}
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, **cells)
-    first = {record["model"]: record["tuning"] for record in records if record["split_seed"] == 0}
-    shared = [record | {"tuning": first[record["model"]]} for record in records]
+    first = {record.model: record.tuning for record in records if record.split_seed == 0}
+    shared = [replace(record, tuning=first[record.model]) for record in records]
     text = write_report(shared, frames.__getitem__, tmp_path, name="x").markdown.read_text(encoding="utf-8")
     assert "Settings were searched on one split and used on another" in text
     assert "no test pair" not in text
@@ -436,11 +433,11 @@ def test_a_search_that_served_several_splits_is_admitted(tmp_path):
 def test_budgets_of_data_sets_and_fits_ended_by_the_clock_are_told(tmp_path):
     cells = {"datasets": ("toy", "huge"), "seeds": (0,), "tuned": True, "levels": (0.2,)}
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, **cells)
-    for record in records:
-        huge = record["dataset"] == "huge"
-        record["fit_seconds"] = 90.0
-        record["capped"] = huge and record["model"] == "BUIR-nb"
-        record["tuning"] |= {"trials": 10 if huge else 30, "fit_seconds": 90.0}
+    for place, record in enumerate(records):
+        huge = record.dataset == "huge"
+        tuning = record.tuning | {"trials": 10 if huge else 30, "fit_seconds": 90.0}
+        capped = huge and record.model == "BUIR-nb"
+        records[place] = replace(record, fit_seconds=90.0, capped=capped, tuning=tuning)
     text = write_report(records, frames.__getitem__, tmp_path, name="x").markdown.read_text(encoding="utf-8")
     assert "had 30 trials on toy, 10 trials on huge of seeded search" in text
     assert "have 90 processor seconds to train, the same for every model that trains in epochs" in text
@@ -479,7 +476,7 @@ def test_one_model_alone_has_no_verdicts(tmp_path, recwarn):
 def test_references_and_metrics():
     records, _ = make_cells({"ALS": 0.2, "BUIR-nb": 0.5, "BUIR-id": 0.2}, levels=(0.2,))
     assert reference_models(records) == ("BUIR-nb", "BUIR-id")
-    assert reference_models([r for r in records if r["model"] == "ALS"]) == ("ALS",)
+    assert reference_models([r for r in records if r.model == "ALS"]) == ("ALS",)
     assert user_metrics(records, ("recall_at_20",)) == ["recall_at_20", "ndcg_at_20"]
     with pytest.raises(
         ValueError, match="metric 'ndcg_at_5' was not computed in every cell; there are: ndcg_at_20, recall_at_20"

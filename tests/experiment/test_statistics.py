@@ -1,5 +1,7 @@
 """Intervals, tests and verdicts: numbers by hand, SciPy as an oracle, and simulations whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from scipy import stats
 from buir.experiment.statistics.panel import Panel, make_panels
 from buir.experiment.statistics.resampling import bootstrap_means, holm, run_error, sign_flip_p, student_draws
 from buir.experiment.statistics.summary import Interval, Summary
+from tests.support.records import make_record
 
 METRIC = "ndcg_at_20"
 
@@ -27,8 +30,8 @@ def panel_of(values, *, users=None, degrees=None, digests=None, metric=METRIC):
                     {"user": rows, "train_degree": degree, metric: np.asarray(column, dtype=float)}
                 )
                 digest = f"digest{split}" if digests is None else digests[model]
-                place = {"dataset": "toy", "protocol": "nested", "level": 0.2, "model": model, "status": "ok"}
-                records.append(place | {"key": key, "split_seed": split, "seed": seed, "split_digest": digest})
+                place = {"model": model, "split_seed": split, "seed": seed, "split_digest": digest}
+                records.append(make_record(key=key, **place))
     (panel,) = make_panels(records, frames.__getitem__, [metric])
     return panel
 
@@ -355,12 +358,11 @@ def test_what_cannot_be_paired_is_refused():
     with pytest.raises(ValueError, match="hold a user twice or a missing value"):
         panel_of({"a": {0: {0: [0.1, np.nan]}}})
     frame = pd.DataFrame({"user": [0], "train_degree": [1], METRIC: [0.5]})
-    place = {"dataset": "toy", "protocol": "nested", "level": 0.2, "model": "a", "status": "ok"}
-    record = place | {"key": "k", "split_seed": 0, "seed": 0, "split_digest": "d"}
+    record = make_record(split_digest="d")
     with pytest.raises(ValueError, match=r"lack \['recall_at_20'\], found \['user', 'train_degree', 'ndcg_at_20'\]"):
         make_panels([record], lambda key: frame, ["recall_at_20"])
     with pytest.raises(ValueError, match=r"two cells for a on toy at level 0.2, split seed 0, seed 0"):
-        make_panels([record, record | {"key": "l"}], lambda key: frame, [METRIC])
+        make_panels([record, replace(record, key="l")], lambda key: frame, [METRIC])
     with pytest.raises(ValueError, match="metric 'map_at_5' is not among the compared ones"):
         Summary(panel_of(good)).interval("a", "map_at_5")
     with pytest.raises(ValueError, match="confidence is 95, expected a share between 0 and 1"):

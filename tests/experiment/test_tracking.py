@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -24,6 +25,7 @@ from buir.experiment.tracking import runs, store
 from buir.experiment.tracking import tracker as tracking
 from buir.experiment.tracking.tracker import Tracker
 from tests.support.benchmarks import Watcher, make_config
+from tests.support.records import make_record
 
 pytestmark = [
     # MLflow's own affairs: they come from its modules and say nothing about ours.
@@ -113,42 +115,42 @@ def test_leaf_runs(synced):
     )
     assert {run.info.run_name for run in found} == {"popularity-train50-s1", "BUIR-id-train50-s1"}
     run = next(run for run in found if run.data.params["model"] == "BUIR-id")
-    record = next(r for r in Journal(out).records() if r["key"] == run.data.tags["cell"])
+    record = next(r for r in Journal(out).records() if r.key == run.data.tags["cell"])
     params = run.data.params
     assert (params["dataset"], params["protocol"], params["split_seed"]) == ("synthetic", "nested", "0")
     assert (params["model.embedding_dim"], params["model.epochs"], params["model.encoder"]) == ("4", "3", "id")
-    assert run.data.metrics["test/ndcg_at_20"] == pytest.approx(record["metrics"]["ndcg_at_20"])
+    assert run.data.metrics["test/ndcg_at_20"] == pytest.approx(record.metrics["ndcg_at_20"])
     assert run.data.metrics["train_pct"] == 50
     for name in ("test/recall_at_20", "time/fit_s", "time/rank_s", "memory/peak_mb", "diagnostics/effective_rank"):
         (point,) = client.get_metric_history(run.info.run_id, name)
         assert point.step == 50
     losses = client.get_metric_history(run.info.run_id, "train/loss")
     assert [point.step for point in losses] == [1, 2, 3]
-    assert [point.value for point in losses] == pytest.approx([entry["loss"] for entry in record["history"]])
+    assert [point.value for point in losses] == pytest.approx([entry["loss"] for entry in record.history])
     assert len(client.get_metric_history(run.info.run_id, "valid/ndcg_at_20")) == 3
     tags = run.data.tags
     assert tags["mlflow.runColor"] == "#ff7f0e"
-    assert tags["split_digest"] == record["split_digest"]
+    assert tags["split_digest"] == record.split_digest
     assert tags["latest"] == "yes"
     assert run.info.status == "FINISHED"
-    assert run.info.end_time - run.info.start_time >= 1000 * record["fit_s"] - 2
+    assert run.info.end_time - run.info.start_time >= 1000 * record.fit_s - 2
 
 
 def test_data_and_artifacts_of_a_leaf(synced):
     out = synced
     run = next(run for run in all_runs(out, "fit") if run.info.run_name == "popularity-train100-s0")
-    record = next(r for r in Journal(out).records() if r["key"] == run.data.tags["cell"])
+    record = next(r for r in Journal(out).records() if r.key == run.data.tags["cell"])
     inputs = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
     assert set(inputs) == {"train", "test"}
     assert (inputs["train"].name, inputs["test"].name) == ("synthetic-train100", "synthetic-test")
-    assert inputs["train"].digest == record["data"]["train_digest"]
-    assert json.loads(inputs["train"].profile)["pairs"] == record["data"]["train"]
+    assert inputs["train"].digest == record.data["train_digest"]
+    assert json.loads(inputs["train"].profile)["pairs"] == record.data["train"]
     folder = Path(run.info.artifact_uri.removeprefix("file://"))
-    users = pd.read_parquet(folder / "users" / f"{record['key']}.parquet")
-    assert users["ndcg_at_20"].mean() == pytest.approx(record["metrics"]["ndcg_at_20"])
+    users = pd.read_parquet(folder / "users" / f"{record.key}.parquet")
+    assert users["ndcg_at_20"].mean() == pytest.approx(record.metrics["ndcg_at_20"])
     table = json.loads((folder / "lists" / "examples.json").read_text())
     assert table["columns"] == ["user", "recommended", "history", "held_out"]
-    assert len(table["data"]) == len(record["examples"])
+    assert len(table["data"]) == len(record.examples)
 
 
 def test_a_fitted_buir_is_loaded_from_its_run_and_recommends(synced, monkeypatch):
@@ -197,16 +199,16 @@ def test_sweeps_carry_the_means_and_parent_the_leaves(synced):
     sweep = sweeps["BUIR-id"]
     assert sweep.data.tags["mlflow.runColor"] == "#ff7f0e"
     points = client.get_metric_history(sweep.info.run_id, "test/recall_at_20")
-    mine = [r for r in Journal(out).records() if r["model"] == "BUIR-id"]
+    mine = [r for r in Journal(out).records() if r.model == "BUIR-id"]
     for point in points:
-        values = [r["metrics"]["recall_at_20"] for r in mine if r["train_pct"] == point.step]
+        values = [r.metrics["recall_at_20"] for r in mine if r.train_pct == point.step]
         assert point.value == pytest.approx(sum(values) / 2)
     assert [point.step for point in points] == [50, 100]
     shown = {"test/ndcg_at_20", "test/recall_at_20", "time/fit_s", "memory/peak_mb"}
     assert set(sweep.data.metrics) == shown
     assert sweep.info.end_time > sweep.info.start_time
     children = client.search_runs([sweep.info.experiment_id], f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'")
-    assert {run.data.tags["cell"] for run in children} == {r["key"] for r in mine}
+    assert {run.data.tags["cell"] for run in children} == {r.key for r in mine}
 
 
 def test_the_summary_run_and_the_page(out):
@@ -226,7 +228,7 @@ def test_the_summary_run_and_the_page(out):
     assert note.splitlines()[0].endswith(" a test")
     assert "kind nested" in note
     assert "| a |" in note
-    assert records[0]["split_digest"] in note
+    assert records[0].split_digest in note
     view = json.loads(experiment.tags[store.VIEW_TAG])
     state = json.loads(view["state"])
     assert view["name"] == "Recall & NDCG vs sparsity"
@@ -252,7 +254,7 @@ def test_the_first_line_of_the_note_names_the_best_model_of_each_level(finished)
     best = {}
     for pct in (50, 100):
         means = {
-            model: sum(r["metrics"]["ndcg_at_20"] for r in records if (r["model"], r["train_pct"]) == (model, pct))
+            model: sum(r.metrics["ndcg_at_20"] for r in records if (r.model, r.train_pct) == (model, pct))
             for model in ("popularity", "BUIR-id")
         }
         best[pct] = max(means, key=means.__getitem__)
@@ -260,7 +262,7 @@ def test_the_first_line_of_the_note_names_the_best_model_of_each_level(finished)
     assert first == (
         f"**tiny on synthetic**: Highest mean test/ndcg_at_20: at 50 % {best[50]}, at 100 % {best[100]}. a test"
     )
-    assert runs.best_models([record | {"status": "refused"} for record in records], "ndcg_at_20") == ""
+    assert runs.best_models([replace(record, status="refused") for record in records], "ndcg_at_20") == ""
 
 
 def test_the_note_names_units_and_what_must_not_be_compared(finished):
@@ -335,9 +337,7 @@ def test_a_refused_cell_is_a_run_with_the_reason(out):
     assert plan is not None
     record = journal.read(plan["keys"][0])
     assert record is not None
-    journal.write(
-        record | {"status": "refused", "reason": "too many items", "metrics": {}, "history": [], "system": []}
-    )
+    journal.write(replace(record, status="refused", reason="too many items", metrics={}, history=[], system=[]))
     tracker, told = make_tracker(out)
     tracker.finish({})
     assert told == []
@@ -412,10 +412,10 @@ def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once
     leaf = tracking.Writer.leaf
 
     def write(self, record):
-        asked.append(record["key"])
+        asked.append(record.key)
         if broken[0]:
             # begun and not finished, as when a server dies in the middle of a run
-            self._create("half", 0, {"kind": "fit", "cell": record["key"]})
+            self._create("half", 0, {"kind": "fit", "cell": record.key})
             msg = "connection reset"
             raise ConnectionError(msg)
         leaf(self, record)
@@ -429,14 +429,14 @@ def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once
     broken[0] = False
     tracker.log(records[2])
     assert tracker.down
-    assert asked == [records[0]["key"], records[1]["key"]]
+    assert asked == [records[0].key, records[1].key]
     assert len(told) == 1
     assert told[0].startswith("MLflow cannot be used (connection reset). Nothing is lost: ")
     now[0] = 60.0
     tracker.log(records[3])
     assert not tracker.down
     assert told[1:] == ["MLflow can be used again, and has what it missed."]
-    assert logged_cells(out) == {record["key"] for record in records}
+    assert logged_cells(out) == {record.key for record in records}
     assert len(all_runs(out, "fit")) == 8
     broken[0] = True
     tracker.log(records[4])
@@ -509,7 +509,7 @@ def test_views_are_written_for_versions_whose_format_is_known(monkeypatch):
 
 def test_names_and_numbers_that_mlflow_refuses_stay_out():
     assert runs.finite({"a": 1, "b": float("nan"), "c": float("inf"), "d": None, "e": True, "f": "x"}) == {"a": 1.0}
-    assert runs.leaf_name({"model": "ALS", "train_pct": 20, "split_seed": 0, "seed": 1}) == "ALS-train20-s1"
-    assert runs.leaf_name({"model": "ALS", "train_pct": 20, "split_seed": 2, "seed": 1}) == "ALS-train20-split2-s1"
+    assert runs.leaf_name(make_record(model="ALS", seed=1)) == "ALS-train20-s1"
+    assert runs.leaf_name(make_record(model="ALS", split_seed=2, seed=1)) == "ALS-train20-split2-s1"
     assert headline((10, 20)) == ("ndcg_at_20", "recall_at_20")
     assert headline((5, 10)) == ("ndcg_at_5", "recall_at_5")

@@ -31,7 +31,7 @@ class Watcher:
         self.events.append(("step", text))
 
     def on_record(self, cell, record):
-        self.events.append((record["status"], cell.title))
+        self.events.append((record.status, cell.title))
 
     def on_failure(self, cell, message):
         self.events.append(("failure", message))

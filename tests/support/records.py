@@ -5,6 +5,8 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
+from buir.experiment.records.record import Record
+
 KINDS = {
     "popularity": "popularity",
     "ALS": "als",
@@ -19,6 +21,20 @@ KINDS = {
 }
 DETERMINISTIC = ("popularity", "item-KNN", "EASE")
 IN_EPOCHS = ("buir", "lightgcn")
+
+
+def make_record(**facts) -> Record:
+    """A record with what is asked for, and something in the fields that every record has."""
+    given = {
+        "key": "k",
+        "dataset": "toy",
+        "protocol": "nested",
+        "level": 0.2,
+        "model": "a",
+        "kind": "als",
+        "params": {},
+    }
+    return Record(**(given | facts))
 
 
 def make_cells(
@@ -57,7 +73,7 @@ def make_cells(
                         }
                         record = _record(dataset, protocol, level, split, model, seed, columns, degree, tuned=tuned)
                         records.append(record)
-                        frames[record["key"]] = pd.DataFrame(
+                        frames[record.key] = pd.DataFrame(
                             {"user": np.arange(n_users), "train_degree": degree, **columns}
                         )
     return records, frames
@@ -73,39 +89,34 @@ def _record(dataset, protocol, level, split, model, seed, columns, degree, *, tu
     ]
     items = [{"group": n + 1, "low": 3 * n, "high": 3 * n + 2, "n_users": 9, "n_items": 4} for n in range(5)]
     means = {name: float(values.mean()) for name, values in columns.items()}
-    record = {
-        "key": key,
-        "dataset": dataset,
-        "protocol": protocol,
-        "level": level,
-        "train_pct": round(100 * level),
-        "model": model,
-        "kind": KINDS[model],
-        "params": _params(model),
-        "split_seed": split,
-        "seed": seed,
-        "split_digest": f"{crc32(f'{dataset}{level}{split}'.encode()):016x}",
-        "status": "ok",
-        "reason": None,
-        "metrics": {**means, "coverage_at_20": 0.25 + 0.01 * seed},
-        "groups": {"user": users, "item": [{**group, **dict.fromkeys(columns, 0.1 + 0.01 * seed)} for group in items]},
-        "history": [],
-        "fit_seconds": None,
-        "capped": False,
-        "fit_s": 0.5 if model in DETERMINISTIC else 8.0 + seed,
-        "rank_s": 0.1,
-        "tune_s": 0.0,
-        "n_trials": 0,
-        "peak_mb": 300.0 + seed,
-        "n_test_users": len(degree),
-        "effective_rank": None,
-        "data": {"users": len(degree), "items": 100, "train": int(degree.sum()), "valid": 50, "test": 70},
-        "versions": {"python": "3.11.1", "torch": "2.13.0"},
-        "git_commit": "0123abc",
-    }
-    if tuned:
-        record |= _search(model, split)
-    return record
+    return Record(
+        key=key,
+        dataset=dataset,
+        protocol=protocol,
+        level=level,
+        model=model,
+        kind=KINDS[model],
+        params=_params(model),
+        split_seed=split,
+        seed=seed,
+        split_digest=f"{crc32(f'{dataset}{level}{split}'.encode()):016x}",
+        status="ok",
+        reason=None,
+        metrics={**means, "coverage_at_20": 0.25 + 0.01 * seed},
+        groups={"user": users, "item": [{**group, **dict.fromkeys(columns, 0.1 + 0.01 * seed)} for group in items]},
+        history=[],
+        fit_seconds=None,
+        capped=False,
+        fit_s=0.5 if model in DETERMINISTIC else 8.0 + seed,
+        rank_s=0.1,
+        peak_mb=300.0 + seed,
+        n_test_users=len(degree),
+        effective_rank=None,
+        data={"users": len(degree), "items": 100, "train": int(degree.sum()), "valid": 50, "test": 70},
+        versions={"python": "3.11.1", "torch": "2.13.0"},
+        git_commit="0123abc",
+        **(_search(model, split) if tuned else {}),
+    )
 
 
 def _params(model):

@@ -10,9 +10,9 @@ from buir.experiment.records.errors import (
     ViewerError,
     WorkerDiedError,
 )
-from buir.experiment.records.journal import Journal, Kind, cell_key, replace_atomically
+from buir.experiment.records.journal import Journal, Kind, replace_atomically
 from buir.experiment.records.provenance import available_cores, git_commit, machine, mixture, version, versions
-from buir.experiment.records.record import Cell, Record, described, headline, metric_label
+from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
 
 __all__ = [
     "Cell",
@@ -28,7 +28,7 @@ __all__ = [
     "WorkerDiedError",
     "available_cores",
     "cell_key",
-    "described",
+    "frame",
     "git_commit",
     "headline",
     "machine",

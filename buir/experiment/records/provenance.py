@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from buir.experiment.records.record import Record
 
 
 @cache
@@ -59,13 +61,13 @@ def _processor() -> str:
     return named[0] if named else platform.processor() or platform.machine() or "unknown"
 
 
-def commits(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def commits(records: Iterable[Record]) -> dict[str, int]:
     """Count records by the commit that computed them, the most frequent first."""
-    counts = Counter(str(record.get("git_commit") or "unknown") for record in records)
+    counts = Counter(str(record.git_commit or "unknown") for record in records)
     return dict(counts.most_common())
 
 
-def mixture(records: Iterable[Mapping[str, Any]]) -> str | None:
+def mixture(records: Iterable[Record]) -> str | None:
     """Warn of records of several commits: a key holds the version of the package, and commits can differ within one."""
     found = commits(records)
     if len(found) < 2:

@@ -1,22 +1,30 @@
-"""A cell, which is what to fit, and what a record starts with."""
+"""A cell is what to fit; a record is what is kept of it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import os
 import time
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
 
 from buir.experiment.config import models
-from buir.experiment.records.journal import cell_key
 from buir.experiment.records.provenance import git_commit, machine, version, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from buir.data import Split
 
-Record = dict[str, Any]
+FORMAT = 1
+"""Of a record's file."""
 _WORDS = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "Hit rate", "capped_precision": "Capped precision"}
 
 
@@ -99,35 +107,150 @@ class Cell:
         return models.build(self.kind, self.params, preset=self.preset, seed=self.seed)
 
 
-def described(cell: Cell, split: Split) -> Record:
-    """Start a record with what a cell and its search have in common: the model, the data, and what computes."""
-    return {
-        "dataset": cell.dataset,
-        "protocol": cell.protocol,
-        "level": cell.level,
-        "train_pct": cell.train_pct,
-        "model": cell.model,
-        "kind": cell.kind,
-        "params": cell.resolved(),
-        "split_seed": cell.split_seed,
-        "split_digest": split.digest,
-        "status": "ok",
-        "reason": None,
-        "data": {
-            "users": split.train.n_users,
-            "items": split.train.n_items,
-            "train": split.train.n_pairs,
-            "valid": split.valid.n_pairs,
-            "test": split.test.n_pairs,
-            "train_digest": split.train.digest,
-            "valid_digest": split.valid.digest,
-            "test_digest": split.test.digest,
-        },
-        "started": time.time(),
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "machine": machine(),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is kept of a finished cell, or of a finished search for settings, which measures nothing on test data.
+
+    Seconds of fits and searches are those of the processor, all threads together; ``rank_s`` is on the clock.
+    """
+
+    key: str
+    """Sixteen hexadecimal digits: of the cell, or of the search."""
+    work: Literal["cell", "search"] = "cell"
+    dataset: str
+    protocol: str
+    level: float
+    model: str
+    kind: str
+    params: Mapping[str, Any]
+    """All hyper-parameters with their values, those that a search found among them."""
+    split_seed: int = 0
+    split_digest: str = ""
+    seed: int = 0
+    """The model's; 0 for a search."""
+    status: Literal["ok", "refused"] = "ok"
+    reason: str | None = None
+    """Why a model declined the data."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """users, items; train, valid and test pairs; their digests."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Means over the test users, such as ndcg_at_20; the headline first."""
+    groups: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=lambda: {"user": [], "item": []})
+    """The metrics of users by their activity, and of items by their popularity."""
+    history: Sequence[Mapping[str, Any]] = ()
+    """The records of the fit: epoch, seconds, loss, validation metrics."""
+    fit_seconds: float | None = None
+    """The limit of the fit, if there was one."""
+    capped: bool = False
+    """Whether the limit ended it."""
+    fit_s: float = 0.0
+    rank_s: float = 0.0
+    tune_s: float = 0.0
+    n_trials: int = 0
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    """The budget of a search, its space, its trials and what was best; empty where nothing was searched."""
+    peak_mb: float = 0.0
+    system: Sequence[Mapping[str, float]] = ()
+    """Samples of the system's use while it ran."""
+    n_test_users: int = 0
+    effective_rank: float | None = None
+    examples: Sequence[Mapping[str, str]] = ()
+    """Some users' lists in raw ids."""
+    started: float = 0.0
+    """Seconds since 1970."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def train_pct(self) -> int:
+        """Level in per cent, as shown on axes and in names of runs."""
+        return round(100 * self.level)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return self.status == "ok"
+
+    @classmethod
+    def of(cls, cell: Cell, split: Split, *, key: str, **facts: Any) -> Record:
+        """Start a record with what a cell and its search have in common: the model, the data, and what computes."""
+        parts = {"train": split.train, "valid": split.valid, "test": split.test}
+        given = {
+            "params": cell.resolved(),
+            "split_digest": split.digest,
+            "data": {"users": split.train.n_users, "items": split.train.n_items}
+            | {name: part.n_pairs for name, part in parts.items()}
+            | {f"{name}_digest": part.digest for name, part in parts.items()},
+            "started": time.time(),
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "machine": machine(),
+        }
+        same = ("dataset", "protocol", "level", "model", "kind", "split_seed")
+        return cls(key=key, **{name: getattr(cell, name) for name in same} | given | facts)
+
+    def to_json(self) -> str:
+        """Write the record as JSON; NaN and infinity become null."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return json.dumps({"format": FORMAT} | plain(facts), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """Read what ``to_json`` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the text is no record, or one of another format.
+        """
+        facts = json.loads(text)
+        if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT:
+            msg = f"expected a record of format {FORMAT}; run the benchmark again in a new folder"
+            raise ValueError(msg)
+        try:
+            return cls(**facts)
+        except TypeError as error:
+            msg = f"expected the fields of a record of format {FORMAT}: {error}"
+            raise ValueError(msg) from error
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """Make a row of each record: its single values, the pairs and users it had, a column for each metric, and the record itself.
+
+    Tables, groups and verdicts are ``groupby``s of it.
+    """
+    nested = ("params", "data", "metrics", "groups", "history", "system", "examples", "versions", "machine", "tuning")
+    single = [f.name for f in fields(Record) if f.name not in nested]
+    rows = [
+        {name: getattr(record, name) for name in (*single, "train_pct")}
+        | {f"n_{name}": record.data.get(name) for name in ("users", "items", "train", "valid", "test")}
+        | dict(record.metrics)
+        | {"record": record}
+        for record in records
+    ]
+    return pd.DataFrame(rows, columns=None if rows else [*single, "train_pct", "record"])
+
+
+def cell_key(parts: Mapping[str, Any]) -> str:
+    """Digest what defines a cell into 16 hexadecimal digits; the order of the parts does not matter."""
+    text = json.dumps(plain(parts), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plain(value: Any) -> Any:
+    """Turn NumPy values, tuples and paths into JSON's types; NaN and infinity become null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def headline(ks: Sequence[int]) -> tuple[str, str]:

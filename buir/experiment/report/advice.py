@@ -115,9 +115,9 @@ def mean_seconds(records: Sequence[Record], found: Findings) -> dict[str, float]
     """Mean training time of every model in one place, in seconds of the processor."""
     times: dict[str, list[float]] = {}
     for record in records:
-        place = (record["dataset"], record["protocol"], record["level"])
-        if record["status"] == "ok" and place == (found.dataset, found.protocol, found.level):
-            times.setdefault(record["model"], []).append(record["fit_s"])
+        place = (record.dataset, record.protocol, record.level)
+        if record.status == "ok" and place == (found.dataset, found.protocol, found.level):
+            times.setdefault(record.model, []).append(record.fit_s)
     return {name: sum(values) / len(values) for name, values in times.items()}
 
 

@@ -17,8 +17,8 @@ def settings_section(records: Sequence[Record]) -> Section:
     """List all settings with which the measured models ran."""
     shown: dict[tuple[Any, ...], set[str]] = {}
     for record in records:
-        text = f"`{settings_text(record['params'])}`"
-        shown.setdefault((*where(record), text), set()).add(str(record["seed"]))
+        text = f"`{settings_text(record.params)}`"
+        shown.setdefault((*where(record), text), set()).add(str(record.seed))
     rows = [[*place[:3], ", ".join(sorted(seeds)), place[3]] for place, seeds in shown.items()]
     return Section(
         "Settings",
@@ -33,14 +33,14 @@ def settings_section(records: Sequence[Record]) -> Section:
 
 def gaps_section(records: Sequence[Record], expected: int | None) -> Section:
     """Say what is missing."""
-    refused = [record for record in records if record["status"] == "refused"]
+    refused = [record for record in records if record.status == "refused"]
     blocks: list[Block] = []
     if expected is not None and expected > len(records):
         blocks.append(
             f"**{expected - len(records)} of {expected} runs are not finished**: intervals and verdicts will change when they are."
         )
     if refused:
-        reasons: dict[tuple[str, ...], None] = {(*where(record), str(record["reason"])): None for record in refused}
+        reasons: dict[tuple[str, ...], None] = {(*where(record), str(record.reason)): None for record in refused}
         blocks.append(
             Table(["data set", "level", "model", "refused because"], [list(line) for line in reasons], text=True)
         )
@@ -63,9 +63,9 @@ def provenance_section(
     """
     splits: dict[tuple[str, ...], None] = {}
     for record in records:
-        data = record.get("data") or {}
+        data = record.data or {}
         sizes = [f"{data[name]:,}" if name in data else "" for name in ("users", "items", "train", "valid", "test")]
-        splits[(*where(record)[:2], str(record["split_seed"]), f"`{record['split_digest']}`", *sizes)] = None
+        splits[(*where(record)[:2], str(record.split_seed), f"`{record.split_digest}`", *sizes)] = None
     head = [
         "data set",
         "level",
@@ -96,7 +96,7 @@ def _machines(records: Sequence[Record], plan: Mapping[str, Any]) -> Table:
     """Describe the machines of the runs; older records do not know theirs."""
     known: dict[tuple[str, ...], int] = {}
     for record in records:
-        about = record.get("machine")
+        about = record.machine
         cells = [str(about[name]) for name in ("processor", "cores", "threads", "system")] if about else ["unknown"] * 4
         known[tuple(cells)] = known.get(tuple(cells), 0) + 1
     rows = [["runs", str(number), *cells] for cells, number in known.items()]
@@ -110,7 +110,7 @@ def _versions(records: Sequence[Record]) -> Table:
     """List the versions that records hold, and for packages that they do not know those that are installed now."""
     versions: dict[str, dict[str, None]] = {}
     for record in records:
-        for name, version in (record.get("versions") or {}).items():
+        for name, version in (record.versions or {}).items():
             versions.setdefault(name, {})[str(version)] = None
     rows = [[name, ", ".join(found)] for name, found in versions.items()]
     late = {name: version for name, version in provenance.versions().items() if name not in versions}
@@ -119,4 +119,4 @@ def _versions(records: Sequence[Record]) -> Table:
 
 
 def _key_row(record: Record) -> list[str]:
-    return [f"`{record['key']}`", *where(record), str(record["split_seed"]), str(record["seed"])]
+    return [f"`{record.key}`", *where(record), str(record.split_seed), str(record.seed)]

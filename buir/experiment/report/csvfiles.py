@@ -61,7 +61,7 @@ def _user_rows(part: Findings) -> Iterable[list[Any]]:
 
 def _item_rows(records: Sequence[Record], part: Findings) -> Iterable[list[Any]]:
     mine = runs_of(records, part)
-    for group in (mine[0].get("groups") or {}).get("item", []):
+    for group in mine[0].groups["item"]:
         place = [
             *_place(part),
             "items",

@@ -15,7 +15,7 @@ from buir.experiment.statistics import Findings, Interval, Leaders
 def results(records: Sequence[Record], found: Sequence[Findings]) -> Iterator[Section]:
     """One section for each data set: curves, then a table of each headline metric."""
     for dataset, parts in by_dataset(found).items():
-        mine = [record for record in records if (record["dataset"], record["protocol"]) == dataset]
+        mine = [record for record in records if (record.dataset, record.protocol) == dataset]
         headlines = parts[0].headlines
         figure = sparsity_figure(parts)
         names = " and ".join(metric_label(metric) for metric in headlines)
@@ -76,7 +76,7 @@ def item_groups(records: Sequence[Record], found: Sequence[Findings]) -> Iterato
     blocks: list[Block] = []
     for part in found:
         mine = runs_of(records, part)
-        groups = {g["group"]: g for g in (mine[0].get("groups") or {}).get("item", [])}
+        groups = {g["group"]: g for g in mine[0].groups["item"]}
         if groups:
             head = ["model", *(_bounds(g["low"], g["high"], "user") for g in groups.values())]
             sizes = [
@@ -126,7 +126,7 @@ def other_metrics(records: Sequence[Record], found: Sequence[Findings]) -> Itera
 def runs_of(records: Sequence[Record], part: Findings) -> list[Record]:
     """Return the finished runs behind one finding."""
     place = (part.dataset, part.protocol, part.level)
-    return [r for r in records if r["status"] == "ok" and (r["dataset"], r["protocol"], r["level"]) == place]
+    return [r for r in records if r.status == "ok" and (r.dataset, r.protocol, r.level) == place]
 
 
 def group_values(records: Sequence[Record], model: str, number: int, metric: str) -> list[float]:
@@ -134,8 +134,8 @@ def group_values(records: Sequence[Record], model: str, number: int, metric: str
     return [
         group[metric]
         for record in records
-        if record["model"] == model
-        for group in record["groups"]["item"]
+        if record.model == model
+        for group in record.groups["item"]
         if group["group"] == number and group.get(metric) is not None
     ]
 
@@ -150,13 +150,13 @@ def by_dataset(found: Sequence[Findings]) -> dict[tuple[str, str], list[Findings
 
 def _results_table(records: Sequence[Record], parts: Sequence[Findings], metric: str) -> Table:
     rows: list[list[str | Cell]] = []
-    for model in dict.fromkeys(record["model"] for record in records):
+    for model in dict.fromkeys(record.model for record in records):
         row: list[str | Cell] = [model]
         for part in parts:
             if model in part.models:
                 row.append(_led(part.intervals[model, metric], model, part.leaders[metric]))
             else:
-                here = [r for r in records if r["model"] == model and r["level"] == part.level]
+                here = [r for r in records if r.model == model and r.level == part.level]
                 row.append("refused" if here else "not run")
         rows.append(row)
     users = {part.intervals[part.models[0], metric].n_users for part in parts}
@@ -171,11 +171,11 @@ def _seconds_table(records: Sequence[Record], parts: Sequence[Findings]) -> Tabl
     """Put the price beside the quality; the appendix has ranges, ranking and memory."""
     rows: list[list[str]] = []
     times = [mean_seconds(records, part) for part in parts]
-    for model in dict.fromkeys(record["model"] for record in records):
+    for model in dict.fromkeys(record.model for record in records):
         row = [model]
         for part, seconds in zip(parts, times, strict=True):
-            here = [r for r in records if (r["model"], r["level"]) == (model, part.level)]
-            searches = {r["split_seed"]: r["tune_s"] for r in here}
+            here = [r for r in records if (r.model, r.level) == (model, part.level)]
+            searches = {r.split_seed: r.tune_s for r in here}
             search = sum(searches.values()) / len(searches) if searches else 0.0
             extra = f" + {seconds_text(search)}" if search else ""
             row.append(f"{seconds_text(seconds[model])}{extra}" if model in seconds else "")
@@ -205,8 +205,8 @@ def _led(interval: Interval, model: str, leaders: Leaders) -> Cell:
 
 
 def _coverage(records: Sequence[Record], part: Findings, model: str, k: str) -> str:
-    mine = [r for r in runs_of(records, part) if r["model"] == model]
-    return _range([r["metrics"][f"coverage_at_{k}"] for r in mine if r["metrics"].get(f"coverage_at_{k}") is not None])
+    mine = [r for r in runs_of(records, part) if r.model == model]
+    return _range([r.metrics[f"coverage_at_{k}"] for r in mine if r.metrics.get(f"coverage_at_{k}") is not None])
 
 
 def _range(values: Sequence[float]) -> str:

@@ -33,9 +33,9 @@ def summary(
     rerun: str | None = None,
 ) -> Section:
     """Say in a few lines what this is, who leads, and which commands made it."""
-    done = sum(record["status"] == "ok" for record in records)
+    done = sum(record.status == "ok" for record in records)
     refused = len(records) - done
-    n_models, n_data = (len({record[what] for record in records}) for what in ("model", "dataset"))
+    n_models, n_data = (len({getattr(record, what) for record in records}) for what in ("model", "dataset"))
     counts = [f"{counted(done, 'finished run')} of {counted(n_models, 'model')} on {counted(n_data, 'data set')}"]
     if refused:
         counts.append(f"{refused} refused")
@@ -100,13 +100,13 @@ def recommendation(records: Sequence[Record], found: Sequence[Findings]) -> Sect
 
 def protocol(records: Sequence[Record], found: Sequence[Findings], confidence: float) -> Section:
     """Say plainly how data were split and how the statistics are made."""
-    used = dict.fromkeys(record["protocol"] for record in records)
+    used = dict.fromkeys(record.protocol for record in records)
     covers = {part.intervals[model, part.headlines[0]].covers for part in found for model in part.models}
     sources = "; ".join(sorted(", ".join(names) for names in covers))
     alpha = f"{1 - confidence:.2g}"
     texts = [_PROTOCOLS.get(name, f"**{name}**") for name in used]
     percent = f"{100 * confidence:g} %"
-    splits = {record["split_seed"] for record in records}
+    splits = {record.split_seed for record in records}
     scope = (
         f"Intervals and tests account for other users of these {len(splits)} splits, for other splits of the same data and for other model seeds; they say nothing about other data."
         if len(splits) > 1
@@ -135,18 +135,18 @@ def protocol(records: Sequence[Record], found: Sequence[Findings], confidence: f
 
 def kinds_of(records: Sequence[Record]) -> dict[str, str]:
     """Kind of every model by its name."""
-    return {record["model"]: record["kind"] for record in records}
+    return {record.model: record.kind for record in records}
 
 
 def _sizes(records: Sequence[Record], part: Findings) -> list[str]:
     """Users, items, training pairs, and training pairs per user of the first run there."""
     for record in records:
-        if (record["dataset"], record["protocol"], record["level"]) == (
+        if (record.dataset, record.protocol, record.level) == (
             part.dataset,
             part.protocol,
             part.level,
-        ) and record.get("data"):
-            data = record["data"]
+        ) and record.data:
+            data = record.data
             return [
                 f"{data['users']:,}",
                 f"{data['items']:,}",

@@ -13,12 +13,12 @@ from buir.experiment.report.tables import settings_text, value_text
 
 def tuning_section(records: Sequence[Record]) -> Section:
     """Budget, search spaces and best trials."""
-    tuned = [record for record in records if record.get("tuning")]
+    tuned = [record for record in records if record.tuning]
     section = Section("Tuning")
     if not tuned:
         section.blocks.append("No settings were searched: every model ran with the settings listed below.")
         return section
-    first = tuned[0]["tuning"]
+    first = tuned[0].tuning
     section.blocks += [
         f"Every model with settings to search had {_budgets(tuned)} of seeded search, for each data set, each level and each split; "
         f"models without settings took one. Trials maximise {metric_label(first['metric'])} on the validation part; "
@@ -32,7 +32,7 @@ def tuning_section(records: Sequence[Record]) -> Section:
         if _shared_over_splits(tuned)
         else "Each search saw the training and validation part of its own split only: no test pair has decided anything."
     )
-    spaces = {record["model"]: record["tuning"]["space"] for record in tuned}
+    spaces = {record.model: record.tuning["space"] for record in tuned}
     rows = [
         [model, f"`{name}`", _bounds(setting)]
         for model, space in spaces.items()
@@ -42,17 +42,17 @@ def tuning_section(records: Sequence[Record]) -> Section:
     searches = {_place(record): record for record in tuned}
     lines = []
     for record in searches.values():
-        tuning = record["tuning"]
+        tuning = record.tuning
         states = [trial["state"] for trial in tuning["results"]]
         spent = f"{len(states)} ({states.count('pruned')} pruned, {states.count('failed')} failed)"
         capped = sum(bool(trial["capped"]) for trial in tuning["results"])
         lines.append(
             [
                 *where(record),
-                str(record["split_seed"]),
+                str(record.split_seed),
                 spent,
                 str(capped),
-                f"{record['tune_s']:.1f}",
+                f"{record.tune_s:.1f}",
                 f"{tuning['best_value']:.4f}",
                 f"`{settings_text(tuning['best_params'])}`",
             ]
@@ -76,16 +76,17 @@ def cost_section(records: Sequence[Record]) -> Section:
     """Give seconds and memory of every model, next to what they bought."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        if record["status"] == "ok":
+        if record.status == "ok":
             groups.setdefault(where(record), []).append(record)
     rows = []
     for place, group in groups.items():
         spans = [
-            _range([r.get(key) for r in group], digits) for key, digits in (("fit_s", 1), ("rank_s", 1), ("peak_mb", 0))
+            _range([getattr(r, key) for r in group], digits)
+            for key, digits in (("fit_s", 1), ("rank_s", 1), ("peak_mb", 0))
         ]
         # a search is shared by the model seeds of a split: its seconds are counted once
-        searches = {r["split_seed"]: r["tune_s"] for r in group}
-        rows.append([*place, *spans, f"{sum(searches.values()):.1f}", str(max(r["n_trials"] for r in group))])
+        searches = {r.split_seed: r.tune_s for r in group}
+        rows.append([*place, *spans, f"{sum(searches.values()):.1f}", str(max(r.n_trials for r in group))])
     head = [
         *("data set", "level", "model", "training, processor s", "ranking, s on the clock", "peak memory, MB"),
         *("search, processor s", "trials"),
@@ -102,7 +103,7 @@ def cost_section(records: Sequence[Record]) -> Section:
 
 def where(record: Record) -> tuple[str, str, str]:
     """Name data set, level and model of a record."""
-    return record["dataset"], f"{100 * record['level']:.0f} %", record["model"]
+    return record.dataset, f"{100 * record.level:.0f} %", record.model
 
 
 def _trial_limit(seconds: float | None, tuned: Sequence[Record]) -> str:
@@ -121,9 +122,9 @@ def _longest_trials(tuned: Sequence[Record]) -> Table:
     free = _fitted_in_one_go(tuned)
     longest: dict[str, tuple[float, Record]] = {}
     for record in tuned:
-        seconds = max((trial["seconds"] for trial in record["tuning"]["results"]), default=0.0)
-        if record["model"] not in longest or seconds > longest[record["model"]][0]:
-            longest[record["model"]] = (seconds, record)
+        seconds = max((trial["seconds"] for trial in record.tuning["results"]), default=0.0)
+        if record.model not in longest or seconds > longest[record.model][0]:
+            longest[record.model] = (seconds, record)
     rows = [
         [model, "no" if model in free else "yes", f"{seconds:.1f}", " ".join(where(record)[:2])]
         for model, (seconds, record) in longest.items()
@@ -134,19 +135,19 @@ def _longest_trials(tuned: Sequence[Record]) -> Table:
 
 def _fitted_in_one_go(records: Sequence[Record]) -> list[str]:
     """Name the models that have no epochs: nothing asks them during their training."""
-    return list(dict.fromkeys(record["model"] for record in records if "epochs" not in record["params"]))
+    return list(dict.fromkeys(record.model for record in records if "epochs" not in record.params))
 
 
 def _limits(records: Sequence[Record]) -> str:
     """Say how long the reported runs were allowed to train, and how many of each model were ended."""
-    limits = sorted({record["fit_seconds"] for record in records if record.get("fit_seconds")})
+    limits = sorted({record.fit_seconds for record in records if record.fit_seconds})
     if not limits:
         return "The clock limits trials only, not the runs that are reported."
     free = _fitted_in_one_go(records)
     counts: dict[str, list[bool]] = {}
     for record in records:
-        if record["status"] == "ok" and record["model"] not in free:
-            counts.setdefault(record["model"], []).append(bool(record.get("capped")))
+        if record.status == "ok" and record.model not in free:
+            counts.setdefault(record.model, []).append(bool(record.capped))
     ended = ", ".join(f"{model} {sum(hit)} of {len(hit)}" for model, hit in counts.items())
     return (
         f"The runs that are reported have {' or '.join(f'{limit:g}' for limit in limits)} processor seconds to train, the same for every model that "
@@ -159,21 +160,21 @@ def _shared_over_splits(tuned: Sequence[Record]) -> bool:
     """Tell whether one search served several splits of the same data and level."""
     digests: dict[str, set[str]] = {}
     for record in tuned:
-        results = record["tuning"]["results"]
+        results = record.tuning["results"]
         # times are never equal by chance: equal trials are the same trials
         place = json.dumps([*where(record), results], sort_keys=True)
-        digests.setdefault(place, set()).add(record["split_digest"])
+        digests.setdefault(place, set()).add(record.split_digest)
     return any(len(found) > 1 for found in digests.values())
 
 
 def _place(record: Record) -> tuple[Any, ...]:
     """Identify one search: the model seeds of a split share it."""
-    return (*where(record), record["split_seed"])
+    return (*where(record), record.split_seed)
 
 
 def _budgets(tuned: Sequence[Record]) -> str:
     """Write the trials that each data set was given."""
-    trials = {record["dataset"]: record["tuning"]["trials"] for record in tuned}
+    trials = {record.dataset: record.tuning["trials"] for record in tuned}
     if len(set(trials.values())) == 1:
         return f"{next(iter(trials.values()))} trials"
     return ", ".join(f"{number} trials on {dataset}" for dataset, number in trials.items())

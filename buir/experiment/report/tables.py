@@ -33,11 +33,11 @@ def results_table(records: Sequence[Record], metric: str, found: Sequence[Findin
     -------
     The rows, head first, and the footnotes: reasons of refused cells.
     """
-    levels = sorted({record["train_pct"] for record in records})
+    levels = sorted({record.train_pct for record in records})
     parts = {part.train_pct: part for part in found}
     notes: list[str] = []
     rows = [["model", *(f"train {pct} %" for pct in levels)]]
-    for name in dict.fromkeys(record["model"] for record in records):
+    for name in dict.fromkeys(record.model for record in records):
         cells = [
             _mean(parts[pct], name, metric)
             if pct in parts and name in parts[pct].models
@@ -51,11 +51,11 @@ def results_table(records: Sequence[Record], metric: str, found: Sequence[Findin
 def seconds_table(records: Sequence[Record]) -> Rows:
     """Lay out what each model spent on one data set, head first: sums over all levels and seeds."""
     rows = [["seconds", "fit (processor)", "rank (clock)", "tune (processor)"]]
-    for name in dict.fromkeys(record["model"] for record in records):
-        done = [r for r in records if r["model"] == name and r["status"] == "ok"]
+    for name in dict.fromkeys(record.model for record in records):
+        done = [r for r in records if r.model == name and r.status == "ok"]
         # One search serves all model seeds of a split.
-        searches = {(r["train_pct"], r["split_seed"]): r["tune_s"] for r in done}
-        seconds = [sum(r["fit_s"] for r in done), sum(r["rank_s"] for r in done), sum(searches.values())]
+        searches = {(r.train_pct, r.split_seed): r.tune_s for r in done}
+        seconds = [sum(r.fit_s for r in done), sum(r.rank_s for r in done), sum(searches.values())]
         rows.append([name, *(f"{s:.1f}" if done else "" for s in seconds)])
     return rows
 
@@ -82,17 +82,17 @@ def markdown_report(records: Sequence[Record], found: Sequence[Findings], metric
 
 def searches_table(records: Sequence[Record]) -> Rows:
     """Lay out searches for settings on one data set and level: what each model reached, spent and chose; head first."""
-    splits = {record["split_seed"] for record in records}
-    metric = next((r["tuning"]["metric"] for r in records if r["status"] == "ok"), "value")
+    splits = {record.split_seed for record in records}
+    metric = next((r.tuning["metric"] for r in records if r.status == "ok"), "value")
     several = ["split seed"] if len(splits) > 1 else []
     rows = [["model", *several, f"valid {metric_label(metric)}", "trials", "processor s", "best settings"]]
     for record in records:
-        first = [record["model"], *([str(record["split_seed"])] if several else [])]
-        if record["status"] != "ok":
-            rows.append([*first, "n/a", "", "", f"refused: {record['reason']}"])
+        first = [record.model, *([str(record.split_seed)] if several else [])]
+        if record.status != "ok":
+            rows.append([*first, "n/a", "", "", f"refused: {record.reason}"])
             continue
-        found = record["tuning"]
-        spent = [str(record["n_trials"]), f"{record['tune_s']:.1f}"]
+        found = record.tuning
+        spent = [str(record.n_trials), f"{record.tune_s:.1f}"]
         rows.append([*first, f"{found['best_value']:.4f}", *spent, settings_text(found["best_params"])])
     return rows
 
@@ -122,9 +122,9 @@ def aligned(rows: Rows, *, words: bool = False) -> str:
 
 def _caption(records: Sequence[Record]) -> str:
     first = records[0]
-    users = sorted({record["n_test_users"] for record in records if record["status"] == "ok"})
+    users = sorted({record.n_test_users for record in records if record.status == "ok"})
     counted = f"{users[0]:,}" if len(users) == 1 else f"{users[0]:,} to {users[-1]:,}" if users else "no"
-    return f"{first['dataset']}, protocol {first['protocol']}, full ranking, mean over {counted} test users"
+    return f"{first.dataset}, protocol {first.protocol}, full ranking, mean over {counted} test users"
 
 
 def _legend(found: Sequence[Findings]) -> str:
@@ -149,9 +149,7 @@ def _markdown(rows: Rows) -> str:
 
 
 def _missing(records: Sequence[Record], model: str, pct: int, notes: list[str]) -> str:
-    reasons = [
-        r["reason"] for r in records if r["model"] == model and r["train_pct"] == pct and r["status"] == "refused"
-    ]
+    reasons = [r.reason for r in records if r.model == model and r.train_pct == pct and r.status == "refused"]
     if not reasons:
         return "not run "
     note = f"n/a: {model}: {reasons[0]}"

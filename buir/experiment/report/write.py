@@ -95,14 +95,14 @@ def write_report(
     ValueError
         If no cell is finished, or values cannot be compared (see `buir.experiment.statistics.panel.make_panels`).
     """
-    if not any(record["status"] == "ok" for record in records):
+    if not any(record.status == "ok" for record in records):
         msg = f"no finished run among {len(records)} records of {name}: run the benchmark first, then report"
         raise ValueError(msg)
     records = sorted(records, key=_order(records))
     references = findings.reference_models(records) if references is None else tuple(references)
-    unknown = [model for model in references if model not in {record["model"] for record in records}]
+    unknown = [model for model in references if model not in {record.model for record in records}]
     if unknown:
-        msg = f"reference {unknown[0]!r} is not in the benchmark; its models are {', '.join(dict.fromkeys(r['model'] for r in records))}"
+        msg = f"reference {unknown[0]!r} is not in the benchmark; its models are {', '.join(dict.fromkeys(r.model for r in records))}"
         raise ValueError(msg)
     found = findings.find(
         records,
@@ -161,11 +161,11 @@ def write_report(
 
 def _order(records: Sequence[Record]) -> Callable[[Record], tuple[Any, ...]]:
     """Order data sets and models as they came, levels and seeds ascending, no matter in which order runs were finished."""
-    datasets = {name: place for place, name in enumerate(dict.fromkeys(record["dataset"] for record in records))}
-    models = {name: place for place, name in enumerate(dict.fromkeys(record["model"] for record in records))}
+    datasets = {name: place for place, name in enumerate(dict.fromkeys(record.dataset for record in records))}
+    models = {name: place for place, name in enumerate(dict.fromkeys(record.model for record in records))}
 
     def key(record: Record) -> tuple[Any, ...]:
-        first = (datasets[record["dataset"]], record["protocol"], record["level"])
-        return (*first, models[record["model"]], record["split_seed"], record["seed"])
+        first = (datasets[record.dataset], record.protocol, record.level)
+        return (*first, models[record.model], record.split_seed, record.seed)
 
     return key

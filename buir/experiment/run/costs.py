@@ -42,17 +42,17 @@ class Forecast:
 
     def learn(self, record: Record) -> None:
         """Take note of a finished cell, or of a search, whose trials are fits as well."""
-        if record["status"] != "ok":
+        if record.status != "ok":
             return
-        fitted = "fit_s" in record
-        seconds = record["fit_s"] + record["rank_s"] if fitted else record["tune_s"] / max(1, record["n_trials"])
-        place = (record["dataset"], record["model"], record["level"])
+        fitted = record.work == "cell"
+        seconds = record.fit_s + record.rank_s if fitted else record.tune_s / max(1, record.n_trials)
+        place = (record.dataset, record.model, record.level)
         self._measured.setdefault(place, []).append(seconds)
-        size = self._sizes.get((record["dataset"], record["level"]))
-        if size is not None and fitted and not record.get("capped"):
+        size = self._sizes.get((record.dataset, record.level))
+        if size is not None and fitted and not record.capped:
             # A fit that the clock ended does not tell how long others take, nor do trials with all kinds of settings.
-            thumb = rule_of_thumb(record["kind"], record["params"], size)
-            self._ratios.setdefault(record["model"], []).append(seconds / thumb)
+            thumb = rule_of_thumb(record.kind, record.params, size)
+            self._ratios.setdefault(record.model, []).append(seconds / thumb)
 
     def seconds(self, cell: Cell) -> float:
         """Estimate one cell, without its share of a search."""

@@ -72,7 +72,7 @@ class Progress:
         """Count a finished cell, and say what came out where no bar can be drawn."""
         self._forecast.learn(record)
         self._on_record(record)
-        self._done(cell, self._outcome(record) if record["status"] == "ok" else f"n/a: {record['reason']}")
+        self._done(cell, self._outcome(record) if record.status == "ok" else f"n/a: {record.reason}")
 
     def on_failure(self, cell: Cell, message: str) -> None:
         """Count a broken cell and say why."""
@@ -107,14 +107,16 @@ class Progress:
 def fit_outcome(metric: str) -> Callable[[Record], str]:
     """Say of a finished cell what it reached and how long it took."""
     return lambda record: (
-        f"{metric} {record['metrics'][metric]:.4f}, fitted in {record['fit_s']:.1f} processor s, ranked in {record['rank_s']:.1f} s"
+        f"{metric} {record.metrics[metric]:.4f}, fitted in {record.fit_s:.1f} processor s, ranked in {record.rank_s:.1f} s"
     )
 
 
 def search_outcome(record: Record) -> str:
     """Say of a finished search what its best trial reached on the validation part."""
-    tuning = record["tuning"]
-    return f"best {tuning['metric']} {tuning['best_value']:.4f}, {record['n_trials']} trials, {record['tune_s']:.1f} processor s"
+    tuning = record.tuning
+    return (
+        f"best {tuning['metric']} {tuning['best_value']:.4f}, {record.n_trials} trials, {record.tune_s:.1f} processor s"
+    )
 
 
 def readable(seconds: float) -> str:

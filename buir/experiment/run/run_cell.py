@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines import Refused
-from buir.experiment.records import Clock, described
+from buir.experiment.records import Clock, Record
 from buir.experiment.run.groups import group_metrics
 from buir.experiment.run.monitor import Monitor
 from buir.learning import effective_rank
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from buir.data import Split
-    from buir.experiment.records import Cell, Record
+    from buir.experiment.records import Cell
 
 N_EXAMPLES = 20
 _LIST_LENGTH = 10
@@ -72,47 +72,31 @@ def run_cell(
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)
         rank_s = time.perf_counter() - start
-    measured = record | {
-        "params": chosen.resolved(),
-        "metrics": _headline_first(evaluation.means),
-        "groups": group_metrics(evaluation, split.train, split.test),
-        "history": list(getattr(model, "history", None) or []),
-        "fit_s": fit_s,
-        "capped": clock.ended(model),
-        "rank_s": rank_s,
-        "peak_mb": monitor.peak_mb,
-        "system": monitor.samples,
-        "n_test_users": evaluation.n_users,
-        "effective_rank": _effective_rank(model),
-        "examples": _examples(evaluation, split),
-    }
+    measured = replace(
+        record,
+        params=chosen.resolved(),
+        metrics=_headline_first(evaluation.means),
+        groups=group_metrics(evaluation, split.train, split.test),
+        history=list(getattr(model, "history", None) or []),
+        fit_s=fit_s,
+        capped=clock.ended(model),
+        rank_s=rank_s,
+        peak_mb=monitor.peak_mb,
+        system=monitor.samples,
+        n_test_users=evaluation.n_users,
+        effective_rank=_effective_rank(model),
+        examples=_examples(evaluation, split),
+    )
     return measured, evaluation.to_frame(), model
 
 
 def refused_record(cell: Cell, split: Split, refusal: Refused) -> Record:
     """Record that a model declines the data, and why."""
-    return _head(cell, split) | {"status": "refused", "reason": " ".join(str(refusal).split())}
+    return replace(_head(cell, split), status="refused", reason=" ".join(str(refusal).split()))
 
 
 def _head(cell: Cell, split: Split) -> Record:
-    return described(cell, split) | {
-        "key": cell.key,
-        "seed": cell.seed,
-        "metrics": {},
-        "groups": {"user": [], "item": []},
-        "history": [],
-        "fit_s": 0.0,
-        "fit_seconds": cell.fit_seconds,
-        "capped": False,
-        "rank_s": 0.0,
-        "tune_s": 0.0,
-        "n_trials": 0,
-        "peak_mb": 0.0,
-        "system": [],
-        "n_test_users": 0,
-        "effective_rank": None,
-        "examples": [],
-    }
+    return Record.of(cell, split, key=cell.key, seed=cell.seed, fit_seconds=cell.fit_seconds)
 
 
 def _headline_first(means: Mapping[str, float]) -> dict[str, float]:

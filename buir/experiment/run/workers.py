@@ -14,6 +14,7 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -117,7 +118,7 @@ class Bench:
             self._journal.write(refused_record(cell, split, refusal))
         else:
             kept = model if self._config.log_models and cell.kind == "buir" else None
-            self._journal.write(record | tuned.record() if tuned else record, users, kept)
+            self._journal.write(replace(record, **tuned.record()) if tuned else record, users, kept)
 
     def _search(self, cell: Cell, tell: Tell) -> Tuned | None:
         """Search settings, if the configuration wants that; a second call reads what the first has found."""

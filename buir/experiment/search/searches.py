@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from baselines import Refused
-from buir.experiment.records import described
+from buir.experiment.records import Record
 from buir.experiment.search.spaces import find_space
 from buir.experiment.search.tuning import Budget, Tuned, tune
 
@@ -42,7 +42,7 @@ def search(
         If every trial failed.
     """
     budget = Budget(**allowed.model_dump(exclude={"fit_seconds"}))
-    record = described(cell, split) | {"key": cell.search_key}
+    record = Record.of(cell, split, key=cell.search_key, work="search")
     try:
         tuned = tune(
             lambda found: replace(cell, params={**cell.params, **found}, seed=budget.seed).build(),
@@ -54,8 +54,8 @@ def search(
         )
     except Refused as refusal:
         reason = " ".join(str(refusal).split())
-        journal.write_search(record | {"status": "refused", "reason": reason, "tune_s": 0.0, "n_trials": 0})
+        journal.write_search(replace(record, status="refused", reason=reason))
         raise
     if journal.read_search(cell.search_key) is None:
-        journal.write_search(record | tuned.record())
+        journal.write_search(replace(record, **tuned.record()))
     return tuned

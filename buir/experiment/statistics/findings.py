@@ -115,9 +115,9 @@ def find(
 
 def reference_models(records: Iterable[Record]) -> tuple[str, ...]:
     """Return the names of BUIR's variants, or of the first model if BUIR did not take part."""
-    done = [record for record in records if record["status"] == "ok"]
-    names = dict.fromkeys(record["model"] for record in done if record["kind"] == "buir")
-    return tuple(names) or tuple(dict.fromkeys(record["model"] for record in done))[:1]
+    done = [record for record in records if record.status == "ok"]
+    names = dict.fromkeys(record.model for record in done if record.kind == "buir")
+    return tuple(names) or tuple(dict.fromkeys(record.model for record in done))[:1]
 
 
 def user_metrics(records: Iterable[Record], headlines: Sequence[str]) -> list[str]:
@@ -130,8 +130,8 @@ def user_metrics(records: Iterable[Record], headlines: Sequence[str]) -> list[st
     """
     names: dict[str, None] | None = None
     for record in records:
-        if record["status"] == "ok":
-            mine = dict.fromkeys(name for name in record["metrics"] if not name.startswith("coverage_at_"))
+        if record.status == "ok":
+            mine = dict.fromkeys(name for name in record.metrics if not name.startswith("coverage_at_"))
             names = mine if names is None else {name: None for name in names if name in mine}
     missing = [name for name in headlines if names is not None and name not in names]
     if missing:
@@ -194,8 +194,8 @@ def _group_bounds(records: Sequence[Record], panel: Panel) -> list[tuple[int, in
     """Read number, smallest and largest training degree of the user groups, from the panel's first cell."""
     place = (panel.dataset, panel.protocol, panel.level)
     for record in records:
-        if record["status"] == "ok" and (record["dataset"], record["protocol"], record["level"]) == place:
-            groups = (record.get("groups") or {}).get("user", [])
+        if record.status == "ok" and (record.dataset, record.protocol, record.level) == place:
+            groups = (record.groups or {}).get("user", [])
             if not groups:
                 return []
             # without gaps, and as far as the users of other splits reach: nobody may fall between two groups

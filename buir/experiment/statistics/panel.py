@@ -92,8 +92,8 @@ def iter_panels(records: Iterable[Record], read_users: ReadUsers, metrics: Seque
     """Build the panels of `make_panels` one after the other, so that only one lies in memory."""
     groups: dict[tuple[str, str, float], list[Record]] = {}
     for record in records:
-        if record["status"] == "ok":
-            groups.setdefault((record["dataset"], record["protocol"], record["level"]), []).append(record)
+        if record.status == "ok":
+            groups.setdefault((record.dataset, record.protocol, record.level), []).append(record)
     for place, group in groups.items():
         yield _panel(place, group, read_users, tuple(metrics))
 
@@ -104,8 +104,7 @@ def _panel(
     where = f"{place[0]} at level {place[2]:g}"
     _refuse_conflicts(records, where)
     frames = {
-        (r["model"], r["split_seed"], r["seed"]): _frame(read_users(r["key"]), metrics, f"{r['model']} on {where}")
-        for r in records
+        (r.model, r.split_seed, r.seed): _frame(read_users(r.key), metrics, f"{r.model} on {where}") for r in records
     }
     by_split: dict[int, pd.Index] = {}
     degrees: dict[int, pd.Series] = {}
@@ -130,7 +129,7 @@ def _panel(
     train_degree = {split: np.full(len(users), np.nan) for split in by_split}
     for split, degree in degrees.items():
         train_degree[split][rows[split]] = degree.to_numpy(np.float64)
-    models = tuple(dict.fromkeys(record["model"] for record in records))
+    models = tuple(dict.fromkeys(record.model for record in records))
     return Panel(*place, metrics, models, users, train_degree, values)
 
 
@@ -151,15 +150,15 @@ def _refuse_conflicts(records: list[Record], where: str) -> None:
     seen: dict[tuple[str, int, int], str] = {}
     digests: dict[int, str] = {}
     for record in records:
-        split, digest = record["split_seed"], record["split_digest"]
-        place = (record["model"], split, record["seed"])
+        split, digest = record.split_seed, record.split_digest
+        place = (record.model, split, record.seed)
         if place in seen:
             msg = (
-                f"two cells for {place[0]} on {where}, split seed {split}, seed {record['seed']} "
-                f"(keys {seen[place]} and {record['key']}): they differ in settings or version; keep one, or rename one model"
+                f"two cells for {place[0]} on {where}, split seed {split}, seed {record.seed} "
+                f"(keys {seen[place]} and {record.key}): they differ in settings or version; keep one, or rename one model"
             )
             raise ValueError(msg)
-        seen[place] = record["key"]
+        seen[place] = record.key
         if digests.setdefault(split, digest) != digest:
             msg = (
                 f"{place[0]} on {where} used split {digest}, other models {digests[split]}, under the same split seed {split}: "

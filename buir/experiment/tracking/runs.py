@@ -21,23 +21,23 @@ def experiment_name(benchmark: str, dataset: str) -> str:
 
 def leaf_name(record: Record) -> str:
     """Name the run of one cell; the split seed shows only where it is not the usual 0."""
-    split = f"-split{record['split_seed']}" if record["split_seed"] else ""
-    return f"{record['model']}-train{record['train_pct']}{split}-s{record['seed']}"
+    split = f"-split{record.split_seed}" if record.split_seed else ""
+    return f"{record.model}-train{record.train_pct}{split}-s{record.seed}"
 
 
 def search_name(record: Record) -> str:
     """Name the run of one search for settings."""
-    split = f"-split{record['split_seed']}" if record["split_seed"] else ""
-    return f"{record['model']}-train{record['train_pct']}{split}-tuning"
+    split = f"-split{record.split_seed}" if record.split_seed else ""
+    return f"{record.model}-train{record.train_pct}{split}-tuning"
 
 
 def search_params(record: Record) -> dict[str, str]:
     """Flat parameters of a search: what was tuned on what, the budget, and the settings that were best."""
-    compared = {name: record[name] for name in ("model", "dataset", "protocol", "train_pct", "split_seed")}
-    if record["status"] == "ok":
-        tuning = record["tuning"]
+    compared = {name: getattr(record, name) for name in ("model", "dataset", "protocol", "train_pct", "split_seed")}
+    if record.status == "ok":
+        tuning = record.tuning
         compared |= {f"tuning.{name}": tuning[name] for name in ("trials", "metric", "max_seconds", "seed")}
-        compared |= _flat(record["params"] | tuning["best_params"], "model.")
+        compared |= _flat({**record.params, **tuning["best_params"]}, "model.")
     return {name: str(value) for name, value in compared.items()}
 
 
@@ -48,20 +48,20 @@ def search_tags(record: Record) -> dict[str, str]:
 
 def search_metrics(record: Record) -> dict[str, float]:
     """Give what a search ends with: the best value on the validation part, trials and seconds."""
-    if record["status"] != "ok":
-        return {"train_pct": float(record["train_pct"])}
-    tuning = record["tuning"]
-    counts = {"tune/trials": record["n_trials"], "time/tune_s": record["tune_s"], "train_pct": record["train_pct"]}
+    if record.status != "ok":
+        return {"train_pct": float(record.train_pct)}
+    tuning = record.tuning
+    counts = {"tune/trials": record.n_trials, "time/tune_s": record.tune_s, "train_pct": record.train_pct}
     return finite({f"tune/{tuning['metric']}": tuning["best_value"]} | counts)
 
 
 def trial_metrics(record: Record) -> list[tuple[int, float, dict[str, float]]]:
     """Stepwise metrics of a search: (trial from 1, seconds since the start, its value and the best so far)."""
-    if record["status"] != "ok":
+    if record.status != "ok":
         return []
     steps, seconds, best = [], 0.0, -math.inf
-    metric = record["tuning"]["metric"]
-    for number, trial in enumerate(record["tuning"]["results"], start=1):
+    metric = record.tuning["metric"]
+    for number, trial in enumerate(record.tuning["results"], start=1):
         seconds += trial["seconds"]
         value = trial["value"]
         if value is not None and trial["state"] == "complete":
@@ -75,59 +75,61 @@ def leaf_params(record: Record) -> dict[str, str]:
 
     MLflow's page for comparing runs opens on the first differing parameters in alphabetical order: so it is the model.
     """
-    compared = {name: record[name] for name in ("model", "dataset", "protocol", "train_pct", "split_seed", "seed")}
-    return {name: str(value) for name, value in (compared | _flat(record["params"], "model.")).items()}
+    compared = {
+        name: getattr(record, name) for name in ("model", "dataset", "protocol", "train_pct", "split_seed", "seed")
+    }
+    return {name: str(value) for name, value in (compared | _flat(record.params, "model.")).items()}
 
 
 def leaf_tags(record: Record) -> dict[str, str]:
     """Tags of one cell's run, without parent and colour."""
     tags = _tags(record, "fit", "cell", "buir benchmark")
-    return tags | {"capped": "yes"} if record.get("capped") else tags
+    return tags | {"capped": "yes"} if record.capped else tags
 
 
 def _tags(record: Record, kind: str, key: str, source: str) -> dict[str, str]:
     tags = {
         "kind": kind,
-        key: record["key"],
-        "model": record["model"],
-        "status": record["status"],
-        "split_digest": record["split_digest"],
+        key: record.key,
+        "model": record.model,
+        "status": record.status,
+        "split_digest": record.split_digest,
         "mlflow.source.name": source,
         "mlflow.source.type": "LOCAL",
     }
-    if record.get("git_commit"):
-        tags |= {"git_commit": record["git_commit"], "mlflow.source.git.commit": record["git_commit"].split("-")[0]}
-    if record["status"] == "refused":
-        tags |= {"reason": record["reason"], "mlflow.note.content": f"n/a: {record['reason']}"}
-    return tags | {f"version.{name}": str(number) for name, number in record.get("versions", {}).items()}
+    if record.git_commit:
+        tags |= {"git_commit": record.git_commit, "mlflow.source.git.commit": record.git_commit.split("-")[0]}
+    if record.status == "refused":
+        tags |= {"reason": record.reason or "", "mlflow.note.content": f"n/a: {record.reason}"}
+    return tags | {f"version.{name}": str(number) for name, number in record.versions.items()}
 
 
 def final_metrics(record: Record) -> dict[str, float]:
     """Metrics that a cell ends with, the headline first, as the record has them, and the training share among them."""
-    metrics = {f"test/{name}": value for name, value in record["metrics"].items()}
+    metrics = {f"test/{name}": value for name, value in record.metrics.items()}
     costs = {
-        "time/fit_s": record["fit_s"],
-        "time/rank_s": record["rank_s"],
-        "time/tune_s": record["tune_s"],
-        "memory/peak_mb": record["peak_mb"],
-        "diagnostics/effective_rank": record["effective_rank"],
+        "time/fit_s": record.fit_s,
+        "time/rank_s": record.rank_s,
+        "time/tune_s": record.tune_s,
+        "memory/peak_mb": record.peak_mb,
+        "diagnostics/effective_rank": record.effective_rank,
     }
-    if record["status"] != "ok":
-        return {"train_pct": float(record["train_pct"])}
-    return finite(metrics | {"train_pct": record["train_pct"]} | costs)
+    if record.status != "ok":
+        return {"train_pct": float(record.train_pct)}
+    return finite(metrics | {"train_pct": record.train_pct} | costs)
 
 
 def step_metrics(record: Record) -> list[tuple[int, float, dict[str, float]]]:
     """Stepwise metrics: (step, seconds since the start, values); validation by epoch, the system's use by second."""
     steps = []
-    for place, entry in enumerate(record["history"], start=1):
+    for place, entry in enumerate(record.history, start=1):
         values = {
             f"{'valid' if '_at_' in name else 'train'}/{name}": value
             for name, value in entry.items()
             if name not in ("epoch", "seconds")
         }
         steps.append((int(entry.get("epoch", place)), float(entry.get("seconds") or 0.0), finite(values)))
-    for sample in record.get("system", []):
+    for sample in record.system:
         values = {f"system/{name}": value for name, value in sample.items() if name != "seconds"}
         steps.append((round(sample["seconds"]), float(sample["seconds"]), finite(values)))
     return steps
@@ -142,17 +144,17 @@ def level_means(records: Iterable[Record], headline: Iterable[str]) -> dict[int,
     names = {*(f"test/{name}" for name in headline), "time/fit_s", "memory/peak_mb"}
     by_level: dict[int, list[dict[str, float]]] = {}
     for record in records:
-        if record["status"] == "ok":
+        if record.status == "ok":
             shown = {name: value for name, value in final_metrics(record).items() if name in names}
-            by_level.setdefault(record["train_pct"], []).append(shown)
+            by_level.setdefault(record.train_pct, []).append(shown)
     return {pct: _means(by_level[pct]) for pct in sorted(by_level)}
 
 
 def best_models(records: Sequence[Record], metric: str) -> str:
     """Name the model with the highest mean at each level, in a sentence; nothing if nothing is finished."""
     means: dict[int, dict[str, float]] = {}
-    for model in dict.fromkeys(record["model"] for record in records):
-        mine = [record for record in records if record["model"] == model]
+    for model in dict.fromkeys(record.model for record in records):
+        mine = [record for record in records if record.model == model]
         for pct, values in level_means(mine, [metric]).items():
             means.setdefault(pct, {})[model] = values[f"test/{metric}"]
     best = [f"at {pct} % {max(values, key=values.__getitem__)}" for pct, values in sorted(means.items())]
@@ -174,19 +176,19 @@ def note(plan: Mapping[str, Any], records: Sequence[Record], table: str) -> str:
     given = config["protocol"]
     meant = ("kind", *PROTOCOL_FIELDS[given["kind"]], "split_seeds")
     protocol = ", ".join(f"{name.replace('_', ' ')} {_text(given[name])}" for name in meant)
-    size = first.get("data", {})
+    size = first.data
     # MLflow shows the first words also while the note is folded: so they answer the first question.
     answer = best_models(records, plan["headline"][0])
     title = " ".join(part for part in (answer, config.get("description", "").strip()) if part)
     lines = [
-        f"**{plan['name']} on {first['dataset']}**: {title}".removesuffix(": "),
+        f"**{plan['name']} on {first.dataset}**: {title}".removesuffix(": "),
         "",
         table,
         "",
         f"* Protocol: {protocol}; model seeds {_text(config['seeds'])}. Training pairs and validation pairs are "
         "masked, all other items are ranked, and the mean over test users is shown. No decision used the test set.",
         f"* Data: {size.get('users', 0):,} users, {size.get('items', 0):,} items; split digests "
-        + ", ".join(sorted({r["split_digest"] for r in records}))
+        + ", ".join(sorted({r.split_digest for r in records}))
         + ".",
         "* Each model is one run with its means over seeds (step = per cent of the training data); its children are "
         "the single fits. *Views* holds the curves with the spread over seeds, and the best models at each level.",
@@ -195,7 +197,7 @@ def note(plan: Mapping[str, Any], records: Sequence[Record], table: str) -> str:
     if given["kind"] == "author":
         lines.append("* The test set shrinks as the level grows: compare models within a level, not levels.")
     if config.get("tuning"):
-        own = next((r["tuning"]["trials"] for r in records if r.get("tuning")), config["tuning"]["trials"])
+        own = next((r.tuning["trials"] for r in records if r.tuning), config["tuning"]["trials"])
         budget = config["tuning"] | {"trials": own}
         lines.append(
             f"* Tuning, the same for every model, on each split's own validation part: {_text(budget)}. Seconds are those of the "

@@ -49,11 +49,11 @@ class Tracker:
 
     def log(self, record: Record) -> None:
         """Write one cell, and those that an outage kept out; does nothing within a minute after a failure."""
-        self._guarded("benchmark", lambda plan: self._writer(plan, record["dataset"]).leaf(record))
+        self._guarded("benchmark", lambda plan: self._writer(plan, record.dataset).leaf(record))
 
     def log_search(self, record: Record) -> None:
         """Write one search for settings, as `log` writes a cell."""
-        self._guarded("tune", lambda plan: self._writer(plan, record["dataset"]).search(record))
+        self._guarded("tune", lambda plan: self._writer(plan, record.dataset).search(record))
 
     def finish_searches(self) -> dict[str, str]:
         """Write what is missing of the searches of the latest tuning; return as `finish` does."""
@@ -86,7 +86,7 @@ class Tracker:
         def write(plan: dict[str, Any]) -> None:
             by_dataset: dict[str, list[Record]] = {}
             for record in self._journal.records(plan["keys"]):
-                by_dataset.setdefault(record["dataset"], []).append(record)
+                by_dataset.setdefault(record.dataset, []).append(record)
             searches = self._searches(plan)
             for dataset, records in by_dataset.items():
                 writer = self._writer(plan, dataset)
@@ -112,14 +112,14 @@ class Tracker:
         for key in plan.get("searches", []):
             record = self._journal.read_search(key)
             if record is not None:
-                found.setdefault(record["dataset"], []).append(record)
+                found.setdefault(record.dataset, []).append(record)
         return found
 
     def _catch_up(self, kind: Kind, plan: Mapping[str, Any]) -> None:
         """Write what the journal got while the store was away."""
         if kind == "benchmark":
             for record in self._journal.records(plan["keys"]):
-                self._writer(plan, record["dataset"]).leaf(record)
+                self._writer(plan, record.dataset).leaf(record)
         else:
             for dataset, records in self._searches(plan).items():
                 for record in records:

@@ -42,28 +42,28 @@ class Writer:
 
     def leaf(self, record: Record) -> None:
         """Log one cell, unless a whole run of it is there."""
-        if record["key"] in self._leaves:
+        if record.key in self._leaves:
             return
-        start = round(1000 * record["started"])
-        parent = self._sweep(record["model"], start)
+        start = round(1000 * record.started)
+        parent = self._sweep(record.model, start)
         tags = runs.leaf_tags(record) | {_PARENT: parent.info.run_id, "latest": "yes"}
-        run = self._create(runs.leaf_name(record), start, tags | self._colour(record["model"]))
+        run = self._create(runs.leaf_name(record), start, tags | self._colour(record.model))
         end = contents.write_fit(self._client, run.info.run_id, record, self._journal)
         # The status comes last: a run without it is not whole, and is replaced by the next attempt.
         self._client.set_terminated(run.info.run_id, "FINISHED", end)
-        self._leaves[record["key"]] = run
+        self._leaves[record.key] = run
 
     def search(self, record: Record) -> None:
         """Log one search for settings, unless a whole run of it is there."""
-        if record["key"] in self._searches:
+        if record.key in self._searches:
             return
-        start = round(1000 * record["started"])
-        parent = self._sweep(record["model"], start)
+        start = round(1000 * record.started)
+        parent = self._sweep(record.model, start)
         tags = runs.search_tags(record) | {_PARENT: parent.info.run_id, "latest": "yes"}
-        run = self._create(runs.search_name(record), start, tags | self._colour(record["model"]))
+        run = self._create(runs.search_name(record), start, tags | self._colour(record.model))
         end = contents.write_search(self._client, run.info.run_id, record)
         self._client.set_terminated(run.info.run_id, "FINISHED", end)
-        self._searches[record["key"]] = run
+        self._searches[record.key] = run
         if "means" not in parent.data.tags and parent.info.status == "RUNNING":
             # Nothing of this model may ever be measured: the run that holds its searches must not look busy for ever.
             self._client.set_terminated(parent.info.run_id, "FINISHED", end)
@@ -72,16 +72,16 @@ class Writer:
         """Log the searches of a plan, and tell them from those of older ones."""
         for record in records:
             self.search(record)
-        self._mark_latest(self._searches, {record["key"] for record in records})
+        self._mark_latest(self._searches, {record.key for record in records})
 
     def everything(self, plan: Mapping[str, Any], records: Sequence[Record], artifacts: Mapping[str, Any]) -> None:
         """Bring the experiment up to date with the records of a plan."""
         for record in records:
             self.leaf(record)
-        self._mark_latest(self._leaves, {record["key"] for record in records})
-        models = dict.fromkeys(record["model"] for record in records)
+        self._mark_latest(self._leaves, {record.key for record in records})
+        models = dict.fromkeys(record.model for record in records)
         for model in models:
-            self._finish_sweep(model, [r for r in records if r["model"] == model], plan["headline"])
+            self._finish_sweep(model, [r for r in records if r.model == model], plan["headline"])
         self._mark_latest(self._sweeps, set(models))
         note = runs.note(plan, records, str(artifacts.get("table.md", "")))
         self._finish_summary(plan, records, artifacts, note)
@@ -129,7 +129,7 @@ class Writer:
         """Give the sweep its means. A metric cannot be taken back, so other means need another run."""
         means = runs.level_means(records, headline)
         digest = _digest(means)
-        start = round(1000 * min(record["started"] for record in records))
+        start = round(1000 * min(record.started for record in records))
         old = self._sweep(model, start)
         if old.data.tags.get("means") == digest:
             return
@@ -142,9 +142,9 @@ class Writer:
             self._client.delete_run(old.info.run_id)
         run_id = self._sweeps[model].info.run_id
         # The run began with whichever of its fits or searches was written first.
-        end = self._sweeps[model].info.start_time + round(1000 * sum(r["fit_s"] + r["rank_s"] for r in records))
+        end = self._sweeps[model].info.start_time + round(1000 * sum(r.fit_s + r.rank_s for r in records))
         metrics = [Metric(name, value, end, pct) for pct, values in means.items() for name, value in values.items()]
-        params = {"model": model, "dataset": records[0]["dataset"], "protocol": records[0]["protocol"]}
+        params = {"model": model, "dataset": records[0].dataset, "protocol": records[0].protocol}
         self._client.log_batch(run_id, metrics, [Param(k, v) for k, v in params.items()], [RunTag("means", digest)])
         self._client.set_terminated(run_id, "FINISHED", end)
         self._sweeps[model] = self._client.get_run(run_id)
@@ -152,7 +152,7 @@ class Writer:
     def _finish_summary(
         self, plan: Mapping[str, Any], records: Sequence[Record], artifacts: Mapping[str, Any], note: str
     ) -> None:
-        digest = _digest([note, [record["key"] for record in records], sorted(artifacts)])
+        digest = _digest([note, [record.key for record in records], sorted(artifacts)])
         if self._summary is None:
             tags = {"kind": "summary", "mlflow.source.name": "buir benchmark"}
             self._summary = self._create("summary", round(1000 * time.time()), tags)
@@ -181,7 +181,7 @@ class Writer:
         tags = {"mlflow.note.content": note, "mlflow.experimentKind": "custom_model_development"}
         if store.views_supported():
             shown = {f"test/{name}": metric_label(name) for name in plan["headline"]}
-            levels = sorted({record["train_pct"] for record in records if record["status"] == "ok"})
+            levels = sorted({record.train_pct for record in records if record.status == "ok"})
             tags |= store.view_tags(shown, levels, experiment.tags)
         for name, value in tags.items():
             if experiment.tags.get(name) != value:
