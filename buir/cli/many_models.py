@@ -101,9 +101,9 @@ def tune_command(
         chosen = load(config, overrides or [])
         folder = out or Path("results") / chosen.name
         _prepare_mlflow()
-        from buir.experiment import exploration
+        from buir.experiment import comparison
 
-        outcome = exploration.explore(
+        outcome = comparison.explore(
             chosen,
             folder,
             say=typer.echo,

@@ -4,24 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from buir.experiment.comparison import compare, make_report, sync
+    from buir.experiment.comparison import compare, explore, make_report, sync
     from buir.experiment.config import load
-    from buir.experiment.exploration import explore
 
 __all__ = ["compare", "explore", "load", "make_report", "sync"]
-
-_HOMES = {
-    "compare": "comparison",
-    "explore": "exploration",
-    "load": "config",
-    "make_report": "comparison",
-    "sync": "comparison",
-}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: a configuration needs no figures."""
-    if name not in _HOMES:
+    if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
         raise AttributeError(msg)
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = "config" if name == "load" else "comparison"
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -1,36 +1,38 @@
-"""A comparison from its configuration to tables, figures and MLflow."""
+"""From a configuration to tables, figures and MLflow: all models compared, or only their settings searched."""
 
 from __future__ import annotations
 
+import io
 import shlex
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buir.experiment.records import Journal, NothingToShowError, mixture, replace_atomically
-from buir.experiment.report import (
-    Report,
-    markdown_report,
-    sparsity_figure,
-    text_report,
-    verdict_figure,
-    winners,
-    write_report,
-)
-from buir.experiment.run import Forecast, Progress, Size, Sources, fit_outcome, readable
+from ruamel.yaml import YAML
+
+from buir.experiment import report
+from buir.experiment.config import ConfigError, suggestion
+from buir.experiment.records import Journal, NothingToShowError, frame, mixture, replace_atomically
+from buir.experiment.run import SEARCH, Bench, Forecast, Progress, Sources, readable, run_tasks
 from buir.experiment.run import plan as benchmark
 from buir.experiment.statistics import findings
 from buir.experiment.tracking import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from buir.experiment.config import BenchmarkConfig
     from buir.experiment.records import Cell, Record
-    from buir.experiment.statistics import Findings
+    from buir.experiment.tracking import Tracker
 
     Say = Callable[[str], None]
-    """Takes lines for the reader."""
+    """Takes lines for the reader: tables and warnings."""
+
+_HEAD = """\
+# Best settings on validation data, found by: buir tune ({trials}; benchmark {name}).
+# Each list can stand below "models:" of a benchmark, which then fits these settings without searching.
+"""
 
 
 def compare(
@@ -46,54 +48,87 @@ def compare(
 
     Parameters
     ----------
-    config
-        What to compare.
-    out
-        Folder for everything that comes out.
+    config, out
+        What to compare, and the folder for everything that comes out.
     say
-        Takes the lines that a reader should see: tables and warnings.
+        Takes the lines that a reader should see.
     jobs
-        Processes that run cells.
+        Processes that work at the same time.
     tracking_uri
         MLflow's store; see :func:`buir.experiment.tracking.store.choose_uri` for the default.
     command
         The command line that asks for this, to be kept with the plan.
     """
-    journal = Journal(out)
+    journal, sources = Journal(out), Sources(config)
     with journal.exclusive():
-        sources = Sources(config)
         cells = benchmark.plan(config, sources)
         missing = benchmark.unfinished(cells, journal)
-        if len(missing) < len(cells):
-            say(f"{len(cells) - len(missing)} of {len(cells)} cells are finished already and are not run again.")
+        if done := len(cells) - len(missing):
+            say(f"{done} of {len(cells)} cells are finished already and are not run again.")
         if config.log_models:
             _tell_missing_models(cells, journal, say)
-        tracker = make_tracker(journal, out, tracking_uri, say)
-        forecast = Forecast(sizes(config, sources), journal.records())
-        metric = benchmark.headline(config.metrics.ks)[0]
-        progress = Progress(missing, forecast, jobs=jobs, outcome=fit_outcome(metric), on_record=tracker.log)
-        try:
+        tracker = _make_tracker(journal, tracking_uri, say)
+        forecast = Forecast(sources.sizes(), journal.records())
+        with closing(Progress(missing, forecast, jobs=jobs, on_record=tracker.log)) as progress:
             outcome = benchmark.run(config, out, progress, jobs=jobs, sources=sources, cells=cells, command=command)
-        finally:
-            progress.close()
-        publish(journal, tracker, say)
+        _publish(journal, tracker, say)
     return outcome
 
 
-def publish(journal: Journal, tracker: Any, say: Say) -> dict[str, str]:
-    """Print tables, write figures, and bring MLflow up to date with the latest plan; return its experiments."""
-    plan = _plan(journal)
-    artifacts: dict[str, dict[str, Any]] = {}
-    every = list(journal.records(plan["keys"]))
-    for dataset, records in by_dataset(every).items():
-        found = _findings(journal, records, plan["headline"])
-        say("")
-        say(text_report(records, found, plan["headline"]))
-        artifacts[dataset] = _artifacts(journal, dataset, records, found, plan["headline"])
-    say("")
-    if mixed := mixture(every):
-        say(f"warning: {mixed}")
-    return tracker.finish(artifacts)
+def explore(
+    config: BenchmarkConfig,
+    out: str | Path,
+    *,
+    say: Say,
+    jobs: int = 1,
+    tracking_uri: str | None = None,
+    data: str | None = None,
+    model: str | None = None,
+    level: float | None = None,
+) -> benchmark.Outcome:
+    """Run the searches of a configuration that ``out`` lacks; write a table, ``best.yaml`` and MLflow runs.
+
+    A benchmark of the same configuration in the same folder finds what was found here.
+
+    Parameters
+    ----------
+    config, out, say, jobs, tracking_uri
+        As those of `compare`.
+    data, model, level
+        Only the searches of this data set, model or level.
+
+    Returns
+    -------
+    The records of the searches asked for, and what broke down.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is to be searched, or ``data``, ``model`` or ``level`` is not in the configuration.
+    """
+    journal, sources = Journal(out), Sources(config)
+    every = _searches(config, sources, data, model, level)
+    cells = [c for c in every if data in (None, c.dataset) and model in (None, c.model) and level in (None, c.level)]
+    with journal.exclusive():
+        journal.write_plan(benchmark.describe(config, every), "tune")
+        missing = [cell for cell in cells if journal.read_search(cell.search_key) is None]
+        if done := len(cells) - len(missing):
+            say(f"{done} of {len(cells)} searches are finished already and are not run again.")
+        tracker = _make_tracker(journal, tracking_uri, say)
+        forecast = Forecast(sources.sizes(), journal.records())
+        tasks, bench = [[cell] for cell in missing], Bench(config, journal, sources)
+        with closing(Progress(missing, forecast, jobs=jobs, on_record=tracker.log_search, searches=True)) as progress:
+            failures = run_tasks(SEARCH, tasks, bench, progress, jobs)
+        found = _found(journal, cells)
+        for (dataset, pct), rows in frame(found).groupby(["dataset", "train_pct"], sort=False):
+            say(
+                f"\n{dataset}, train {pct} %\n{report.aligned(report.searches_table(list(rows['record'])), words=True)}"
+            )
+        file = journal.folder / "best.yaml"
+        replace_atomically(file, best_settings(config, _found(journal, every)).encode())
+        say(f"\nBest settings, to be pasted into a configuration: {file}")
+        tracker.finish_searches()
+    return benchmark.Outcome(found, failures)
 
 
 def sync(out: str | Path, *, say: Say, tracking_uri: str | None = None) -> dict[str, str]:
@@ -103,24 +138,24 @@ def sync(out: str | Path, *, say: Say, tracking_uri: str | None = None) -> dict[
     if not tuned:
         _plan(journal)
     with journal.exclusive():
-        tracker = make_tracker(journal, out, tracking_uri, say)
+        tracker = _make_tracker(journal, tracking_uri, say)
         done = tracker.finish_searches() if tuned else {}
         if journal.read_plan() is not None:
-            done |= publish(journal, tracker, say)
+            done |= _publish(journal, tracker, say)
         return {} if tracker.down else done
 
 
-def make_report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
+def make_report(out: str | Path, folder: str | Path, *, say: Say) -> report.Report:
     """Write the report of the latest benchmark under ``out`` into ``folder``."""
     journal = Journal(out)
     plan = _plan(journal)
-    # Plans of older versions do not know how they were started: the configuration beside the page is all that matters.
+    # One that was started from Python knows no command: the configuration beside the page is what matters.
     made = plan.get("command") or shlex.join(["buir", "benchmark", f"{plan['name']}.yaml", "--out", str(out)])
     records = list(journal.records(plan["keys"]))
-    if not any(record.status == "ok" for record in records):
+    if not any(record.ok for record in records):
         msg = f"{out}: none of the {len(plan['keys'])} runs of {plan['name']!r} is finished; run it again: {made}"
         raise NothingToShowError(msg)
-    return write_report(
+    return report.write_report(
         records,
         journal.read_users,
         folder,
@@ -137,20 +172,19 @@ def make_report(out: str | Path, folder: str | Path, *, say: Say) -> Report:
 
 def forecast_text(config: BenchmarkConfig, out: str | Path, jobs: int) -> str:
     """Say how many cells a benchmark has, and about how much time and memory they need."""
-    sources = Sources(config)
+    sources, journal = Sources(config), Journal(out)
     cells = benchmark.plan(config, sources)
-    journal = Journal(out)
     missing = benchmark.unfinished(cells, journal)
-    forecast = Forecast(sizes(config, sources), journal.records())
+    forecast = Forecast(sources.sizes(), journal.records())
     counts = (
         f"{len(config.data)} data x {len(config.protocol.levels)} levels x {len(config.models)} models x "
         f"{len(config.protocol.split_seeds)} split seeds x {len(config.seeds)} seeds"
     )
     lines = [f"{len(cells)} cells ({counts}); {len(cells) - len(missing)} finished, {len(missing)} to run"]
-    for model in config.models:
-        mine = [cell for cell in missing if cell.model == model.label]
-        if mine:
-            lines.append(f"  {model.label}: {len(mine)} cells, about {readable(forecast.total(mine, 1))}")
+    by_model = {model.label: [cell for cell in missing if cell.model == model.label] for model in config.models}
+    lines += [
+        f"  {m}: {len(mine)} cells, about {readable(forecast.total(mine, 1))}" for m, mine in by_model.items() if mine
+    ]
     if missing:
         lines.append(
             f"about {readable(forecast.total(missing, jobs))} with --jobs {jobs}, about "
@@ -160,80 +194,115 @@ def forecast_text(config: BenchmarkConfig, out: str | Path, jobs: int) -> str:
     return "\n".join(lines)
 
 
-def sizes(config: BenchmarkConfig, sources: Sources) -> dict[tuple[str, float], Size]:
-    """Sizes of the training data by data set and level."""
-    first = config.protocol.split_seeds[0]
-    return {
-        (data.label, level): Size(split.train.n_users, split.train.n_items, split.train.n_pairs)
-        for data in config.data
-        for level, split in sources.splits(data.label, first).items()
-    }
+def best_settings(config: BenchmarkConfig, records: Iterable[Record]) -> str:
+    """Write the best settings as YAML: for each data set, level and split a list of entries for ``models:``."""
+    entries = {model.label: model for model in config.models}
+    places: dict[str, list[dict[str, Any]]] = {}
+    done = [record for record in records if record.ok]
+    for record in done:
+        model = entries[record.model]
+        entry = {name: getattr(model, name) for name in ("kind", "name", "preset") if getattr(model, name) is not None}
+        params = {**model.params, **record.tuning["best_params"]}
+        place = f"{record.dataset}, train {record.train_pct} %, split seed {record.split_seed}"
+        places.setdefault(place, []).append(entry | ({"params": params} if params else {}))
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(places, stream)
+    budgets = ", ".join(dict.fromkeys(f"{record.tuning['trials']} trials on {record.dataset}" for record in done))
+    return _HEAD.format(trials=budgets or "nothing finished", name=config.name) + stream.getvalue()
 
 
-def by_dataset(records: Any) -> dict[str, list[Record]]:
-    """Sort records by data set, in their order."""
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(record.dataset, []).append(record)
-    return found
+def _searches(
+    config: BenchmarkConfig, sources: Sources, data: str | None, model: str | None, level: float | None
+) -> list[Cell]:
+    """List the first cell of each search; refuse a choice among them that leaves none."""
+    if config.tuning is None:
+        msg = (
+            f"{config.name}: the configuration has no 'tuning:', so there is nothing to search; "
+            "add it, such as --set tuning.trials=20"
+        )
+        raise ConfigError([msg])
+    for option, chosen, entries in (("--data", data, config.data), ("--model", model, config.models)):
+        known = [entry.label for entry in entries]
+        if chosen is not None and chosen not in known:
+            msg = f"{option}: {chosen!r} is not in the configuration{suggestion(chosen, known)}"
+            raise ConfigError([msg])
+    groups = benchmark.group(benchmark.plan(config, sources), together=True)
+    levels = dict.fromkeys(cells[0].level for cells in groups)
+    if level is not None and level not in levels:
+        known = ", ".join(f"{known:g}" for known in levels)
+        msg = f"--level: got {level:g}, expected a level of the configuration: {known}"
+        raise ConfigError([msg])
+    return [cells[0] for cells in groups]
+
+
+def _found(journal: Journal, cells: Sequence[Cell]) -> list[Record]:
+    return [record for cell in cells if (record := journal.read_search(cell.search_key)) is not None]
 
 
 def _tell_missing_models(cells: Sequence[Cell], journal: Journal, say: Say) -> None:
     """Say which finished cells can log no model, because it was not wanted when they ran."""
-    done = [cell.key for cell in cells if cell.kind == "buir"]
-    lost = [r.key for r in journal.records(done) if r.status == "ok" and not journal.model_file(r.key).is_file()]
-    if lost:
+    done = journal.records(cell.key for cell in cells if cell.kind == "buir")
+    if lost := sum(record.ok and not journal.model_file(record.key).is_file() for record in done):
         say(
-            f"{len(lost)} finished cells of BUIR ran without log_models and have no model to log; "
+            f"{lost} finished cells of BUIR ran without log_models and have no model to log; "
             "to fit them again, choose another folder with --out."
         )
 
 
 def _plan(journal: Journal) -> dict[str, Any]:
     plan = journal.read_plan()
-    file = journal.plan_file()
-    if plan is None and file.is_file():
-        msg = f"{file} is damaged (not JSON); run the benchmark again: finished cells are kept"
-        raise NothingToShowError(msg)
     if plan is None:
         msg = f"{journal.folder} holds no benchmark; name the folder of one with --out"
+        if (file := journal.plan_file()).is_file():
+            msg = f"{file} is damaged (not JSON); run the benchmark again: finished cells are kept"
         raise NothingToShowError(msg)
     return plan
 
 
-def _findings(journal: Journal, records: Sequence[Record], headline: Sequence[str]) -> list[Findings]:
-    """Analyse the headline metrics of one data set; nothing if nothing is finished."""
-    done = [record for record in records if record.status == "ok"]
-    shown = [replace(r, metrics={name: r.metrics[name] for name in headline}) for r in done]
-    return findings.find(shown, journal.read_users, headlines=headline)
-
-
-def _artifacts(
-    journal: Journal, dataset: str, records: Sequence[Record], found: Sequence[Findings], headline: Sequence[str]
-) -> dict[str, Any]:
-    """Write the tables and the figures of a data set under the folder, and return them for MLflow."""
-    answers = "\n".join(f"* {line}" for line in winners(found))
-    table = "\n\n".join([*([answers] if answers else []), markdown_report(records, found, headline)])
-    artifacts: dict[str, Any] = {"table.md": table}
-    journal.folder.joinpath("tables").mkdir(exist_ok=True)
-    replace_atomically(journal.folder / "tables" / f"{dataset}.md", table.encode())
-    if found:
-        artifacts["sparsity.png"] = sparsity_figure(found, list(reversed(headline)))
-        references = findings.reference_models(records)
-        if len({record.model for record in records if record.status == "ok"}) > 1:
-            artifacts["verdicts.png"] = verdict_figure(found, references, headline[0])
-    for name, figure in artifacts.items():
-        if name.endswith(".png"):
-            journal.folder.joinpath("figures").mkdir(exist_ok=True)
-            figure.savefig(journal.folder / "figures" / f"{dataset}-{name}", dpi=150)
-    return artifacts
-
-
-def make_tracker(journal: Journal, out: str | Path, tracking_uri: str | None, say: Say) -> Any:
+def _make_tracker(journal: Journal, tracking_uri: str | None, say: Say) -> Tracker:
     """Choose MLflow's store and make what writes to it."""
-    uri = store.choose_uri(out, tracking_uri)
+    uri = store.choose_uri(journal.folder, tracking_uri)
     if store.is_new(uri):
         say("Creating the MLflow store (once, a few seconds).")
     from buir.experiment.tracking import Tracker  # MLflow takes two seconds to import: the line above comes first
 
     return Tracker(journal, uri, say)
+
+
+def _publish(journal: Journal, tracker: Tracker, say: Say) -> dict[str, str]:
+    """Print tables, write figures, and bring MLflow up to date with the latest plan; return its experiments."""
+    plan = _plan(journal)
+    every = list(journal.records(plan["keys"]))
+    artifacts = {
+        str(dataset): _artifacts(journal, str(dataset), list(rows["record"]), plan["headline"], say)
+        for dataset, rows in frame(every).groupby("dataset", sort=False)
+    }
+    say("")
+    if mixed := mixture(every):
+        say(f"warning: {mixed}")
+    return tracker.finish(artifacts)
+
+
+def _artifacts(
+    journal: Journal, dataset: str, records: Sequence[Record], headline: Sequence[str], say: Say
+) -> dict[str, Any]:
+    """Print the tables of a data set, write them and its figures under the folder, and return them for MLflow."""
+    done = [record for record in records if record.ok]
+    shown = [replace(r, metrics={name: r.metrics[name] for name in headline}) for r in done]
+    found = findings.find(shown, journal.read_users, headlines=headline)
+    say(f"\n{report.text_report(records, found, headline)}")
+    answers = "\n".join(f"* {line}" for line in report.winners(found))
+    table = report.markdown_report(records, found, headline)
+    table = f"{answers}\n\n{table}" if answers else table
+    journal.folder.joinpath("tables").mkdir(exist_ok=True)
+    replace_atomically(journal.folder / "tables" / f"{dataset}.md", table.encode())
+    figures = {"sparsity.png": report.sparsity_figure(found, list(reversed(headline)))} if found else {}
+    if found and len({record.model for record in done}) > 1:
+        figures["verdicts.png"] = report.verdict_figure(found, findings.reference_models(records), headline[0])
+    for name, figure in figures.items():
+        journal.folder.joinpath("figures").mkdir(exist_ok=True)
+        figure.savefig(journal.folder / "figures" / f"{dataset}-{name}", dpi=150)
+    return {"table.md": table} | figures

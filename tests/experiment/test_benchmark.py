@@ -16,9 +16,9 @@ from buir.data import datasets, splits
 from buir.experiment.records.errors import DataError, WorkerDiedError
 from buir.experiment.records.journal import Journal
 from buir.experiment.run import plan as benchmark
-from buir.experiment.run import run_cell as cells
-from buir.experiment.run import workers
+from buir.experiment.run.run_cell import FIT, N_EXAMPLES, SEARCH, Bench
 from buir.experiment.run.sources import Sources
+from buir.experiment.run.workers import run_tasks
 from buir.ranking.evaluation import evaluate
 from tests.support.benchmarks import TINY, Watcher, make_config
 
@@ -105,7 +105,7 @@ def test_examples_mark_the_hits(tmp_path):
     split = splits.nested_split(datasets.load("synthetic", **TINY), 1.0, 0)
     record = next(r for r in outcome.records if r.level == 1.0)
     rows = {str(label): row for row, label in enumerate(split.test.user_ids)}
-    assert len(record.examples) == cells.N_EXAMPLES
+    assert len(record.examples) == N_EXAMPLES
     for example in record.examples:
         user = rows[example["user"]]
         held = {str(split.test.item_ids[i]) for i in split.test.matrix[[user]].indices}
@@ -325,12 +325,48 @@ def test_processes_give_the_records_of_one_process(tmp_path):
     assert watcher.count("start") == watcher.count("ok") == 4
 
 
+@pytest.mark.slow
+def test_what_breaks_down_in_a_process_is_told_in_the_order_of_the_plan(tmp_path):
+    models = [{"kind": "bpr", "params": {"factors": 4, "learning_rate": 1e30}}, {"kind": "popularity"}]
+    watcher = Watcher()
+    outcome = benchmark.run(make_config(seeds=[0], models=models), tmp_path, watcher, jobs=2)
+    assert [(cell.model, cell.level) for cell, _ in outcome.failures] == [("BPR", 0.5), ("BPR", 1.0)]
+    assert sorted(text for what, text in watcher.events if what == "failure") == sorted(
+        message for _, message in outcome.failures
+    )
+    for cell, message in outcome.failures:
+        assert message.startswith("FloatingPointError: ")
+        assert "Traceback" in (tmp_path / "failures" / f"{cell.key}.txt").read_text()
+    assert [record.model for record in outcome.records] == ["popularity", "popularity"]
+
+
+def test_a_search_is_work_like_a_fit_and_fails_for_itself(tmp_path, monkeypatch):
+    config = make_config(models=[{"kind": "popularity"}], seeds=[0], tuning={"trials": 1})
+    sources = Sources(config)
+    cells = benchmark.plan(config, sources)
+    bench = Bench(config, Journal(tmp_path), sources)
+    watcher = Watcher()
+    assert run_tasks(SEARCH, [cells], bench, watcher, jobs=1) == []
+    assert watcher.count("ok") == 2
+    assert bench.journal.read(cells[0].key) is None
+    assert [bench.journal.read_search(cell.search_key).n_trials for cell in cells] == [1, 1]
+    # A fit that breaks down leaves its own file, which a search that succeeds does not remove.
+    with monkeypatch.context() as patch:
+        patch.setattr(Popularity, "fit", None)
+        assert [cell.key for cell, _ in run_tasks(FIT, [cells], bench, watcher, jobs=1)] == [c.key for c in cells]
+    run_tasks(SEARCH, [cells], bench, watcher, jobs=1)
+    assert {file.stem for file in (tmp_path / "failures").iterdir()} == {cell.key for cell in cells}
+    assert run_tasks(FIT, [cells], bench, watcher, jobs=1) == []
+    assert not any((tmp_path / "failures").iterdir())
+
+
 _KILLED = """
 import sys
 from buir.experiment.run import plan as benchmark
 from tests.support.benchmarks import Watcher, make_config
 if __name__ == "__main__":
-    models = [{"kind": "popularity"}, {"kind": "buir", "params": {"encoder": "id", "epochs": 100000, "patience": 100000}}]
+    endless = {"encoder": "id", "epochs": 100000, "patience": 100000}
+    models = [{"kind": "popularity"}, {"kind": "buir", "params": endless}]
     benchmark.run(make_config(models=models, seeds=[0]), sys.argv[1], Watcher(), jobs=int(sys.argv[2]))
 """
 
@@ -432,9 +468,10 @@ def test_a_worker_that_dies_is_told(tmp_path, monkeypatch):
     file.write_text("1 2\n")
     config = make_config(seeds=[0])
     plan = benchmark.plan(config, Sources(config))
+    bench = Bench(config, Journal(tmp_path), Sources(config))
     # Unpickling this in the worker ends it as the system's memory killer would.
     with pytest.raises(WorkerDiedError, match="smaller --jobs"):
-        workers.run_in_processes([[_Deadly(plan[0])]], config, Journal(tmp_path), 2, lambda *event: None)  # type: ignore[list-item]
+        run_tasks(FIT, [[_Deadly(plan[0])]], bench, Watcher(), jobs=2)  # type: ignore[list-item]
 
 
 class _Deadly:

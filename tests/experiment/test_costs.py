@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from buir.experiment.run import costs
 from buir.experiment.run import plan as benchmark
-from buir.experiment.run.costs import Forecast, Size
+from buir.experiment.run import progress
+from buir.experiment.run.progress import Forecast, Size
 from buir.experiment.run.sources import Sources
 from tests.support.benchmarks import make_config
 from tests.support.records import make_record
@@ -34,7 +34,7 @@ def test_what_was_measured_counts(cells, forecast):
     als = [cell for cell in cells if cell.model == "ALS"]
     half, whole = als[0], als[1]
     assert (half.level, whole.level) == (0.5, 1.0)
-    thumb = costs.rule_of_thumb("als", half.resolved(), SIZE)
+    thumb = progress.rule_of_thumb("als", half.resolved(), SIZE)
     assert forecast.seconds(half) == pytest.approx(thumb)
     forecast.learn(record_of(half, 3.0))
     forecast.learn(record_of(half, 5.0))
@@ -43,7 +43,7 @@ def test_what_was_measured_counts(cells, forecast):
     assert forecast.seconds(whole) == pytest.approx(4.0)
     popularity = next(cell for cell in cells if cell.model == "popularity")
     assert forecast.seconds(popularity) == pytest.approx(
-        costs.rule_of_thumb("popularity", {}, SIZE) * 4.0 / thumb, rel=1e-6
+        progress.rule_of_thumb("popularity", {}, SIZE) * 4.0 / thumb, rel=1e-6
     )
 
 
@@ -82,13 +82,13 @@ def test_clocks_limit_fits_and_trials_of_models_with_epochs(cells, forecast):
 def test_memory_is_that_of_the_cells_that_run_together(cells, forecast):
     one, two = forecast.memory_mb(cells, 1), forecast.memory_mb(cells, 2)
     assert two == pytest.approx(2 * one, rel=0.2)
-    dense = costs.memory_mb("ease", {}, Size(100, 10_000, 1_000))
-    assert dense - costs.memory_mb("popularity", {}, Size(100, 10_000, 1_000)) > 2_000
-    assert costs.memory_mb("ease", {}, Size(100, 30_000, 1_000)) < dense
+    dense = progress.memory_mb("ease", {}, Size(100, 10_000, 1_000))
+    assert dense - progress.memory_mb("popularity", {}, Size(100, 10_000, 1_000)) > 2_000
+    assert progress.memory_mb("ease", {}, Size(100, 30_000, 1_000)) < dense
 
 
 @pytest.mark.parametrize("kind", ["popularity", "als", "bpr", "lmf", "item-knn", "ease", "lightgcn", "buir"])
 def test_rules_of_thumb_grow_with_the_data(kind):
-    small = costs.rule_of_thumb(kind, {"encoder": "walk"}, Size(1_000, 1_000, 10_000))
-    large = costs.rule_of_thumb(kind, {"encoder": "walk"}, Size(10_000, 10_000, 1_000_000))
+    small = progress.rule_of_thumb(kind, {"encoder": "walk"}, Size(1_000, 1_000, 10_000))
+    large = progress.rule_of_thumb(kind, {"encoder": "walk"}, Size(10_000, 10_000, 1_000_000))
     assert 0 < small < large

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from baselines import ALS, Refused
-from buir.experiment import comparison, exploration
+from buir.experiment import comparison
 from buir.experiment.config.overrides import ConfigError, parse
 from buir.experiment.records.journal import Journal
 from buir.experiment.run import plan as benchmark
@@ -49,7 +49,7 @@ def explored(tmp_path_factory, empty_store) -> tuple[Path, list[str], benchmark.
     out.mkdir()
     shutil.copy(empty_store, out / "mlflow.db")
     outcomes = []
-    lines = said(lambda say: outcomes.append(exploration.explore(tuned_config(), out, say=say)))
+    lines = said(lambda say: outcomes.append(comparison.explore(tuned_config(), out, say=say)))
     return out, lines, outcomes[0]
 
 
@@ -87,7 +87,7 @@ def test_a_table_for_each_level_says_what_was_found(explored):
 
 
 def test_nothing_is_searched_again_neither_by_tuning_nor_by_the_benchmark(out, monkeypatch):
-    lines = said(lambda say: exploration.explore(tuned_config(), out, say=say))
+    lines = said(lambda say: comparison.explore(tuned_config(), out, say=say))
     assert lines[0] == "4 of 4 searches are finished already and are not run again."
     fits = []
     original = ALS.fit
@@ -154,14 +154,14 @@ def test_a_benchmark_logs_no_search_twice_and_takes_the_runs_in(out):
         parent = client.get_run(run.data.tags["mlflow.parentRunId"])
         assert "test/ndcg_at_20" in parent.data.metrics
     larger = tuned_config(seeds=[0], tuning={"trials": 4})
-    exploration.explore(larger, out, say=lambda _: None, model="popularity", level=1.0)
+    comparison.explore(larger, out, say=lambda _: None, model="popularity", level=1.0)
     latest = [run for run in tune_runs(out)[1] if run.data.tags["latest"] == "yes"]
     assert [run.info.run_name for run in latest] == ["popularity-train100-tuning"]
 
 
 def test_a_store_that_is_down_loses_no_search(tmp_path, empty_store):
     lines = said(
-        lambda say: exploration.explore(
+        lambda say: comparison.explore(
             tuned_config(), tmp_path, say=say, tracking_uri="http://127.0.0.1:9", model="popularity", level=0.5
         )
     )
@@ -175,7 +175,7 @@ def test_a_store_that_is_down_loses_no_search(tmp_path, empty_store):
 def test_a_part_of_the_searches_can_be_chosen_and_the_file_keeps_the_others(out, monkeypatch):
     data = [{"dataset": "synthetic", "name": "other", "options": {"n_users": 60, "n_items": 40, "n_pairs": 600}}]
     config = tuned_config(data=[*data, tuned_config().data[0].model_dump(exclude_unset=True)])
-    outcome = exploration.explore(config, out, say=lambda _: None, data="other", model="popularity", level=1.0)
+    outcome = comparison.explore(config, out, say=lambda _: None, data="other", model="popularity", level=1.0)
     assert [(r.dataset, r.model, r.level) for r in outcome.records] == [("other", "popularity", 1.0)]
     best = parse((out / "best.yaml").read_text(), "best.yaml")
     assert {place: len(entries) for place, entries in best.items()} == {
@@ -195,7 +195,7 @@ def test_a_part_of_the_searches_can_be_chosen_and_the_file_keeps_the_others(out,
 )
 def test_a_wrong_choice_is_told_and_nothing_is_written(tmp_path, choice, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
-        exploration.explore(tuned_config(), tmp_path / "out", say=lambda _: None, **choice)
+        comparison.explore(tuned_config(), tmp_path / "out", say=lambda _: None, **choice)
     assert not (tmp_path / "out").exists()
 
 
@@ -203,7 +203,7 @@ def test_without_a_budget_there_is_nothing_to_search(tmp_path):
     with pytest.raises(
         ConfigError, match="tiny: the configuration has no 'tuning:', so there is nothing to search; add"
     ):
-        exploration.explore(make_config(), tmp_path, say=lambda _: None)
+        comparison.explore(make_config(), tmp_path, say=lambda _: None)
 
 
 def test_refusals_and_failures_stand_beside_what_was_found(tmp_path, empty_store, monkeypatch):
@@ -224,7 +224,7 @@ def test_refusals_and_failures_stand_beside_what_was_found(tmp_path, empty_store
     monkeypatch.setattr(ALS, "fit", refuse)
     monkeypatch.setattr("baselines.implicit_models.ItemKNN.fit", fail)
     outcomes = []
-    lines = said(lambda say: outcomes.append(exploration.explore(config, tmp_path, say=say)))
+    lines = said(lambda say: outcomes.append(comparison.explore(config, tmp_path, say=say)))
     (head,) = [line for line in lines if line.startswith("model")]
     assert re.split(r"  +", head)[:3] == ["model", "split seed", "valid NDCG@20"]
     rows = [re.split(r"  +", line)[:3] for line in lines if line.startswith("fast-ALS")]
@@ -244,6 +244,6 @@ def test_refusals_and_failures_stand_beside_what_was_found(tmp_path, empty_store
 @pytest.mark.slow
 def test_several_processes_find_what_one_finds(explored, tmp_path, empty_store):
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    outcome = exploration.explore(tuned_config(), tmp_path, say=lambda _: None, jobs=2)
+    outcome = comparison.explore(tuned_config(), tmp_path, say=lambda _: None, jobs=2)
     for mine, other in zip(outcome.records, explored[2].records, strict=True):
         assert (mine.key, mine.tuning["best_params"]) == (other.key, other.tuning["best_params"])

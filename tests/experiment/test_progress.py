@@ -4,8 +4,7 @@ import pytest
 
 from buir.experiment.run import plan as benchmark
 from buir.experiment.run import progress
-from buir.experiment.run.costs import Forecast, Size
-from buir.experiment.run.progress import Progress, fit_outcome, readable
+from buir.experiment.run.progress import Forecast, Progress, Size, readable
 from buir.experiment.run.sources import Sources
 from tests.support.benchmarks import make_config
 from tests.support.records import make_record as a_record
@@ -56,7 +55,7 @@ def make_record(cell, status="ok"):
 
 def test_lines_where_there_is_no_terminal(cells, clock, capsys):
     records = []
-    bar = Progress(cells, Constant(), jobs=1, outcome=fit_outcome("ndcg_at_20"), on_record=records.append)
+    bar = Progress(cells, Constant(), jobs=1, on_record=records.append)
     assert bar.left() == 40.0
     bar.on_start(cells[0])
     clock[0] += 4
@@ -71,22 +70,23 @@ def test_lines_where_there_is_no_terminal(cells, clock, capsys):
     bar.on_failure(cells[2], "ValueError: no")
     bar.on_record(cells[3], make_record(cells[3]))
     bar.close()
+    done = "ndcg_at_20 0.2500, fitted in 2.0 processor s, ranked in 0.5 s"
     assert capsys.readouterr().err.splitlines() == [
-        "[1/4] synthetic 50 % popularity seed 0: ndcg_at_20 0.2500, fitted in 2.0 processor s, ranked in 0.5 s (30 s left)",
+        f"[1/4] synthetic 50 % popularity seed 0: {done} (30 s left)",
         "[2/4] synthetic 50 % ALS seed 0: n/a: too large (20 s left)",
         "[3/4] synthetic 100 % popularity seed 0: FAILED: ValueError: no (10 s left)",
-        "[4/4] synthetic 100 % ALS seed 0: ndcg_at_20 0.2500, fitted in 2.0 processor s, ranked in 0.5 s",
+        f"[4/4] synthetic 100 % ALS seed 0: {done}",
     ]
 
 
 def test_several_processes_share_what_is_left(cells, clock):
-    bar = Progress(cells, Constant(), jobs=3, outcome=fit_outcome("ndcg_at_20"), on_record=lambda record: None)
+    bar = Progress(cells, Constant(), jobs=3, on_record=lambda record: None)
     assert bar.left() == pytest.approx(40 / 3)
     bar.close()
 
 
 def test_the_bar_names_what_runs(cells, clock, monkeypatch):
-    bar = Progress(cells, Constant(), jobs=2, outcome=fit_outcome("ndcg_at_20"), on_record=lambda record: None)
+    bar = Progress(cells, Constant(), jobs=2, on_record=lambda record: None)
     bar._bar.disable = False
     monkeypatch.setattr(bar._bar, "refresh", lambda *_, **__: None)
     bar.on_start(cells[0])
@@ -96,3 +96,14 @@ def test_the_bar_names_what_runs(cells, clock, monkeypatch):
     assert bar._bar.postfix == "about 20 s left"
     bar._bar.disable = True
     bar.close()
+
+
+def test_a_search_says_what_its_best_trial_reached(cells, clock, capsys):
+    bar = Progress(cells[:1], Constant(), jobs=1, on_record=lambda record: None, searches=True)
+    tuning = {"metric": "ndcg_at_20", "best_value": 0.125}
+    bar.on_start(cells[0])
+    bar.on_record(cells[0], a_record(work="search", tuning=tuning, n_trials=3, tune_s=1.5))
+    bar.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/1] synthetic 50 % popularity: best ndcg_at_20 0.1250, 3 trials, 1.5 processor s"
+    ]

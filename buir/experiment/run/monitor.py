@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
 
 import psutil
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _MAX_SAMPLES = 200
 _MEGABYTE = 2**20
@@ -41,7 +37,7 @@ class Monitor:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
         self._look()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from buir.experiment.records import Cell, Journal, Record, headline, versions
 from buir.experiment.run import workers
+from buir.experiment.run.run_cell import FIT, Bench
 from buir.experiment.run.sources import Sources
 from buir.experiment.search import find_space
 
@@ -15,26 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from buir.experiment.config import BenchmarkConfig
-
-
-class Observer(Protocol):
-    """Who is told what happens. No method may raise; ``on_record`` may take long (it may talk to a server)."""
-
-    def on_start(self, cell: Cell) -> None:
-        """Hear that a cell begins."""
-        ...
-
-    def on_step(self, cell: Cell, text: str) -> None:
-        """Hear how far a cell is."""
-        ...
-
-    def on_record(self, cell: Cell, record: Record) -> None:
-        """Hear that a cell is finished and in the journal."""
-        ...
-
-    def on_failure(self, cell: Cell, message: str) -> None:
-        """Hear that a cell broke down."""
-        ...
+    from buir.experiment.run.workers import Observer
 
 
 @dataclass
@@ -43,8 +25,8 @@ class Outcome:
 
     records: list[Record]
     """Of all finished cells, in the order of the plan."""
-    failures: list[tuple[Cell, str]] = field(default_factory=list)
-    """Cells that broke down, and why; the tracebacks are in ``failures/`` under the output folder."""
+    failures: list[workers.Failure] = field(default_factory=list)
+    """The tracebacks are in ``failures/`` under the output folder."""
 
 
 def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
@@ -101,10 +83,8 @@ def run(
 
     Parameters
     ----------
-    config
-        What to compare.
-    out
-        Folder of the journal.
+    config, out
+        What to compare, and the folder of the journal.
     observer
         Is told what happens.
     jobs
@@ -129,39 +109,8 @@ def run(
     cells = plan(config, sources) if cells is None else cells
     journal.write_plan(describe(config, cells) | {"jobs": jobs} | ({"command": command} if command else {}))
     tasks = group(unfinished(cells, journal), together=config.tuning is not None)
-    failures = execute(tasks, config, journal, sources, observer, jobs)
+    failures = workers.run_tasks(FIT, tasks, Bench(config, journal, sources), observer, jobs)
     return Outcome(list(journal.records(cell.key for cell in cells)), failures)
-
-
-def execute(
-    tasks: Sequence[Sequence[Cell]],
-    config: BenchmarkConfig,
-    journal: Journal,
-    sources: Sources,
-    observer: Observer,
-    jobs: int,
-    *,
-    only_search: bool = False,
-) -> list[tuple[Cell, str]]:
-    """Run tasks, or only the searches of their cells, and tell the observer; return what broke down, and why."""
-    failures: list[tuple[Cell, str]] = []
-
-    def tell(what: str, cell: Cell, payload: Any) -> None:
-        if what == "start":
-            observer.on_start(cell)
-        elif what == "step":
-            observer.on_step(cell, payload)
-        elif what == "failure":
-            failures.append((cell, payload))
-            observer.on_failure(cell, payload)
-        elif (record := journal.read_search(cell.search_key) if only_search else journal.read(cell.key)) is not None:
-            observer.on_record(cell, record)
-
-    if jobs == 1:
-        workers.run_here(tasks, config, journal, sources, tell, only_search=only_search)
-    else:
-        workers.run_in_processes(tasks, config, journal, jobs, tell, only_search=only_search)
-    return failures
 
 
 def unfinished(cells: Sequence[Cell], journal: Journal) -> list[Cell]:
@@ -173,9 +122,9 @@ def group(cells: Sequence[Cell], *, together: bool) -> list[list[Cell]]:
     """Cut cells into tasks for one process each: single cells, or all that share one search for hyper-parameters."""
     if not together:
         return [[cell] for cell in cells]
-    groups: dict[tuple[str, float, str, int], list[Cell]] = {}
+    groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(cell.search, []).append(cell)
+        groups.setdefault(cell.search_key, []).append(cell)
     return list(groups.values())
 
 

@@ -1,18 +1,145 @@
-"""What runs, how far it is and how long is left: a bar on a terminal, lines in a file."""
+"""How long a benchmark takes, how much memory it needs, and how far it is: a bar on a terminal, lines in a file.
+
+Seconds and memory are measured where possible, else by rule of thumb.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from buir.experiment.records import Cell, Record
-    from buir.experiment.run.costs import Forecast
+
+_RANK_PER_SCORE = 3.0e-9  # seconds for one user and item, masking and sorting included
+_EASE_LIMIT = 20_000
+_IN_EPOCHS = ("buir", "lightgcn")
+_BASE_MB = 900.0  # Python with torch and the other libraries
+
+
+@dataclass(frozen=True)
+class Size:
+    """What decides the cost of a cell."""
+
+    users: int
+    items: int
+    pairs: int
+
+
+class Forecast:
+    """Seconds of cells.
+
+    A cell takes as long as finished ones of the same data set, level and model; else it is the rule of thumb,
+    scaled by how finished cells of that model, or of any, compare with it.
+    """
+
+    def __init__(self, sizes: Mapping[tuple[str, float], Size], records: Iterable[Record] = ()) -> None:
+        self._sizes = dict(sizes)
+        self._measured: dict[tuple[str, str, float], list[float]] = {}
+        self._ratios: dict[str, list[float]] = {}
+        for record in records:
+            self.learn(record)
+
+    def learn(self, record: Record) -> None:
+        """Take note of a finished cell, or of a search, whose trials are fits as well."""
+        if record.status != "ok":
+            return
+        fitted = record.work == "cell"
+        seconds = record.fit_s + record.rank_s if fitted else record.tune_s / max(1, record.n_trials)
+        self._measured.setdefault((record.dataset, record.model, record.level), []).append(seconds)
+        size = self._sizes.get((record.dataset, record.level))
+        if size is not None and fitted and not record.capped:
+            # A fit that the clock ended does not tell how long others take, nor do trials with all kinds of settings.
+            thumb = rule_of_thumb(record.kind, record.params, size)
+            self._ratios.setdefault(record.model, []).append(seconds / thumb)
+
+    def seconds(self, cell: Cell) -> float:
+        """Estimate one cell, without its share of a search."""
+        return self._within(cell.fit_seconds, cell)
+
+    def search_seconds(self, cell: Cell) -> float:
+        """Estimate the search of a cell: as many fits as it has trials."""
+        if cell.tuning is None:
+            return 0.0
+        trials = int(cell.tuning["trials"]) if cell.tuning.get("space") else 1
+        return trials * self._within(cell.tuning.get("max_seconds"), cell)
+
+    def _within(self, limit: float | None, cell: Cell) -> float:
+        """Estimate a fit that a clock ends, if the model trains in epochs."""
+        free = self._free(cell)
+        return min(free, limit) if limit is not None and cell.kind in _IN_EPOCHS else free
+
+    def _free(self, cell: Cell) -> float:
+        measured = self._measured.get((cell.dataset, cell.model, cell.level))
+        if measured:
+            return fmean(measured)
+        thumb = rule_of_thumb(cell.kind, cell.resolved(), self._sizes[cell.dataset, cell.level])
+        ratios = self._ratios.get(cell.model) or [r for found in self._ratios.values() for r in found]
+        return thumb * (median(ratios) if ratios else 1.0)
+
+    def total(self, cells: Sequence[Cell], jobs: int) -> float:
+        """Estimate all cells with their searches, one for each data set, level, model and split."""
+        searches = {cell.search_key: self.search_seconds(cell) for cell in cells}
+        return (sum(self.seconds(cell) for cell in cells) + sum(searches.values())) / max(1, min(jobs, len(cells)))
+
+    def memory_mb(self, cells: Sequence[Cell], jobs: int) -> float:
+        """Estimate the peak of all processes together: the most demanding cells at the same time."""
+        needs = sorted((memory_mb(c.kind, c.resolved(), self._sizes[c.dataset, c.level]) for c in cells), reverse=True)
+        return sum(needs[:jobs])
+
+
+def rule_of_thumb(kind: str, params: Mapping[str, Any], size: Size) -> float:
+    """Seconds to fit and rank on one current core, right within a factor of a few."""
+    dim, nodes = _dim(params), size.users + size.items
+    iterations = int(params.get("iterations") or 1)
+    fit = 0.0
+    if kind in _IN_EPOCHS:
+        fit = _trained_in_epochs(params, size)
+    elif kind == "als":
+        fit = iterations * dim * (6e-9 * size.pairs + 3e-9 * nodes * dim)
+    elif kind in ("bpr", "lmf"):
+        fit = iterations * dim * size.pairs * {"bpr": 1.2e-8, "lmf": 3e-8}[kind]
+    elif kind == "ease":
+        # Beyond the limit the model refuses at once.
+        fit = 2e-11 * size.items**3 if size.items <= _EASE_LIMIT else 0.0
+    elif kind == "item-knn":
+        fit = 2e-8 * size.pairs * (size.pairs / max(1, size.users))
+    return 0.3 + fit + _RANK_PER_SCORE * size.users * size.items
+
+
+def _trained_in_epochs(params: Mapping[str, Any], size: Size) -> float:
+    """Multiply the steps by what a step touches: the batch, the tables, the graph."""
+    epochs = int(params.get("epochs") or 100)
+    if params.get("patience"):
+        # Training stops early, as a rule before three times what it waits for an improvement.
+        epochs = min(epochs, 3 * int(params["patience"]) * int(params.get("validate_every") or 1))
+    batch = params.get("batch_size")
+    batch = batch if isinstance(batch, int) else min(8192, max(128, size.pairs // 48))
+    dim, encoder, layers = _dim(params), params.get("encoder", "graph"), int(params.get("n_layers") or 2)
+    if encoder == "walk":
+        step = 7e-9 * batch * int(params.get("walks") or 8) * layers * dim
+    else:
+        edges = 2 * size.pairs * layers if encoder == "graph" else 0
+        step = dim * (1.5e-8 * (size.users + size.items) + 2e-8 * batch + 3.5e-10 * edges)
+    return epochs * max(1.0, size.pairs / batch) * (1e-3 + step)
+
+
+def memory_mb(kind: str, params: Mapping[str, Any], size: Size) -> float:
+    """Peak memory of a process that fits the model, in MB."""
+    tables = 4.0 * _dim(params) * (size.users + size.items) * (8 if kind in _IN_EPOCHS else 2)
+    dense = 8.0 * 3 * size.items**2 if kind == "ease" and size.items <= _EASE_LIMIT else 0.0
+    return _BASE_MB + (tables + dense + 100.0 * size.pairs) / 2**20
+
+
+def _dim(params: Mapping[str, Any]) -> int:
+    return int(params.get("embedding_dim") or params.get("factors") or 64)
 
 
 class Progress:
@@ -26,8 +153,6 @@ class Progress:
         Learns from every finished one.
     jobs
         Cells that run at the same time.
-    outcome
-        From a finished record to a few words.
     on_record
         Called with each finished record, before the bar moves on.
     searches
@@ -40,14 +165,12 @@ class Progress:
         forecast: Forecast,
         *,
         jobs: int,
-        outcome: Callable[[Record], str],
         on_record: Callable[[Record], None],
         searches: bool = False,
     ) -> None:
         self._waiting = {cell.key: cell for cell in cells}
         self._title = (lambda cell: cell.search_title) if searches else (lambda cell: cell.title)
         self._seconds = forecast.search_seconds if searches else forecast.seconds
-        self._outcome = outcome
         self._running: dict[str, str] = {}
         self._since: dict[str, float] = {}
         self._forecast = forecast
@@ -72,7 +195,7 @@ class Progress:
         """Count a finished cell, and say what came out where no bar can be drawn."""
         self._forecast.learn(record)
         self._on_record(record)
-        self._done(cell, self._outcome(record) if record.status == "ok" else f"n/a: {record.reason}")
+        self._done(cell, outcome(record))
 
     def on_failure(self, cell: Cell, message: str) -> None:
         """Count a broken cell and say why."""
@@ -89,14 +212,14 @@ class Progress:
         spent = sum(min(now - since, self._seconds(self._waiting[key])) for key, since in self._since.items())
         return max(0.0, work - spent) / max(1, min(self._jobs, len(self._waiting)))
 
-    def _done(self, cell: Cell, outcome: str, *, always: bool = False) -> None:
+    def _done(self, cell: Cell, text: str, *, always: bool = False) -> None:
         for known in (self._waiting, self._running, self._since):
             known.pop(cell.key, None)
         number = self._total - len(self._waiting)
         self._bar.update(1)
         if self._bar.disable or always:
             left = f" ({readable(self.left())} left)" if self._waiting else ""
-            tqdm.write(f"[{number}/{self._total}] {self._title(cell)}: {outcome}{left}", file=sys.stderr)
+            tqdm.write(f"[{number}/{self._total}] {self._title(cell)}: {text}{left}", file=sys.stderr)
         self._show()
 
     def _show(self) -> None:
@@ -104,19 +227,15 @@ class Progress:
         self._bar.set_postfix_str(f"about {readable(self.left())} left")
 
 
-def fit_outcome(metric: str) -> Callable[[Record], str]:
-    """Say of a finished cell what it reached and how long it took."""
-    return lambda record: (
-        f"{metric} {record.metrics[metric]:.4f}, fitted in {record.fit_s:.1f} processor s, ranked in {record.rank_s:.1f} s"
-    )
-
-
-def search_outcome(record: Record) -> str:
-    """Say of a finished search what its best trial reached on the validation part."""
-    tuning = record.tuning
-    return (
-        f"best {tuning['metric']} {tuning['best_value']:.4f}, {record.n_trials} trials, {record.tune_s:.1f} processor s"
-    )
+def outcome(record: Record) -> str:
+    """Say what a finished cell reached, or the best trial of a search on the validation part, and how long it took."""
+    if not record.ok:
+        return f"n/a: {record.reason}"
+    if record.work == "search":
+        best = f"best {record.tuning['metric']} {record.tuning['best_value']:.4f}"
+        return f"{best}, {record.n_trials} trials, {record.tune_s:.1f} processor s"
+    metric, value = next(iter(record.metrics.items()))
+    return f"{metric} {value:.4f}, fitted in {record.fit_s:.1f} processor s, ranked in {record.rank_s:.1f} s"
 
 
 def readable(seconds: float) -> str:

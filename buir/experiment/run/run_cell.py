@@ -1,70 +1,122 @@
-"""One cell of a benchmark: one model, fitted and measured once."""
+"""What is done with one cell: a model is fitted and measured once, or only its settings are searched."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from baselines import Refused
-from buir.experiment.records import Clock, Record
+from buir.experiment.records import Cell, Clock, Journal, Record
 from buir.experiment.run.groups import group_metrics
 from buir.experiment.run.monitor import Monitor
+from buir.experiment.search import search
 from buir.learning import effective_rank
 from buir.ranking import Evaluation, evaluate
 from buir.recommend import vectors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import pandas as pd
 
     from buir.data import Split
-    from buir.experiment.records import Cell
+    from buir.experiment.config import BenchmarkConfig
+    from buir.experiment.run.sources import Sources
+    from buir.experiment.search import Tuned
 
 N_EXAMPLES = 20
 _LIST_LENGTH = 10
 _HISTORY_LENGTH = 20
+_STEP_EVERY = 0.5  # seconds between two reports of one fit
+
+Step = Callable[[str], None]
+"""Told how far the work is."""
 
 
-def run_cell(
-    cell: Cell,
-    split: Split,
-    *,
-    found: Mapping[str, Any] | None = None,
-    callback: Callable[[dict[str, Any]], Any] | None = None,
-) -> tuple[Record, pd.DataFrame, Any]:
-    """Fit, rank and measure.
+@dataclass
+class Bench:
+    """What work in one process needs: where data come from, where records go."""
 
-    Parameters
-    ----------
-    cell, split
-        What to fit, on what.
-    found
-        Parameters that a search found, on top of the cell's. The key stays that of the cell: it is recognised by what
-        was asked for, so that a finished cell needs no search.
-    callback
-        Called with every record of ``fit``.
+    config: BenchmarkConfig
+    journal: Journal
+    sources: Sources
+    threads: int | None = None
+    """Most that a library may use; None for all."""
+    warned: set[str] = field(default_factory=set)
+    """Lines that need not be said again."""
 
-    Returns
-    -------
-    The record, the per-user values, and the fitted model.
+    def split(self, cell: Cell) -> Split:
+        """Return the data of a cell."""
+        return self.sources.split(cell.dataset, cell.split_seed, cell.level)
 
-    Raises
-    ------
-    Refused
-        If the model declines the data; :func:`refused_record` says so in a record.
+
+class Work(NamedTuple):
+    """What is done with a cell, and where its record is."""
+
+    do: Callable[[Cell, Bench, Step], None]
+    """Leaves a record in the journal."""
+    key: Callable[[Cell], str]
+    """Of the record; a search and the fits that use it fail, and succeed, each for themselves."""
+    read: Callable[[Journal, str], Record | None]
+
+
+def fit_cell(cell: Cell, bench: Bench, step: Step) -> None:
+    """Fit, rank and measure with the settings that a search finds, if the configuration wants one; keep what came out.
+
+    The key stays that of the cell: it is recognised by what was asked for, so that a finished cell needs no search.
     """
+    split, last = bench.split(cell), time.monotonic()
+
+    def callback(entry: dict[str, Any]) -> None:
+        nonlocal last
+        if time.monotonic() - last > _STEP_EVERY:
+            last = time.monotonic()
+            step(f"epoch {entry.get('epoch', '?')}")
+
+    try:
+        tuned = _searched(cell, bench, step)
+        record, users, model = measure(cell, split, tuned.params if tuned else {}, callback)
+    except Refused as refusal:
+        reason = " ".join(str(refusal).split())
+        bench.journal.write(replace(_head(cell, split), status="refused", reason=reason))
+    else:
+        kept = model if bench.config.log_models and cell.kind == "buir" else None
+        bench.journal.write(replace(record, **tuned.record()) if tuned else record, users, kept)
+
+
+def search_cell(cell: Cell, bench: Bench, step: Step) -> None:
+    """Only search the settings of a cell; a refusal is a result, and the search has recorded it."""
+    with suppress(Refused):
+        _searched(cell, bench, step)
+
+
+FIT = Work(fit_cell, attrgetter("key"), Journal.read)
+SEARCH = Work(search_cell, attrgetter("search_key"), Journal.read_search)
+
+
+def _searched(cell: Cell, bench: Bench, step: Step) -> Tuned | None:
+    """Search settings, if the configuration wants that; a second call reads what the first has found."""
+    budget = bench.config.budget(cell.dataset)
+    return None if budget is None else search(cell, bench.split(cell), budget, bench.journal, step)
+
+
+def measure(
+    cell: Cell, split: Split, found: Mapping[str, Any], callback: Callable[[dict[str, Any]], Any]
+) -> tuple[Record, pd.DataFrame, Any]:
+    """Fit a cell with the parameters ``found`` on top of its own; return record, per-user values and fitted model."""
     record = _head(cell, split)
-    chosen = replace(cell, params={**cell.params, **(found or {})})
+    chosen = replace(cell, params={**cell.params, **found})
     with Monitor() as monitor:
         clock = Clock(cell.fit_seconds)
 
         def watch(entry: dict[str, Any]) -> bool:
-            if callback is not None:
-                callback(entry)
+            callback(entry)
             return clock.is_up(entry)
 
         model = chosen.build().fit(split.train, split.valid, show_progress=False, callback=watch)
@@ -72,6 +124,7 @@ def run_cell(
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)
         rank_s = time.perf_counter() - start
+    factors = getattr(model, "item_factors", None)
     measured = replace(
         record,
         params=chosen.resolved(),
@@ -84,15 +137,12 @@ def run_cell(
         peak_mb=monitor.peak_mb,
         system=monitor.samples,
         n_test_users=evaluation.n_users,
-        effective_rank=_effective_rank(model),
+        effective_rank=None
+        if factors is None
+        else float(effective_rank(vectors_of(model, "item_factors", "the rank"))),
         examples=_examples(evaluation, split),
     )
     return measured, evaluation.to_frame(), model
-
-
-def refused_record(cell: Cell, split: Split, refusal: Refused) -> Record:
-    """Record that a model declines the data, and why."""
-    return replace(_head(cell, split), status="refused", reason=" ".join(str(refusal).split()))
 
 
 def _head(cell: Cell, split: Split) -> Record:
@@ -104,12 +154,6 @@ def _headline_first(means: Mapping[str, float]) -> dict[str, float]:
     rank = {"ndcg": 0, "recall": 1}
     names = sorted(means, key=lambda name: (rank.get(name.partition("_at_")[0], 2), not name.endswith("_at_20")))
     return {name: means[name] for name in names}
-
-
-def _effective_rank(model: Any) -> float | None:
-    if getattr(model, "item_factors", None) is None:
-        return None
-    return float(effective_rank(vectors_of(model, "item_factors", "the effective rank")))
 
 
 def _examples(evaluation: Evaluation, split: Split) -> list[dict[str, str]]:

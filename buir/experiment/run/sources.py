@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from buir.data import read as read_file
 from buir.data import read_split, splits
 from buir.experiment.records import DataError
+from buir.experiment.run.progress import Size
 
 if TYPE_CHECKING:
     from buir.data import Interactions, Split
@@ -20,10 +21,6 @@ class Sources:
         self._config = config
         self._data: dict[str, tuple[Interactions, ...]] = {}
         self._splits: dict[tuple[str, int], dict[float, Split]] = {}
-
-    def interactions(self, label: str) -> Interactions:
-        """Return all the interactions of a data set (the training file's where the split is given)."""
-        return self._read(label)[0]
 
     def split(self, label: str, split_seed: int, level: float) -> Split:
         """Return one split."""
@@ -40,6 +37,15 @@ class Sources:
                 msg = f"{label}: the protocol {protocol.kind!r} cannot split these data: {error}"
                 raise DataError(msg) from error
         return self._splits[place]
+
+    def sizes(self) -> dict[tuple[str, float], Size]:
+        """Return the sizes of the training data by data set and level."""
+        first = self._config.protocol.split_seeds[0]
+        return {
+            (data.label, level): Size(split.train.n_users, split.train.n_items, split.train.n_pairs)
+            for data in self._config.data
+            for level, split in self.splits(data.label, first).items()
+        }
 
     def _read(self, label: str) -> tuple[Interactions, ...]:
         if label not in self._data:

@@ -1,4 +1,4 @@
-"""Where cells and searches run: in this process, or in several that share the processor's cores."""
+"""Where work on cells is done: in this process, or in several that share the processor's cores."""
 
 from __future__ import annotations
 
@@ -8,179 +8,130 @@ import queue
 import signal
 import sys
 import threading
-import time
 import traceback
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from baselines import Refused
 from buir.errors import shortage
 from buir.experiment.config import models
-from buir.experiment.records import Cell, Journal, WorkerDiedError, available_cores, replace_atomically
-from buir.experiment.run.run_cell import refused_record, run_cell
+from buir.experiment.records import Cell, Journal, Record, WorkerDiedError, available_cores, replace_atomically
+from buir.experiment.run.run_cell import Bench
 from buir.experiment.run.sources import Sources
-from buir.experiment.search import search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from buir.experiment.config import BenchmarkConfig
-    from buir.experiment.search import Tuned
+    from buir.experiment.run.run_cell import Work
 
-    Tell = Callable[[str, Cell, Any], None]
-    """Takes ("start" | "step" | "record" | "failure", cell, text)."""
-
-_STEP_EVERY = 0.5  # seconds between two reports of one cell
+Failure = tuple[Cell, str]
+"""What broke down, and why."""
 
 
-class Bench:
-    """Runs tasks in one process and writes what comes out into the journal."""
+class Observer(Protocol):
+    """Who is told what happens. No method may raise; ``on_record`` may take long (it may talk to a server)."""
 
-    def __init__(
-        self,
-        config: BenchmarkConfig,
-        journal: Journal,
-        sources: Sources,
-        threads: int | None = None,
-        *,
-        only_search: bool = False,
-    ) -> None:
-        self._config = config
-        self._journal = journal
-        self._sources = sources
-        self._threads = threads
-        self._warned: set[str] = set()
-        self._only_searches = only_search
+    def on_start(self, cell: Cell) -> None:
+        """Hear that the work on a cell begins."""
 
-    def run(self, task: Sequence[Cell], tell: Tell) -> None:
-        """Run the cells of a task one after the other, or only their searches; a broken one does not stop the next."""
-        work = self._only_search if self._only_searches else self._fit
-        for cell in task:
-            tell("start", cell, "")
-            failure = self._failure_file(cell)
-            try:
-                # Libraries limit their threads only once they are loaded.
-                models.estimator_class(cell.kind)
-                with threadpool_limits(self._threads), self._warnings_in_one_line(cell):
-                    work(cell, tell)
-            except Exception as error:  # noqa: BLE001 - one broken cell of hundreds must not end the others
-                failure.parent.mkdir(parents=True, exist_ok=True)
-                replace_atomically(failure, f"{cell.title}\n\n{traceback.format_exc()}".encode())
-                what = shortage(error) or type(error).__name__
-                tell("failure", cell, f"{what}: {' '.join(str(error).split())} (see {failure})")
-            else:
-                # What has succeeded since must not look broken.
-                failure.unlink(missing_ok=True)
-                tell("record", cell, cell.key)
+    def on_step(self, cell: Cell, text: str) -> None:
+        """Hear how far it is."""
 
-    def _failure_file(self, cell: Cell) -> Path:
-        """Where the traceback goes; a search and the fits that use it fail, and succeed, each for themselves."""
-        key = cell.search_key if self._only_searches else cell.key
-        return self._journal.folder / "failures" / f"{key}.txt"
+    def on_record(self, cell: Cell, record: Record) -> None:
+        """Hear that it is finished and in the journal."""
 
-    @contextmanager
-    def _warnings_in_one_line(self, cell: Cell) -> Iterator[None]:
-        """Say what a model thinks of its data once for all trials and seeds."""
+    def on_failure(self, cell: Cell, message: str) -> None:
+        """Hear that it broke down."""
 
-        def show(message: Warning | str, category: type[Warning], *_: object) -> None:
-            line = f"warning: {cell.dataset} {cell.train_pct} % {cell.model}: {' '.join(str(message).split())}"
-            if issubclass(category, UserWarning) and line not in self._warned:
-                self._warned.add(line)
-                sys.stderr.write(f"{line}\n")
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = show
-            yield
+def run_tasks(
+    work: Work, tasks: Sequence[Sequence[Cell]], bench: Bench, observer: Observer, jobs: int
+) -> list[Failure]:
+    """Do the work on the cells of all tasks, here or in ``jobs`` processes; return what broke down.
 
-    def _fit(self, cell: Cell, tell: Tell) -> None:
-        split = self._sources.split(cell.dataset, cell.split_seed, cell.level)
-        last = time.monotonic()
+    Raises
+    ------
+    WorkerDiedError
+        If the system killed a process.
+    """
+    if jobs == 1:
+        return [failure for task in tasks for failure in run_task(work, task, bench, observer)]
+    return _run_in_processes(work, tasks, bench, observer, min(jobs, len(tasks))) if tasks else []
 
-        def step(record: dict[str, Any]) -> None:
-            nonlocal last
-            if time.monotonic() - last > _STEP_EVERY:
-                last = time.monotonic()
-                tell("step", cell, f"epoch {record.get('epoch', '?')}")
 
+def run_task(work: Work, task: Sequence[Cell], bench: Bench, observer: Observer) -> list[Failure]:
+    """Do the work on the cells of a task one after the other; a broken one does not stop the next."""
+    failures = []
+    for cell in task:
+        observer.on_start(cell)
+        file = bench.journal.folder / "failures" / f"{work.key(cell)}.txt"
         try:
-            tuned = self._search(cell, tell)
-            record, users, model = run_cell(cell, split, found=tuned.params if tuned else None, callback=step)
-        except Refused as refusal:
-            self._journal.write(refused_record(cell, split, refusal))
+            # Libraries limit their threads only once they are loaded.
+            models.estimator_class(cell.kind)
+            with threadpool_limits(bench.threads), _warnings_in_one_line(cell, bench):
+                work.do(cell, bench, partial(observer.on_step, cell))
+            record = work.read(bench.journal, work.key(cell))
+            assert record is not None  # it was written just now
+        except Exception as error:  # noqa: BLE001 - one broken cell of hundreds must not end the others
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace_atomically(file, f"{cell.title}\n\n{traceback.format_exc()}".encode())
+            what = shortage(error) or type(error).__name__
+            failures.append((cell, f"{what}: {' '.join(str(error).split())} (see {file})"))
+            observer.on_failure(*failures[-1])
         else:
-            kept = model if self._config.log_models and cell.kind == "buir" else None
-            self._journal.write(replace(record, **tuned.record()) if tuned else record, users, kept)
-
-    def _search(self, cell: Cell, tell: Tell) -> Tuned | None:
-        """Search settings, if the configuration wants that; a second call reads what the first has found."""
-        allowed = self._config.budget(cell.dataset)
-        if allowed is None:
-            return None
-        split = self._sources.split(cell.dataset, cell.split_seed, cell.level)
-        return search(cell, split, allowed, self._journal, lambda text: tell("step", cell, text))
-
-    def _only_search(self, cell: Cell, tell: Tell) -> None:
-        # A refusal is a result, and the search has recorded it.
-        with suppress(Refused):
-            self._search(cell, tell)
+            # What has succeeded since must not look broken.
+            file.unlink(missing_ok=True)
+            observer.on_record(cell, record)
+    return failures
 
 
-def run_here(
-    tasks: Sequence[Sequence[Cell]],
-    config: BenchmarkConfig,
-    journal: Journal,
-    sources: Sources,
-    tell: Tell,
-    *,
-    only_search: bool = False,
-) -> None:
-    """Run all tasks in this process, with all its threads."""
-    bench = Bench(config, journal, sources, only_search=only_search)
-    for task in tasks:
-        bench.run(task, tell)
+@contextmanager
+def _warnings_in_one_line(cell: Cell, bench: Bench) -> Iterator[None]:
+    """Say what a model thinks of its data once for all trials and seeds."""
+
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        line = f"warning: {cell.dataset} {cell.train_pct} % {cell.model}: {' '.join(str(message).split())}"
+        if issubclass(category, UserWarning) and line not in bench.warned:
+            bench.warned.add(line)
+            sys.stderr.write(f"{line}\n")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
-def run_in_processes(
-    tasks: Sequence[Sequence[Cell]],
-    config: BenchmarkConfig,
-    journal: Journal,
-    jobs: int,
-    tell: Tell,
-    *,
-    only_search: bool = False,
-) -> None:
-    """Run the tasks in ``jobs`` fresh processes; each reads the data itself and gets its share of the cores."""
-    if not tasks:
-        return
-    jobs = min(jobs, len(tasks))
+def _run_in_processes(
+    work: Work, tasks: Sequence[Sequence[Cell]], bench: Bench, observer: Observer, jobs: int
+) -> list[Failure]:
+    """Run the tasks in fresh processes; each reads the data itself and gets its share of the cores."""
     context = multiprocessing.get_context("spawn")
-    events: Any = context.Queue()
+    calls: Any = context.Queue()
     ours = set(multiprocessing.active_children())
     threads = max(1, available_cores() // jobs)
-    pool = ProcessPoolExecutor(jobs, context, _start_worker, (config, journal.folder, threads, events, only_search))
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (bench.config, bench.journal, threads, calls))
     try:
-        futures = [pool.submit(_work, task) for task in tasks]
+        futures = [pool.submit(_run_in_worker, work, task) for task in tasks]
         waiting = sum(len(task) for task in tasks)
         while waiting:
             try:
-                what, cell, payload = events.get(timeout=0.5)
+                method, arguments = calls.get(timeout=0.5)
             except queue.Empty:
                 for future in futures:
                     if future.done():
                         future.result()
                 continue
-            tell(what, cell, payload)
-            waiting -= what in ("record", "failure")
+            getattr(observer, method)(*arguments)
+            waiting -= method in ("on_record", "on_failure")
         pool.shutdown()
+        return [failure for future in futures for failure in future.result()]
     except BrokenProcessPool as error:
         msg = (
             "a process that ran cells was killed, most likely because memory ran out; finished cells are kept: "
@@ -193,17 +144,27 @@ def run_in_processes(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-_bench: tuple[Bench, Any] | None = None
-"""In a worker process: its bench and the queue of events, set once by `_start_worker`."""
+class _Sender:
+    """The observer in a worker process: what is called here is called in the parent."""
+
+    def __init__(self, calls: Any) -> None:
+        self._calls = calls
+
+    def __getattr__(self, method: str) -> Callable[..., None]:
+        return lambda *arguments: self._calls.put((method, arguments))
 
 
-def _start_worker(config: BenchmarkConfig, folder: Any, threads: int, events: Any, only_search: bool) -> None:  # noqa: FBT001
-    global _bench  # noqa: PLW0603 - a pool hands its initialiser no other place
+_here: tuple[Bench, Any] | None = None
+"""In a worker process: its bench and its observer, set once by `_start_worker`."""
+
+
+def _start_worker(config: BenchmarkConfig, journal: Journal, threads: int, calls: Any) -> None:
+    global _here  # noqa: PLW0603 - a pool hands its initialiser no other place
     # Ctrl-C reaches the whole process group; the parent alone decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
     torch.set_num_threads(threads)
-    _bench = Bench(config, Journal(folder), Sources(config), threads, only_search=only_search), events
+    _here = Bench(config, journal, Sources(config), threads), _Sender(calls)
 
 
 def _end_with_parent() -> None:
@@ -219,7 +180,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(task: Sequence[Cell]) -> None:
-    assert _bench is not None  # _start_worker ran before
-    bench, events = _bench
-    bench.run(task, lambda what, cell, payload: events.put((what, cell, payload)))
+def _run_in_worker(work: Work, task: Sequence[Cell]) -> list[Failure]:
+    assert _here is not None  # _start_worker ran before
+    return run_task(work, task, *_here)
