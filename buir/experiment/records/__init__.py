@@ -11,7 +11,7 @@ from buir.experiment.records.errors import (
     WorkerDiedError,
 )
 from buir.experiment.records.journal import Journal, Kind, replace_atomically
-from buir.experiment.records.provenance import available_cores, git_commit, machine, mixture, version, versions
+from buir.experiment.records.provenance import available_cores, mixture, versions
 from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
 
 __all__ = [
@@ -29,13 +29,10 @@ __all__ = [
     "available_cores",
     "cell_key",
     "frame",
-    "git_commit",
     "headline",
-    "machine",
     "metric_label",
     "mixture",
     "provenance",
     "replace_atomically",
-    "version",
     "versions",
 ]

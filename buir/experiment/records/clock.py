@@ -19,9 +19,9 @@ class Clock:
 
     Notes
     -----
-    Seconds of the processor are what this process used of it, all threads together: what runs beside it takes nothing from a model.
-    Only a model that trains in epochs can be ended: one that is fitted in one go tells its single record when it is
-    done. The fit that is ended keeps its best validated weights, as after any early stop.
+    Seconds of the processor are what this process used of it, all threads together: what runs beside it takes nothing
+    from a model. Only a model that trains in epochs can be ended; it keeps its best validated weights, as after any
+    early stop.
     """
 
     def __init__(self, limit: float | None) -> None:

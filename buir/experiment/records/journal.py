@@ -60,7 +60,7 @@ class Journal:
             lock.release()
 
     def write(self, record: Record, users: pd.DataFrame | None = None, model: BUIR | None = None) -> None:
-        """Store a finished cell, its per-user values (absent for a refused cell) and, if it is given, its fitted model."""
+        """Store a finished cell, its per-user values (none of a refused one) and its fitted model, if that is kept."""
         key = record.key
         self.cells.mkdir(parents=True, exist_ok=True)
         if users is not None:
@@ -105,7 +105,7 @@ class Journal:
                 yield record
 
     def write_plan(self, plan: Mapping[str, Any], kind: Kind = "benchmark") -> None:
-        """Remember what the latest benchmark, or tuning, was: its configuration and the keys of its cells or searches."""
+        """Remember the latest benchmark, or tuning: its configuration and the keys of its cells or searches."""
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_atomically(self.plan_file(kind), json.dumps(plain(plan), indent=1, allow_nan=False).encode())
 

@@ -63,8 +63,7 @@ def _processor() -> str:
 
 def commits(records: Iterable[Record]) -> dict[str, int]:
     """Count records by the commit that computed them, the most frequent first."""
-    counts = Counter(str(record.git_commit or "unknown") for record in records)
-    return dict(counts.most_common())
+    return dict(Counter(record.git_commit or "unknown" for record in records).most_common())
 
 
 def mixture(records: Iterable[Record]) -> str | None:
@@ -72,29 +71,22 @@ def mixture(records: Iterable[Record]) -> str | None:
     found = commits(records)
     if len(found) < 2:
         return None
-    short = {commit: commit[:10] + ("-dirty" if commit.endswith("-dirty") else "") for commit in found}
+    short = {commit: commit[:10] + "-dirty" * commit.endswith("-dirty") for commit in found}
     counts = ", ".join(f"{short[commit]} ({number})" for commit, number in found.items())
     return (
-        f"These runs were computed by {len(found)} commits of one version: {counts}. What changed between them may have changed "
-        "results; to be sure, run everything again in a new folder (--out)."
+        f"These runs were computed by {len(found)} commits of one version: {counts}. What changed between them may "
+        "have changed results; to be sure, run everything again in a new folder (--out)."
     )
 
 
 @cache
 def git_commit() -> str | None:
     """Commit of the source this package runs from, with ``-dirty`` after local changes; None outside a repository."""
-    folder = Path(__file__).parent
-    git = ["git", "-C", str(folder)]
+    git = ["git", "-C", str(Path(__file__).parent)]
+    describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False)
-        if tracked.returncode != 0:
-            return None
-        out = subprocess.run(
-            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
+        out = subprocess.run(describe, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return out.stdout.strip() or None

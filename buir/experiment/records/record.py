@@ -68,11 +68,6 @@ class Cell:
         return cell_key(parts | {"params": self.resolved(), "version": version("buir")})
 
     @property
-    def search(self) -> tuple[str, float, str, int]:
-        """What shares a search for settings: the model seeds of one split, whose test pairs the search cannot have seen."""
-        return self.dataset, self.level, self.model, self.split_seed
-
-    @property
     def title(self) -> str:
         """Short text for a progress bar."""
         return f"{self.dataset} {self.train_pct} % {self.model} seed {self.seed}"
@@ -216,10 +211,7 @@ class Record:
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Make a row of each record: its single values, the pairs and users it had, a column for each metric, and the record itself.
-
-    Tables, groups and verdicts are ``groupby``s of it.
-    """
+    """Make a row of each record: single values, pairs and users, a column for each metric, and the record itself."""
     nested = ("params", "data", "metrics", "groups", "history", "system", "examples", "versions", "machine", "tuning")
     single = [f.name for f in fields(Record) if f.name not in nested]
     rows = [
