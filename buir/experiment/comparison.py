@@ -86,7 +86,7 @@ def explore(
     model: str | None = None,
     level: float | None = None,
 ) -> benchmark.Outcome:
-    """Run the searches of a configuration that ``out`` lacks; write a table, ``best.yaml`` and MLflow runs.
+    """Run the searches that ``out`` lacks; write tables, ``best.yaml`` and MLflow runs; return the records asked for.
 
     A benchmark of the same configuration in the same folder finds what was found here.
 
@@ -96,10 +96,6 @@ def explore(
         As those of `compare`.
     data, model, level
         Only the searches of this data set, model or level.
-
-    Returns
-    -------
-    The records of the searches asked for, and what broke down.
 
     Raises
     ------
@@ -121,9 +117,8 @@ def explore(
             failures = run_tasks(SEARCH, tasks, bench, progress, jobs)
         found = _found(journal, cells)
         for (dataset, pct), rows in frame(found).groupby(["dataset", "train_pct"], sort=False):
-            say(
-                f"\n{dataset}, train {pct} %\n{report.aligned(report.searches_table(list(rows['record'])), words=True)}"
-            )
+            table = report.aligned(report.searches_table(list(rows["record"])), words=True)
+            say(f"\n{dataset}, train {pct} %\n{table}")
         file = journal.folder / "best.yaml"
         replace_atomically(file, best_settings(config, _found(journal, every)).encode())
         say(f"\nBest settings, to be pasted into a configuration: {file}")

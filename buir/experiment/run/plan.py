@@ -104,8 +104,7 @@ def run(
     A cell that breaks down is reported and does not end the benchmark; it has no record, so the next run tries it
     again. Ctrl-C, or worse, leaves finished cells as they are.
     """
-    sources = sources or Sources(config)
-    journal = Journal(out)
+    sources, journal = sources or Sources(config), Journal(out)
     cells = plan(config, sources) if cells is None else cells
     journal.write_plan(describe(config, cells) | {"jobs": jobs} | ({"command": command} if command else {}))
     tasks = group(unfinished(cells, journal), together=config.tuning is not None)

@@ -98,8 +98,7 @@ class Forecast:
 def rule_of_thumb(kind: str, params: Mapping[str, Any], size: Size) -> float:
     """Seconds to fit and rank on one current core, right within a factor of a few."""
     dim, nodes = _dim(params), size.users + size.items
-    iterations = int(params.get("iterations") or 1)
-    fit = 0.0
+    iterations, fit = int(params.get("iterations") or 1), 0.0
     if kind in _IN_EPOCHS:
         fit = _trained_in_epochs(params, size)
     elif kind == "als":
@@ -215,11 +214,11 @@ class Progress:
     def _done(self, cell: Cell, text: str, *, always: bool = False) -> None:
         for known in (self._waiting, self._running, self._since):
             known.pop(cell.key, None)
-        number = self._total - len(self._waiting)
         self._bar.update(1)
         if self._bar.disable or always:
             left = f" ({readable(self.left())} left)" if self._waiting else ""
-            tqdm.write(f"[{number}/{self._total}] {self._title(cell)}: {text}{left}", file=sys.stderr)
+            place = f"[{self._total - len(self._waiting)}/{self._total}]"
+            tqdm.write(f"{place} {self._title(cell)}: {text}{left}", file=sys.stderr)
         self._show()
 
     def _show(self) -> None:

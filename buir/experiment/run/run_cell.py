@@ -160,26 +160,19 @@ def _examples(evaluation: Evaluation, split: Split) -> list[dict[str, str]]:
     """Show some users' lists in raw ids: evenly spaced by activity, so that light and heavy users are among them."""
     by_activity = np.argsort(evaluation.train_degree, kind="stable")
     places = by_activity[np.unique(np.linspace(0, len(by_activity) - 1, N_EXAMPLES).round().astype(int))]
-    ids = split.train.item_ids
-    train, test = split.train.matrix, split.test.matrix
+    ids, train, test = split.train.item_ids, split.train.matrix, split.test.matrix
 
     def text(items: np.ndarray, held: frozenset[int] = frozenset(), most: int = _HISTORY_LENGTH) -> str:
         words = [f"[{ids[i]}]" if int(i) in held else str(ids[i]) for i in items[:most]]
         return " ".join(words) + (f" … ({len(items)})" if len(items) > most else "")
 
-    rows = []
-    for place in places:
-        user = int(evaluation.users[place])
+    def example(user: int, listed: np.ndarray) -> dict[str, str]:
         held = test.indices[test.indptr[user] : test.indptr[user + 1]]
-        seen = train.indices[train.indptr[user] : train.indptr[user + 1]]
-        listed = evaluation.ranked[place]
-        hits = frozenset(held.tolist())
-        rows.append(
-            {
-                "user": str(split.train.user_ids[user]),
-                "recommended": text(listed[listed >= 0][:_LIST_LENGTH], hits),
-                "history": text(seen),
-                "held_out": text(held),
-            }
-        )
-    return rows
+        return {
+            "user": str(split.train.user_ids[user]),
+            "recommended": text(listed[listed >= 0][:_LIST_LENGTH], frozenset(held.tolist())),
+            "history": text(train.indices[train.indptr[user] : train.indptr[user + 1]]),
+            "held_out": text(held),
+        }
+
+    return [example(int(evaluation.users[place]), evaluation.ranked[place]) for place in places]
