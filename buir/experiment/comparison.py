@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-
 from buir.experiment import report
-from buir.experiment.config import ConfigError, suggestion
+from buir.experiment.config import ConfigError, suggestion, to_yaml
 from buir.experiment.records import Journal, NothingToShowError, frame, mixture, replace_atomically
 from buir.experiment.run import SEARCH, Bench, Forecast, Progress, Sources, readable, run_tasks
 from buir.experiment.run import plan as benchmark
@@ -172,7 +169,7 @@ def forecast_text(config: BenchmarkConfig, out: str | Path, jobs: int) -> str:
     missing = benchmark.unfinished(cells, journal)
     forecast = Forecast(sources.sizes(), journal.records())
     counts = (
-        f"{len(config.data)} data x {len(config.protocol.levels)} levels x {len(config.models)} models x "
+        f"{len(config.data)} data x {len(config.levels)} levels x {len(config.models)} models x "
         f"{len(config.protocol.split_seeds)} split seeds x {len(config.seeds)} seeds"
     )
     lines = [f"{len(cells)} cells ({counts}); {len(cells) - len(missing)} finished, {len(missing)} to run"]
@@ -200,13 +197,8 @@ def best_settings(config: BenchmarkConfig, records: Iterable[Record]) -> str:
         params = {**model.params, **record.tuning["best_params"]}
         place = f"{record.dataset}, train {record.train_pct} %, split seed {record.split_seed}"
         places.setdefault(place, []).append(entry | ({"params": params} if params else {}))
-    stream = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(places, stream)
     budgets = ", ".join(dict.fromkeys(f"{record.tuning['trials']} trials on {record.dataset}" for record in done))
-    return _HEAD.format(trials=budgets or "nothing finished", name=config.name) + stream.getvalue()
+    return _HEAD.format(trials=budgets or "nothing finished", name=config.name) + to_yaml(places)
 
 
 def _searches(

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 
 from baselines import ALS, Refused
 from buir.experiment import comparison
-from buir.experiment.config.overrides import ConfigError, parse
+from buir.experiment.config import ConfigError
+from buir.experiment.config.overrides import parse
 from buir.experiment.records.journal import Journal
 from buir.experiment.run import plan as benchmark
 from buir.experiment.tracking import store

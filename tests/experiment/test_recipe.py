@@ -2,8 +2,8 @@
 
 import pytest
 
-from buir.experiment.config import schema as config
-from buir.experiment.config.recipe import named_by_variable, recipe
+from buir.experiment import config
+from buir.experiment.config import named_by_variable, recipe
 from buir.experiment.run import plan as benchmark
 from buir.experiment.run.sources import Sources
 from tests.support.benchmarks import make_config

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from buir.experiment.config.overrides import ConfigError
+from buir.experiment.config import ConfigError
 from buir.experiment.records.journal import Journal
 from buir.experiment.results import find, latest
 

@@ -1,52 +1,35 @@
-"""YAML text and ``key=value`` overrides, and their mistakes in one line each."""
+"""YAML text, and the ``key=value`` of the command line on top of it."""
 
 from __future__ import annotations
 
-import difflib
+import io
 import os
 import re
-import typing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
 from buir.experiment.config import models
+from buir.experiment.config.mistakes import ConfigError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PATH_KEYS = ("path", "train", "test")
-_MOST_SHOWN = 80
-"""Characters of a wrong value that a message repeats."""
-_LISTS = {
-    "seeds": ", such as [0, 1, 2]",
-    "split_seeds": ", such as [0, 1, 2]",
-    "ks": ", such as [10, 20, 50]",
-    "levels": ", such as [0.2, 0.5, 1.0]",
-}
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run; ``problems`` holds one line for each mistake."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def parse(text: str, source: str) -> Any:
     """Read YAML 1.2: ``1e-3`` is a number, ``on`` a word, and a key given twice an error."""
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        what = " ".join(str(error.problem or error.context or "not YAML").split())
-        msg = f"{source}{line}: {what}"
     except YAMLError as error:
-        msg = f"{source}: {' '.join(str(error).split())}"
-    raise ConfigError([msg])
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        what = getattr(error, "problem", None) or getattr(error, "context", None) or error
+        raise ConfigError([f"{source}{line}: {' '.join(str(what).split())}"]) from error
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -58,135 +41,73 @@ def read_yaml(file: Path) -> dict[str, Any]:
         raise ConfigError([msg]) from error
     raw = parse(text, file.name)
     if not isinstance(raw, dict):
-        msg = f"{file.name}: holds {_kind(raw)}, expected keys such as 'data:' and 'models:'"
+        msg = f"{file.name}: holds {shown(raw)}, expected keys such as 'data:' and 'models:'"
         raise ConfigError([msg])
     return raw
 
 
-def apply_override(raw: dict[str, Any], override: str) -> list[str]:
-    """Put one ``key=value`` into ``raw``; return what is wrong with it.
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Write YAML with one entry on each line, in the order given."""
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(values, stream)
+    return stream.getvalue()
+
+
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Put one ``key=value`` into ``raw``.
 
     Paths in the value are made absolute at once: they were typed in the working directory, not in the file's folder.
+
+    Raises
+    ------
+    ConfigError
+        If it has another form, or its key leads nowhere.
     """
     key, equals, text = override.partition("=")
     keys = key.strip().split(".")
     if not equals or not all(keys):
-        return [f"--set {override}: expected key=value, for example --set seeds=[0,1]"]
-    value = parse(text, f"--set {override}")
-    problems: list[str] = []
-    value = _absolute(keys[-1], value, Path.cwd(), problems, f"--set {key}")
-    place: Any = raw
-    for depth, part in enumerate(keys[:-1]):
-        place = _enter(place, part, keys[:depth])
-        if isinstance(place, _Problem):
-            return [f"--set {key}: {place}"]
-    place = _only_entry(place, keys[-1])
-    if isinstance(place, list):
-        index = _index(place, keys[-1])
-        if index is None:
-            return [f"--set {key}: no entry {keys[-1]!r} in {'.'.join(keys[:-1])} ({_entries(place)})"]
-        place[index] = value
-    elif isinstance(place, dict):
-        place[keys[-1]] = value
+        raise ConfigError([f"--set {override}: expected key=value, for example --set seeds=[0,1]"])
+    try:
+        _put(raw, keys, _from_here(keys[-1], parse(text, f"--set {override}")), [])
+    except LookupError as error:
+        msg = f"--set {key}: {error.args[0]}"
+        raise ConfigError([msg]) from error
+
+
+def _put(place: Any, keys: list[str], value: Any, above: list[str]) -> None:
+    part, *rest = keys
+    if isinstance(place, list) and len(place) == 1 and _index(place, part) is None:
+        # ``data.path`` means ``data.0.path`` where there is one entry.
+        _put(place[0], keys, value, above)
+    elif rest:
+        key = _key(place, part, above)
+        if isinstance(place, dict) and place.get(key) is None:
+            place[key] = {}
+        _put(place[key], rest, value, [*above, part])
     else:
-        return [f"--set {key}: {'.'.join(keys[:-1])} holds {_kind(place)}, it has no {keys[-1]!r}"]
-    return problems
+        place[_key(place, part, above)] = value
 
 
-def resolve_paths(raw: dict[str, Any], folder: Path) -> list[str]:
-    """Expand ``${NAME}`` and make the data's paths absolute, relative to the folder of the file; return problems."""
-    problems: list[str] = []
-    entries = raw.get("data")
-    for place, entry in enumerate(entries if isinstance(entries, list) else []):
-        if isinstance(entry, dict):
-            for key in PATH_KEYS:
-                if key in entry:
-                    entry[key] = _absolute(key, entry[key], folder, problems, f"data.{place}.{key}")
-    return problems
-
-
-def nearest_file(file: Path) -> str:
-    """Suggest the near name of a file beside one that is not there; nothing where none is near."""
-    names = sorted(p.name for p in file.parent.iterdir() if p.is_file()) if file.parent.is_dir() else []
-    near = difflib.get_close_matches(file.name, names, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def is_cause(error: Any) -> bool:
-    """Tell a mistake from its echo: a list whose entries are wrong counts as too short as well."""
-    return error["type"] != "too_short" or not error["input"]
-
-
-def one_line(error: Any, schema: type[BaseModel]) -> str:
-    """Write one of pydantic's errors as ``where: what came, what was expected``."""
-    loc = tuple(error["loc"])
-    where = ".".join(str(part) for part in loc) or "configuration"
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        valid = _fields_at(schema, loc[:-1])
-        return f"{where}: unknown key{models.suggestion(str(loc[-1]), valid)}"
-    if kind == "missing":
-        return f"{where}: missing; add it"
-    if kind == "value_error":
-        return f"{where}: {error['ctx']['error']}"
-    if kind == "too_short":
-        return f"{where}: is empty; give at least one entry"
-    if kind == "tuple_type":
-        return f"{where}: got {_kind(error['input'])}, expected a list{_LISTS.get(str(loc[-1]), '') if loc else ''}"
-    if kind == "literal_error":
-        expected = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        return f"{where}: got {_shown(error['input'])}{models.suggestion(str(error['input']), expected)}"
-    if kind == "string_pattern_mismatch":
-        return f"{where}: got {_shown(error['input'])}, expected letters, digits, '.', '_' and '-' only"
-    expected = error["msg"].removeprefix("Input should be ").split(" after validation")[0]
-    return f"{where}: got {_kind(error['input'])}, expected {expected}"
-
-
-def _fields_at(schema: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
-    """Follow a location through the schema to the names that are valid there."""
-    for part in loc:
-        if isinstance(part, int) or part not in schema.model_fields:
-            continue
-        inner = _model_in(schema.model_fields[part].annotation)
-        if inner is not None:
-            schema = inner
-    return list(schema.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for arg in typing.get_args(annotation) if (found := _model_in(arg))), None)
-
-
-class _Problem(str):
-    """What is wrong with a step, where a value of the configuration could come as well."""
-
-    __slots__ = ()
-
-
-def _enter(place: Any, part: str, above: list[str]) -> Any:
-    """Go one step down."""
-    place = _only_entry(place, part)
+def _key(place: Any, part: str, above: list[str]) -> Any:
+    """Turn a part of a dotted key into what a mapping or a list is asked with."""
     if isinstance(place, dict):
-        if place.get(part) is None:
-            place[part] = {}
-        return place[part]
-    where = ".".join(above) or "the configuration"
-    if isinstance(place, list):
-        index = _index(place, part)
-        return _Problem(f"no entry {part!r} in {where} ({_entries(place)})") if index is None else place[index]
-    return _Problem(f"{where} holds {_kind(place)}, it has no {part!r}")
-
-
-def _only_entry(place: Any, part: str) -> Any:
-    """``data.path`` means ``data.0.path`` where there is one entry."""
-    if isinstance(place, list) and _index(place, part) is None and len(place) == 1:
-        return place[0]
-    return place
+        return part
+    if not isinstance(place, list):
+        msg = f"{'.'.join(above)} holds {shown(place)}, it has no {part!r}"
+        raise LookupError(msg)
+    index = _index(place, part)
+    if index is None:
+        entries = ", ".join(labels[0] if (labels := _labels(e)) else str(i) for i, e in enumerate(place))
+        msg = f"no entry {part!r} in {'.'.join(above)} (entries: {entries})"
+        raise LookupError(msg)
+    return index
 
 
 def _index(entries: list[Any], part: str) -> int | None:
+    """Find an entry by its place or by one of its names."""
     if part.isdecimal() and int(part) < len(entries):
         return int(part)
     wanted = part.lower()
@@ -202,42 +123,21 @@ def _labels(entry: Any) -> list[str]:
     return [str(name) for name in (entry.get("name"), entry.get("dataset"), usual, kind) if name]
 
 
-def _entries(place: list[Any]) -> str:
-    return "entries: " + ", ".join(labels[0] if (labels := _labels(e)) else str(i) for i, e in enumerate(place))
-
-
-def _absolute(key: str, value: Any, base: Path, problems: list[str], where: str) -> Any:
+def _from_here(key: str, value: Any) -> Any:
+    """Make the paths in a value absolute, wherever in it they are."""
     if isinstance(value, dict):
-        return {k: _absolute(str(k), v, base, problems, f"{where}.{k}") for k, v in value.items()}
+        return {k: _from_here(str(k), v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_absolute(key, v, base, problems, f"{where}.{i}") for i, v in enumerate(value)]
-    if key not in PATH_KEYS or not isinstance(value, str):
-        return value
-    problems += [
-        f"{where}: the environment variable {name} is not set; set it (export {name}=FOLDER) "
-        f"or give the file: --set data.{key}=FILE"
-        for name in _VARIABLE.findall(value)
-        if name not in os.environ
-    ]
-    expanded = _VARIABLE.sub(_variable, value)
-    return str(base.resolve() / Path(expanded).expanduser())
+        return [_from_here(key, v) for v in value]
+    return absolute(value, Path.cwd()) if key in PATH_KEYS and isinstance(value, str) else value
 
 
-def _variable(match: re.Match[str]) -> str:
-    value = os.environ.get(match[1], match[0])
-    # A variable that opens the path was set in the shell: a relative value is relative to the working directory.
-    return str(Path(value).expanduser().absolute()) if match.start() == 0 and match[1] in os.environ else value
+def absolute(path: str, base: Path) -> str:
+    """Expand ``${NAME}``, if it is set, and ``~``; what is relative then is relative to ``base``."""
 
+    def folder(match: re.Match[str]) -> str:
+        value = os.environ.get(match[1], match[0])
+        # A variable that opens the path was set in the shell: a relative value is relative to the working directory.
+        return str(Path(value).expanduser().absolute()) if match.start() == 0 and match[1] in os.environ else value
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict | list | tuple):
-        return "a mapping" if isinstance(value, dict) else f"a list of {len(value)}"
-    return f"{_shown(value)} ({ {'str': 'text', 'bool': 'yes/no'}.get(type(value).__name__, type(value).__name__) })"
-
-
-def _shown(value: Any) -> str:
-    """Write a value, and of a long one, such as a file of data in place of a configuration, the start."""
-    text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+    return str(base.resolve() / Path(VARIABLE.sub(folder, path)).expanduser())

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
-from buir.experiment.config import checks, models
-from buir.experiment.config import overrides as settings
-from buir.experiment.config.overrides import ConfigError
+from buir.data import FORMATS, datasets
+from buir.experiment.config import models
+from buir.experiment.config.mistakes import ConfigError, in_lines, refuse
+from buir.experiment.config.overrides import PATH_KEYS, VARIABLE, absolute, apply_override, read_yaml, to_yaml
+from buir.ranking import METRICS
 
-PROTOCOL_FIELDS = {
-    "nested": ("levels",),
-    "author": ("levels",),
-    "leave-one-out": ("by",),
-    "time": ("valid_fraction", "test_fraction"),
-    "given": ("valid_fraction",),
-}
-"""Fields of a protocol that mean something to each kind, besides the split seeds."""
 _SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _COMMON_STEMS = frozenset({"data", "data1", "interactions", "ratings", "train", "u", "user_artists", "users"})
+_FILTERS = ("min_rating", "min_user", "min_item", "core")
+_RECIPE_HEAD = """\
+# What the runs of this report were: buir benchmark {name}.yaml --out FOLDER
+# Paths without a variable are those of the machine that ran it.
+"""
 
 
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -34,11 +45,49 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _apart(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if len({round(100 * level) for level in levels}) != len(levels):
+        msg = "levels must differ by at least one per cent, so that a run's name tells its level"
+        raise ValueError(msg)
+    return levels
+
+
+def _known(name: str, noun: str, names: Iterable[str]) -> str:
+    if name not in names:
+        msg = f"unknown {noun} {name!r}{models.suggestion(name, names)}"
+        raise ValueError(msg)
+    return name
+
+
+def _one_of(noun: str, names: Iterable[str]) -> AfterValidator:
+    return AfterValidator(lambda name: _known(name, noun, names))
+
+
+def _known_metric(name: str) -> str:
+    length = name.rpartition("_at_")[2]
+    k = length if re.fullmatch("[1-9][0-9]*", length) else "20"
+    return _known(name, "metric", [f"{metric}_at_{k}" for metric in METRICS])
+
+
+def _absolute(path: Any, info: ValidationInfo) -> Any:
+    """Expand variables; what is relative is relative to the folder in the context, the configuration's own."""
+    if not isinstance(path, str):
+        return path
+    unset = [name for name in VARIABLE.findall(path) if name not in os.environ]
+    if unset:
+        msg = (
+            f"the environment variable {unset[0]} is not set; set it (export {unset[0]}=FOLDER) "
+            f"or give the file: --set data.{info.field_name}=FILE"
+        )
+        raise ValueError(msg)
+    return absolute(path, (info.context or {}).get("folder", Path.cwd()))
+
+
 Distinct = AfterValidator(_distinct)
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Distinct]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
-File = Annotated[Path, Field(strict=False)]
+File = Annotated[FilePath, Field(strict=False), BeforeValidator(_absolute)]
 
 
 class Strict(BaseModel):
@@ -48,15 +97,15 @@ class Strict(BaseModel):
 
 
 class DataConfig(Strict):
-    """One data set: a named one (``dataset``), a file (``path``), or a split given by two files (``train``, ``test``)."""
+    """One data set: a named one (``dataset``), a file (``path``), or a split in two files (``train``, ``test``)."""
 
     name: Annotated[str, Field(pattern=_SAFE_NAME)] | None = None
-    dataset: str | None = None
+    dataset: Annotated[str, _one_of("data set", datasets.DATASETS)] | None = None
     options: dict[str, Any] = {}
     path: File | None = None
     train: File | None = None
     test: File | None = None
-    format: str | None = None
+    format: Annotated[str, _one_of("format", FORMATS)] | None = None
     columns: dict[str, str | int] | None = None
     min_rating: float | None = None
     min_user: Count = 0
@@ -78,7 +127,8 @@ class DataConfig(Strict):
             msg = "needs exactly one source: 'dataset' (a name), 'path' (a file), or 'train' and 'test' (two files)"
             if len(given) > 1:
                 drop = f"--set data.{given[0]}=null" + " --set data.options=null" * bool(self.options)
-                msg = f"needs exactly one source, got {' and '.join(map(repr, given))}; drop all but one, {given[0]!r} with {drop}"
+                came = " and ".join(map(repr, given))
+                msg = f"needs exactly one source, got {came}; drop all but one, {given[0]!r} with {drop}"
             raise ValueError(msg)
         unused = ("options",) if self.dataset is None else ("format", "columns")
         if self.train is not None:
@@ -88,6 +138,12 @@ class DataConfig(Strict):
         if stray:
             msg = f"{', '.join(stray)} means nothing to data given by {given[0]!r}; remove it"
             raise ValueError(msg)
+        if self.dataset is not None:
+            filters = {name: value for name in _FILTERS if (value := getattr(self, name))}
+            try:
+                datasets.check_request(self.dataset, **self.options, **filters)
+            except (TypeError, ValueError) as error:
+                refuse([(("dataset",), str(error))])
         return self
 
     @property
@@ -102,30 +158,51 @@ class DataConfig(Strict):
         return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-") or "data"
 
 
-class ProtocolConfig(Strict):
-    """How the data are split; ``levels`` are the shares of training data."""
+class Nested(Strict):
+    """Validation and test stay the same at every level; ``levels`` are the shares of the training data."""
 
-    kind: Literal["nested", "author", "leave-one-out", "time", "given"] = "nested"
-    levels: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (1.0,)
+    kind: Literal["nested"] = "nested"
+    levels: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1), AfterValidator(_apart)
+    ] = (1.0,)
     split_seeds: Seeds = (0,)
+
+
+class Author(Strict):
+    """The paper's split: what a level leaves over is halved into validation and test, so it is below 1."""
+
+    kind: Literal["author"]
+    levels: Annotated[tuple[Share, ...], Field(strict=False, min_length=1), AfterValidator(_apart)]
+    split_seeds: Seeds = (0,)
+
+
+class LeaveOneOut(Strict):
+    """One pair of each user is for the test, another for validation."""
+
+    kind: Literal["leave-one-out"]
     by: Literal["time", "random", "order"] = "time"
+    split_seeds: Seeds = (0,)
+
+
+class ByTime(Strict):
+    """The latest pairs are for the test, those before them for validation."""
+
+    kind: Literal["time"]
     valid_fraction: Share = 0.1
     test_fraction: Share = 0.1
+    split_seeds: Seeds = (0,)
 
-    @model_validator(mode="after")
-    def _fits_kind(self) -> ProtocolConfig:
-        used = {"kind", "split_seeds", *PROTOCOL_FIELDS[self.kind]}
-        stray = sorted(self.model_fields_set - used)
-        if stray:
-            msg = f"{', '.join(stray)} means nothing to the protocol {self.kind!r}; remove it"
-            raise ValueError(msg)
-        if self.kind == "author" and max(self.levels) >= 1:
-            msg = "the author's protocol needs levels below 1: what is left is halved into validation and test"
-            raise ValueError(msg)
-        if len({round(100 * level) for level in self.levels}) != len(self.levels):
-            msg = "levels must differ by at least one per cent, so that a run's name tells its level"
-            raise ValueError(msg)
-        return self
+
+class Given(Strict):
+    """The test pairs have a file of their own."""
+
+    kind: Literal["given"]
+    valid_fraction: Share = 0.1
+    split_seeds: Seeds = (0,)
+
+
+ProtocolConfig = Nested | Author | LeaveOneOut | ByTime | Given
+"""How the data are split."""
 
 
 class MetricsConfig(Strict):
@@ -137,10 +214,16 @@ class MetricsConfig(Strict):
 class ModelConfig(Strict):
     """One model: its kind, its display name and the parameters that differ from the estimator's defaults."""
 
-    kind: str
+    kind: Annotated[str, _one_of("kind", models.CLASSES)]
     name: Annotated[str, Field(pattern=_SAFE_NAME)] | None = None
     preset: str | None = None
     params: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> ModelConfig:
+        found = models.check(self.kind, self.params, preset=self.preset)
+        refuse((("preset",) if name == "preset" else ("params", name)[: 1 + bool(name)], text) for name, text in found)
+        return self
 
     @property
     def label(self) -> str:
@@ -152,7 +235,7 @@ class TuningConfig(Strict):
     """The same search budget for every model, spent on validation data."""
 
     trials: Annotated[int, Field(gt=0)] = 20
-    metric: str = "ndcg_at_20"
+    metric: Annotated[str, AfterValidator(_known_metric)] = "ndcg_at_20"
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     """Of training in a trial."""
     fit_seconds: Annotated[float, Field(gt=0)] | None = None
@@ -166,13 +249,39 @@ class BenchmarkConfig(Strict):
     name: Annotated[str, Field(pattern=_SAFE_NAME)]
     description: str = ""
     data: Annotated[tuple[DataConfig, ...], Field(strict=False, min_length=1)]
-    protocol: ProtocolConfig = ProtocolConfig()
+    protocol: Annotated[
+        ProtocolConfig,
+        Field(discriminator="kind"),
+        BeforeValidator(lambda raw: {"kind": "nested", **raw} if isinstance(raw, dict) else raw),
+    ] = Nested()
     seeds: Seeds = (0,)
     metrics: MetricsConfig = MetricsConfig()
     models: Annotated[tuple[ModelConfig, ...], Field(strict=False, min_length=1)]
     tuning: TuningConfig | None = None
     log_models: bool = False
     """Keep every fitted BUIR and log it in its run of MLflow; baselines have no file format to be logged in."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> BenchmarkConfig:
+        problems: list[tuple[tuple[str | int, ...], str]] = []
+        for what, labels in (("data", [d.label for d in self.data]), ("models", [m.label for m in self.models])):
+            twice = sorted({label for label in labels if labels.count(label) > 1})
+            problems += [((what,), f"two entries are called {label!r}; give one another 'name'") for label in twice]
+        given = self.protocol.kind == "given"
+        for place, data in enumerate(self.data):
+            if given != (data.train is not None):
+                remedy = "'train' and 'test' files" if given else "one 'path' or 'dataset'"
+                problems.append((("data", place), f"the protocol {self.protocol.kind!r} needs {remedy}"))
+            if data.trials is not None and self.tuning is None:
+                msg = f"got {data.trials}, but nothing is searched without 'tuning:'; add 'tuning: {{}}', or remove it"
+                problems.append((("data", place, "trials"), msg))
+        refuse(problems)
+        return self
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Levels of the protocol; one without levels has the one level 1."""
+        return self.protocol.levels if isinstance(self.protocol, Nested | Author) else (1.0,)
 
     def budget(self, label: str) -> TuningConfig | None:
         """Return what a search on a data set may spend; None where nothing is searched."""
@@ -197,23 +306,20 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Bench
         With all mistakes at once, one line each.
     """
     file = find(path)
-    raw = settings.read_yaml(file)
-    problems = [p for override in overrides for p in settings.apply_override(raw, override)]
+    raw = read_yaml(file)
+    problems: list[str] = []
+    for override in overrides:
+        try:
+            apply_override(raw, override)
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise ConfigError(problems)
     raw.setdefault("name", file.stem)
-    problems = settings.resolve_paths(raw, file.parent)
-    config: BenchmarkConfig | None = None
     try:
-        config = BenchmarkConfig.model_validate(raw)
+        return BenchmarkConfig.model_validate(raw, context={"folder": file.parent})
     except ValidationError as error:
-        problems += [settings.one_line(e, BenchmarkConfig) for e in error.errors() if settings.is_cause(e)]
-    problems += checks.file_problems(raw) + checks.model_problems(raw)
-    if config is not None:
-        problems += _cross_problems(config)
-    if problems or config is None:
-        raise ConfigError([f"{file.name}: {p}" for p in problems])
-    return config
+        raise ConfigError([f"{file.name}: {line}" for line in in_lines(error, BenchmarkConfig, raw)]) from error
 
 
 def find(path: str | Path) -> Path:
@@ -241,21 +347,29 @@ def shipped_configs() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def _cross_problems(config: BenchmarkConfig) -> list[str]:
-    problems: list[str] = []
-    for what, labels in (("data", [d.label for d in config.data]), ("models", [m.label for m in config.models])):
-        twice = sorted({label for label in labels if labels.count(label) > 1})
-        problems += [f"{what}: two entries are called {label!r}; give one another 'name'" for label in twice]
-    given = config.protocol.kind == "given"
-    for place, data in enumerate(config.data):
-        if given != (data.train is not None):
-            remedy = "'train' and 'test' files" if given else "one 'path' or 'dataset'"
-            problems.append(f"data.{place}: the protocol {config.protocol.kind!r} needs {remedy}")
-        if data.trials is not None and config.tuning is None:
-            problems.append(
-                f"data.{place}.trials: got {data.trials}, but nothing is searched without 'tuning:'; "
-                "add 'tuning: {}', or remove it"
-            )
-    if config.tuning and (problem := checks.metric_problem(config.tuning.metric)):
-        problems.append(f"tuning.metric: {problem}")
-    return problems
+def recipe(config: Mapping[str, Any]) -> str:
+    """Write the configuration that a plan holds as YAML that :func:`load` takes.
+
+    Parameters
+    ----------
+    config
+        All fields with their values, as `buir.experiment.run.plan.describe` keeps them.
+
+    Notes
+    -----
+    A plan also holds defaults that mean nothing to the kind of data; a file must not have them.
+    """
+    data = [{name: value for name, value in entry.items() if value} for entry in named_by_variable(config)]
+    return _RECIPE_HEAD.format(name=config.get("name", "name")) + to_yaml({**config, "data": data})
+
+
+def named_by_variable(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of ``data`` with files below the folder ``BUIR_DATA`` written as ``${BUIR_DATA}/...``."""
+    folder = os.environ.get("BUIR_DATA")
+
+    def named(name: str, value: Any) -> Any:
+        if not folder or name not in PATH_KEYS or not value or not Path(value).is_relative_to(Path(folder).resolve()):
+            return value
+        return f"${{BUIR_DATA}}/{Path(value).relative_to(Path(folder).resolve()).as_posix()}"
+
+    return [{name: named(name, value) for name, value in entry.items()} for entry in config.get("data", [])]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
-from buir.experiment.config import ConfigError, models, one_line, read_yaml, shipped_configs
+from buir.experiment.config import ConfigError, in_lines, models, read_yaml, shipped_configs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,7 +161,7 @@ def read_space(file: Path, parameters: list[str]) -> SearchSpace:
     try:
         space = SearchSpace.model_validate(raw)
     except ValidationError as error:
-        problems += [f"{file.name}: {one_line(e, _Setting)}" for e in error.errors()]
+        problems += [f"{file.name}: {line}" for line in in_lines(error, dict[str, Setting], raw)]
         raise ConfigError(problems) from error
     if problems:
         raise ConfigError(problems)

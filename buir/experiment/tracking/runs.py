@@ -6,8 +6,6 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from buir.experiment.config import PROTOCOL_FIELDS
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -173,9 +171,7 @@ def finite(values: Mapping[str, Any]) -> dict[str, float]:
 def note(plan: Mapping[str, Any], records: Sequence[Record], table: str) -> str:
     """Write the Markdown that stands above the runs: protocol, results and how to read the page."""
     config, first = plan["config"], records[0]
-    given = config["protocol"]
-    meant = ("kind", *PROTOCOL_FIELDS[given["kind"]], "split_seeds")
-    protocol = ", ".join(f"{name.replace('_', ' ')} {_text(given[name])}" for name in meant)
+    protocol = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in config["protocol"].items())
     size = first.data
     # MLflow shows the first words also while the note is folded: so they answer the first question.
     answer = best_models(records, plan["headline"][0])
@@ -194,7 +190,7 @@ def note(plan: Mapping[str, Any], records: Sequence[Record], table: str) -> str:
         "the single fits. *Views* holds the curves with the spread over seeds, and the best models at each level.",
         "* time/fit_s and time/tune_s are seconds of the processor, all threads together; time/rank_s is seconds on the clock.",
     ]
-    if given["kind"] == "author":
+    if config["protocol"]["kind"] == "author":
         lines.append("* The test set shrinks as the level grows: compare models within a level, not levels.")
     if config.get("tuning"):
         own = next((r.tuning["trials"] for r in records if r.tuning), config["tuning"]["trials"])

@@ -1,0 +1,146 @@
+"""What is wrong with a configuration: one line for each mistake, with its place, what came and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from buir.experiment.config.models import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic_core import ErrorDetails
+
+Place = tuple[str | int, ...]
+
+_MOST_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+_EXPECTED = {
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
+    "path_type": "the name of a file",
+    "invalid_key": "a key of text",
+}
+"""In place of pydantic's words, where they are about Python."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; ``problems`` holds one line for each mistake."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def refuse(problems: Iterable[tuple[Place, str]]) -> None:
+    """Raise what a validator found, if anything, each at its place below the value; pydantic adds it to the others."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("mistake", "{text}", {"text": text}), loc=place, input=None)
+        for place, text in problems
+    ]
+    if details:
+        raise ValidationError.from_exception_data(ConfigError.__name__, details)
+
+
+def in_lines(error: ValidationError, schema: Any, raw: Any) -> list[str]:
+    """Write the errors of validating ``raw`` as ``schema`` as ``where: what came, what was expected``."""
+    # A list whose entries are wrong counts as too short as well: an echo, not a mistake.
+    causes = [e for e in error.errors() if e["type"] != "too_short" or not e["input"]]
+    return [_line(e, schema, raw) for e in causes]
+
+
+def shown(value: Any) -> str:
+    """Say what a value is."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list | tuple):
+        return "a mapping" if isinstance(value, dict) else f"a list of {len(value)}"
+    return f"{_short(value)} ({ {'str': 'text', 'bool': 'yes/no'}.get(type(value).__name__, type(value).__name__) })"
+
+
+def _line(error: ErrorDetails, schema: Any, raw: Any) -> str:
+    kind, value, context, loc = error["type"], error["input"], error.get("ctx", {}), error["loc"]
+    keys, tag = _keys(loc, raw, keep_last=kind in ("missing", "invalid_key"))
+    where = ".".join(map(str, keys)) or "configuration"
+    last = str(keys[-1]) if keys else ""
+    match kind:
+        case "mistake" | "value_error":
+            return f"{where}: {context['text'] if kind == 'mistake' else context['error']}"
+        case "extra_forbidden":
+            return f"{where}: unknown key{f' of {tag!r}' if tag else ''}{suggestion(last, _names_at(schema, loc[:-1]))}"
+        case "missing":
+            return f"{where}: missing; add it"
+        case "union_tag_not_found":
+            return f"{where}.{context['discriminator'].strip(chr(39))}: missing; add it"
+        case "too_short":
+            return f"{where}: is empty; give at least one entry"
+        case "path_not_file":
+            return f"{where}: no such file: {value}{_nearest_file(Path(value))}"
+        case "tuple_type":
+            example = f", such as [{value}]" if isinstance(value, int | float) else ""
+            return f"{where}: got {shown(value)}, expected a list{example}"
+        case "literal_error":
+            return f"{where}: got {_short(value)}{suggestion(str(value), _quoted(context['expected']))}"
+        case "union_tag_invalid":
+            name, tag = context["discriminator"].strip("'"), context["tag"]
+            return f"{where}.{name}: got {_short(value[name])}{suggestion(tag, _quoted(context['expected_tags']))}"
+        case "string_pattern_mismatch":
+            return f"{where}: got {_short(value)}, expected letters, digits, '.', '_' and '-' only"
+    usual = error["msg"].removeprefix("Input should be ").split(" after validation")[0]
+    return f"{where}: got {shown(value)}, expected {_EXPECTED.get(kind, usual)}"
+
+
+def _keys(loc: Place, raw: Any, *, keep_last: bool) -> tuple[list[str | int], str]:
+    """Follow a location through what was read; the tags of unions, which pydantic puts in between, are not there."""
+    keys: list[str | int] = []
+    tag = ""
+    for number, part in enumerate(loc, start=1):
+        try:
+            raw = raw[part]
+        except (LookupError, TypeError):
+            if not keep_last or number < len(loc):
+                tag = str(part)
+                continue
+        keys.append(part)
+    return keys, tag
+
+
+def _names_at(schema: Any, loc: Place) -> list[str]:
+    """Follow a location through the schema to the names that are valid there."""
+    models = _models_in(schema)
+    for part in loc:
+        tagged = [m for m in models if any(part in typing.get_args(f.annotation) for f in m.model_fields.values())]
+        inner = [x for m in models if part in m.model_fields for x in _models_in(m.model_fields[str(part)].annotation)]
+        models = inner or tagged or models
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for arg in typing.get_args(annotation) for found in _models_in(arg)]
+
+
+def _nearest_file(file: Path) -> str:
+    """Suggest the near name of a file beside one that is not there; nothing where none is near."""
+    names = sorted(p.name for p in file.parent.iterdir() if p.is_file()) if file.parent.is_dir() else []
+    near = difflib.get_close_matches(file.name, names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"'([^']*)'", text)
+
+
+def _short(value: Any) -> str:
+    """Write a value, and of a long one, such as a file of data in place of a configuration, the start."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
