@@ -144,11 +144,11 @@ def test_settings_are_searched_first_and_found_by_the_benchmark(here):
     assert re.search(r"^ALS +0\.\d{4} +2 +\d+\.\d +alpha=", tuned.stdout, flags=re.MULTILINE)
     assert tuned.stderr.splitlines()[-1].startswith("[1/1] synthetic 100 % ALS: best ndcg_at_20 0.")
     assert "- kind: als\n" in (here / "results" / "tiny" / "best.yaml").read_text()
-    (file,) = (here / "results" / "tiny" / "tuning").glob("*.db")
+    (file,) = (here / "results" / "tiny" / "tuning").glob("*.journal")
     written = file.read_bytes()
     assert call("benchmark", *wanted).exit_code == 0
     assert file.read_bytes() == written
-    assert len(list(file.parent.glob("*.db"))) == 2
+    assert len(list(file.parent.glob("*.journal"))) == 2
 
 
 def test_a_search_that_fails_gives_an_exit_code(here, monkeypatch):

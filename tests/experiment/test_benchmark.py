@@ -229,7 +229,7 @@ def test_a_search_sees_its_own_split_only_and_its_model_seeds_share_it(tmp_path)
     assert [[(c.split_seed, c.seed) for c in cells] for cells in groups] == [[(0, 0), (0, 1)], [(1, 0), (1, 1)]]
     outcome = benchmark.run(config, tmp_path, Watcher(), sources=sources)
     assert outcome.failures == []
-    assert len(list((tmp_path / "tuning").glob("*.db"))) == 2
+    assert len(list((tmp_path / "tuning").glob("*.journal"))) == 2
     by_split = {}
     for record in outcome.records:
         by_split.setdefault(record.split_seed, []).append(record)
@@ -265,7 +265,7 @@ def test_the_clock_ends_fits_of_models_with_epochs_and_says_so(tmp_path):
     keys = {cell.key for cell in benchmark.plan(free, Sources(free))}
     assert keys.isdisjoint({als.key, ours.key})
     benchmark.run(free, tmp_path, Watcher())
-    assert len(list((tmp_path / "tuning").glob("*.db"))) == 2
+    assert len(list((tmp_path / "tuning").glob("*.journal"))) == 2
 
 
 def test_data_that_cannot_be_split_are_named(tmp_path):

@@ -15,7 +15,6 @@ from buir.experiment.records.journal import Journal
 from buir.experiment.run import plan as benchmark
 from buir.experiment.tracking import store
 from tests.support.benchmarks import Watcher, make_config
-from tests.support.studies import kept_in_memory
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
@@ -209,7 +208,6 @@ def test_without_a_budget_there_is_nothing_to_search(tmp_path):
 
 def test_refusals_and_failures_stand_beside_what_was_found(tmp_path, empty_store, monkeypatch):
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    kept_in_memory(monkeypatch)
     config = tuned_config(
         protocol={"kind": "nested", "levels": [1.0], "split_seeds": [0, 1]}, models=[*MODELS, {"kind": "item-knn"}]
     )

@@ -1,6 +1,8 @@
 """Search spaces, equal budgets, and searches that are killed and go on."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,32 +15,26 @@ from types import SimpleNamespace
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages.journal import JournalFileBackend
 from scipy.sparse import csr_array
 
 from baselines import Refused
-from buir.experiment.config import ConfigError, models
-from buir.experiment.search import studies
-from buir.experiment.search.spaces import SearchSpace, find_space, read_space
-from buir.experiment.search.tuning import Budget, Tuned, TuningError, tune
+from buir.experiment.config import ConfigError, TuningConfig, models
+from buir.experiment.records import Journal
+from buir.experiment.run import Sources
+from buir.experiment.run import plan as benchmark
+from buir.experiment.search import search as search_cell
+from buir.experiment.search.spaces import as_json, contains, find_space, read_space
+from buir.experiment.search.tuning import Tuned, TuningError, tune
 from buir.ranking.top_k import FactorScorer
-from tests.support.studies import kept_in_memory
+from tests.support.benchmarks import make_config
 
-SPACE = SearchSpace.model_validate(
-    {
-        "quality": {"type": "float", "low": 0.0, "high": 1.0},
-        "size": {"type": "int", "low": 1, "high": 64, "log": True},
-        "mode": {"type": "categorical", "choices": ["auto", 1, None]},
-    }
-)
-
-
-@pytest.fixture
-def in_memory(monkeypatch):
-    kept = kept_in_memory(monkeypatch)
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield kept
-    optuna.logging.set_verbosity(verbosity)
+SPACE = {
+    "quality": FloatDistribution(0.0, 1.0),
+    "size": IntDistribution(1, 64, log=True),
+    "mode": CategoricalDistribution(["auto", 1, None]),
+}
 
 
 def small_split():
@@ -82,12 +78,16 @@ class Fake:
 
 
 def search(folder, *, trials=6, space=SPACE, on_trial=None, fake=Fake, split=None, **budget):
-    return tune(
-        lambda found: fake(**found), split or small_split(), space, Budget(trials, **budget), folder, on_trial=on_trial
-    )
+    allowed, file = TuningConfig(trials=trials, **budget), folder / "trials.journal"
+    return tune(lambda found: fake(**found), split or small_split(), space, allowed, file, on_trial=on_trial)
 
 
-def test_trial_0_is_the_default_and_the_best_trial_wins(tmp_path, in_memory):
+def kept(file) -> optuna.Study:
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+    return optuna.load_study(study_name=file.stem, storage=storage)
+
+
+def test_trial_0_is_the_default_and_the_best_trial_wins(tmp_path):
     tuned = search(tmp_path)
     assert tuned.trials[0]["params"] == {"quality": 0.5, "size": 8, "mode": "auto"}
     # half of the users see their one item first (1), the others last of three (1 / log2(4))
@@ -98,7 +98,7 @@ def test_trial_0_is_the_default_and_the_best_trial_wins(tmp_path, in_memory):
     assert all(t["seconds"] > 0 and not t["capped"] and t["error"] is None for t in tuned.trials)
 
 
-def test_the_same_seed_draws_the_same_trials_and_another_seed_others(tmp_path, in_memory):
+def test_the_same_seed_draws_the_same_trials_and_another_seed_others(tmp_path):
     drawn = [[t["params"] for t in search(tmp_path / str(i), seed=s).trials] for i, s in enumerate((0, 0, 1))]
     assert drawn[0] == drawn[1]
     assert drawn[0][0] == drawn[2][0]
@@ -109,20 +109,23 @@ def test_a_search_that_was_stopped_comes_to_the_trials_of_one_that_was_not(tmp_p
     whole = search(tmp_path / "whole", trials=7)
     seen = []
 
-    def stop(done, wanted, best):
+    def stop(done, wanted):
         seen.append((done, wanted))
         if done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "parts", trials=7, on_trial=stop)
-    parts = search(tmp_path / "parts", trials=7, on_trial=lambda done, wanted, best: seen.append((done, wanted)))
+    parts = search(tmp_path / "parts", trials=7, on_trial=lambda done, wanted: seen.append((done, wanted)))
     assert seen == [(n, 7) for n in range(1, 8)]
     assert [(t["params"], t["value"], t["state"]) for t in parts.trials] == [
         (t["params"], t["value"], t["state"]) for t in whole.trials
     ]
+    (file,) = (tmp_path / "parts").iterdir()
+    written = file.read_bytes()
     again = search(tmp_path / "parts", trials=7, on_trial=lambda *_: pytest.fail("ran a trial again"))
     assert again == parts
+    assert file.read_bytes() == written
 
 
 def test_a_larger_budget_continues_a_smaller_one_and_a_smaller_reads_its_first_trials(tmp_path):
@@ -136,10 +139,10 @@ def test_a_larger_budget_continues_a_smaller_one_and_a_smaller_reads_its_first_t
 def test_a_trial_that_was_running_when_the_process_died_does_not_count(tmp_path):
     search(tmp_path, trials=1)
     (file,) = tmp_path.iterdir()
-    with studies.opened(file, optuna.pruners.NopPruner()) as study:
-        study.enqueue_trial({"quality": 0.9})
-        study.ask()
-        study.enqueue_trial({"quality": 0.8})
+    study = kept(file)
+    study.enqueue_trial({"quality": 0.9})
+    study.ask()
+    study.enqueue_trial({"quality": 0.8})
     tuned = search(tmp_path, trials=3)
     assert [t["number"] for t in tuned.trials] == [0, 1, 2]
     assert {t["params"]["quality"] for t in tuned.trials}.isdisjoint({0.8, 0.9})
@@ -153,7 +156,7 @@ def test_kill_9_in_the_middle_of_a_trial(tmp_path):
         spec = importlib.util.spec_from_file_location("cases", {__file__!r})
         cases = importlib.util.module_from_spec(spec); sys.modules["cases"] = cases; spec.loader.exec_module(cases)
         from pathlib import Path
-        def hang(done, wanted, best):
+        def hang(done, wanted):
             if done == 2:
                 Slow.pause = 60.0
         class Slow(cases.Fake):
@@ -177,14 +180,12 @@ def test_kill_9_in_the_middle_of_a_trial(tmp_path):
     assert [t["params"] for t in tuned.trials] == [t["params"] for t in search(tmp_path / "clean", trials=4).trials]
 
 
-def test_a_model_without_settings_takes_one_trial(tmp_path, in_memory):
-    tuned = search(tmp_path, trials=20, space=SearchSpace({}))
+def test_a_model_without_settings_takes_one_trial(tmp_path):
+    tuned = search(tmp_path, trials=20, space={})
     assert (len(tuned.trials), tuned.params) == (1, {})
-    fixed = SPACE.without({"quality": 1, "size": 1, "mode": 1})
-    assert len(search(tmp_path, trials=20, space=fixed).trials) == 1
 
 
-def test_the_time_cap_ends_training_and_keeps_the_trial(tmp_path, in_memory):
+def test_the_time_cap_ends_training_and_keeps_the_trial(tmp_path):
     trained = []
 
     class Slow(Fake):
@@ -199,8 +200,8 @@ def test_the_time_cap_ends_training_and_keeps_the_trial(tmp_path, in_memory):
     assert tuned.seconds == sum(t["seconds"] for t in tuned.trials) < 1
 
 
-def test_hopeless_trials_are_pruned_and_count(tmp_path, in_memory):
-    only = SearchSpace.model_validate({"quality": {"type": "float", "low": 0.0, "high": 1.0}})
+def test_hopeless_trials_are_pruned_and_count(tmp_path):
+    only = {"quality": SPACE["quality"]}
     finished = []
 
     class Counted(Fake):
@@ -220,7 +221,7 @@ def test_hopeless_trials_are_pruned_and_count(tmp_path, in_memory):
     assert tuned.params["quality"] not in [t["params"]["quality"] for t in pruned]
 
 
-def test_settings_that_break_count_as_failed_trials(tmp_path, in_memory):
+def test_settings_that_break_count_as_failed_trials(tmp_path):
     class Fragile(Fake):
         def fit(self, *args, **kwargs):
             if self.size > 8:
@@ -236,7 +237,7 @@ def test_settings_that_break_count_as_failed_trials(tmp_path, in_memory):
     assert tuned.params["size"] <= 8
 
 
-def test_if_all_trials_fail_the_reason_is_told_and_bugs_are_not_hidden(tmp_path, in_memory):
+def test_if_all_trials_fail_the_reason_is_told_and_bugs_are_not_hidden(tmp_path):
     class Broken(Fake):
         def fit(self, *args, **kwargs):
             raise ValueError("too few users")
@@ -249,10 +250,10 @@ def test_if_all_trials_fail_the_reason_is_told_and_bugs_are_not_hidden(tmp_path,
             raise NameError("no such name")
 
     with pytest.raises(NameError):
-        search(tmp_path, trials=2, fake=Bug)
+        search(tmp_path / "bug", trials=2, fake=Bug)
 
 
-def test_a_refusal_passes_through_and_runs_once(tmp_path, in_memory):
+def test_a_refusal_passes_through_and_runs_once(tmp_path):
     calls = []
 
     class Refusing(Fake):
@@ -265,7 +266,7 @@ def test_a_refusal_passes_through_and_runs_once(tmp_path, in_memory):
     assert len(calls) == 1
 
 
-def test_validation_part_without_users_is_told(tmp_path, in_memory):
+def test_validation_part_without_users_is_told(tmp_path):
     split = small_split()
     split.valid = csr_array((4, 4), dtype=np.float32)
     with pytest.raises(TuningError, match="ndcg_at_20 is nan: nobody could be measured on the validation part"):
@@ -273,40 +274,70 @@ def test_validation_part_without_users_is_told(tmp_path, in_memory):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "n_files"),
     [
-        {"seed": 1},
-        {"metric": "recall_at_10"},
-        {"max_seconds": 5.0},
-        {"fake": lambda **p: Fake(epochs=4, **p)},
-        {"space": SPACE.without({"size"})},
+        ({"tuning": {"trials": 2}}, 1),
+        ({"tuning": {"trials": 1, "fit_seconds": 9.0}}, 1),
+        ({"tuning": {"trials": 1, "seed": 1}}, 2),
+        ({"tuning": {"trials": 1, "metric": "recall_at_10"}}, 2),
+        ({"tuning": {"trials": 1, "max_seconds": 5.0}}, 2),
+        ({"models": [{"kind": "als", "params": {"iterations": 3}}]}, 2),
+        ({"protocol": {"kind": "nested", "levels": [0.5]}}, 2),
     ],
 )
-def test_a_search_of_something_else_has_its_own_file(tmp_path, in_memory, change):
-    search(tmp_path, trials=1)
-    search(tmp_path, trials=1, **change)
-    assert len(in_memory) == 2
+def test_a_search_of_something_else_has_its_own_file(tmp_path, change, n_files):
+    usual = {
+        "tuning": {"trials": 1},
+        "models": [{"kind": "als", "params": {"iterations": 2}}],
+        "protocol": {"kind": "nested", "levels": [1.0]},
+    }
+    for settings in (usual, usual | change):
+        config = make_config(**settings)
+        sources = Sources(config)
+        cell = benchmark.plan(config, sources)[0]
+        split = sources.split(cell.dataset, cell.split_seed, cell.level)
+        assert search_cell(cell, split, config.tuning, Journal(tmp_path), lambda _: None).trials
+    assert len(list((tmp_path / "tuning").iterdir())) == n_files
 
 
-def test_the_model_seed_does_not_make_a_new_search(tmp_path, in_memory):
+def test_the_model_seed_does_not_make_a_new_search(tmp_path):
     search(tmp_path, trials=1)
     search(tmp_path, trials=1, fake=lambda **p: Fake(seed=3, **p), on_trial=lambda *_: pytest.fail("ran again"))
 
 
-def test_a_default_outside_the_space_is_tried_all_the_same(tmp_path, in_memory):
-    narrow = SearchSpace.model_validate(
-        {
-            "size": {"type": "int", "low": 16, "high": 64},
-            "mode": {"type": "categorical", "choices": [1, 2]},
-            "quality": SPACE.root["quality"],
-        }
-    )
+def test_half_a_line_of_a_killed_process_is_dropped(tmp_path):
+    whole = search(tmp_path / "whole", trials=4)
+    search(tmp_path / "parts", trials=2)
+    (file,) = (tmp_path / "parts").iterdir()
+    with file.open("ab") as stream:
+        stream.write(b'{"op_code":4,"worker')
+    tuned = search(tmp_path / "parts", trials=4)
+    assert [t["params"] for t in tuned.trials] == [t["params"] for t in whole.trials]
+    assert [json.loads(line)["op_code"] for line in file.read_text().splitlines()].count(4) == 4
+
+
+@pytest.mark.parametrize("content", [b"SQLite format 3\x00\n", b'{"op_code": 0}\n{}\n', b"[1]\n", b"\xff\xfe\n\n"])
+def test_a_damaged_file_is_named_with_the_way_out(tmp_path, content):
+    file = tmp_path / "trials.journal"
+    file.write_bytes(content)
+    with pytest.raises(TuningError, match=rf"^{re.escape(str(file))}: .*; delete the file"):
+        search(tmp_path, trials=1)
+    file.unlink()
+    assert len(search(tmp_path, trials=1).trials) == 1
+
+
+def test_a_default_outside_the_space_is_tried_all_the_same(tmp_path):
+    narrow = {
+        "size": IntDistribution(16, 64),
+        "mode": CategoricalDistribution([1, 2]),
+        "quality": SPACE["quality"],
+    }
     tuned = search(tmp_path, trials=3, space=narrow)
     assert tuned.trials[0]["params"] == {"size": 8, "mode": "auto", "quality": 0.5}
     assert all(t["params"]["size"] >= 16 and t["params"]["mode"] in (1, 2) for t in tuned.trials[1:])
 
 
-def test_record_holds_budget_space_and_trials(tmp_path, in_memory):
+def test_record_holds_budget_space_and_trials(tmp_path):
     record = search(tmp_path, trials=2, max_seconds=9.0).record()
     assert record["n_trials"] == 2
     assert record["tune_s"] == sum(t["seconds"] for t in record["tuning"]["results"])
@@ -322,33 +353,30 @@ def test_optunas_verbosity_is_put_back(tmp_path):
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
 
 
-def test_contains_by_hand():
-    space = SearchSpace.model_validate(
-        {
-            "f": {"type": "float", "low": 0.1, "high": 0.9, "step": 0.2},
-            "i": {"type": "int", "low": 2, "high": 8, "step": 3},
-            "c": {"type": "categorical", "choices": [1, "auto", None]},
-        }
-    ).root
-    assert [space["f"].contains(v) for v in (0.1, 0.3, 0.9, 0.2, 1.1, True, "0.1")] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
-    assert [space["i"].contains(v) for v in (2, 5, 8, 3, 9, 2.0, True)] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
-    assert [space["c"].contains(v) for v in (1, "auto", None, True, 2)] == [True, True, True, False, False]
+@pytest.mark.parametrize(
+    ("setting", "inside", "outside"),
+    [
+        (FloatDistribution(0.1, 0.9, step=0.2), (0.1, 0.3, 0.9), (0.2, 1.1, True, "0.3", "auto", None)),
+        (FloatDistribution(0.0, 2.0), (0, 1, 2.0), (True, "1", 2.1)),
+        (IntDistribution(2, 8, step=3), (2, 5, 8), (3, 9, 2.0, True, "2")),
+        (CategoricalDistribution([1, "auto", None]), (1, "auto", None), (True, 2)),
+    ],
+)
+def test_contains_by_hand(setting, inside, outside):
+    assert [contains(setting, value) for value in inside] == [True] * len(inside)
+    assert [contains(setting, value) for value in outside] == [False] * len(outside)
+
+
+def test_a_space_is_written_as_it_is_read(tmp_path):
+    raw = {
+        "rate": {"type": "float", "low": 0.5, "high": 4.5, "step": 1.0},
+        "size": {"type": "int", "low": 1, "high": 64, "log": True},
+        "mode": {"type": "categorical", "choices": ["a", None, True, 2.5]},
+    }
+    (tmp_path / "model.yaml").write_text(json.dumps(raw))
+    space = read_space(tmp_path / "model.yaml", list(raw))
+    assert json.loads(json.dumps(as_json(space))) == raw
+    assert space["size"] == IntDistribution(1, 64, log=True)
 
 
 def parameters_of(kind):
@@ -361,20 +389,20 @@ def test_buirs_three_spaces_hold_the_defaults_and_valid_values(encoder):
     defaults = parameters_of("buir")
     own = "weight_decay" if encoder == "id" else "n_layers"
     # A few trials have to find the rates and the weight of uniformity: nothing else is searched.
-    assert set(space.root) == {"learning_rate", "momentum", "uniformity", own}
-    for name, setting in space.root.items():
-        assert setting.contains(defaults[name]), f"{name}: the default {defaults[name]} cannot be drawn"
+    assert set(space) == {"learning_rate", "momentum", "uniformity", own}
+    for name, setting in space.items():
+        assert contains(setting, defaults[name]), f"{name}: the default {defaults[name]} cannot be drawn"
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
-        models.build("buir", {"encoder": encoder, **space.suggest(study.ask())})
+        models.build("buir", {"encoder": encoder, **study.ask(space).params})
 
 
 @pytest.mark.parametrize("kind", sorted(models.CLASSES))
 def test_every_kind_has_a_space_around_its_defaults(kind):
     space = find_space(kind, {})
     defaults = parameters_of(kind)
-    for name, setting in space.root.items():
-        assert setting.contains(defaults[name]), f"{kind}: {name}: the default {defaults[name]} cannot be drawn"
+    for name, setting in space.items():
+        assert contains(setting, defaults[name]), f"{kind}: {name}: the default {defaults[name]} cannot be drawn"
 
 
 def test_finding_a_space(tmp_path):
@@ -382,9 +410,9 @@ def test_finding_a_space(tmp_path):
         "factors: {type: int, low: 8, high: 64}\niterations: {type: int, low: 5, high: 30}\n"
     )
     (tmp_path / "als-wide.yaml").write_text("factors: {type: int, low: 100, high: 200}\n")
-    assert set(find_space("als", {}, "ALS", tmp_path).root) == {"factors", "iterations"}
-    assert set(find_space("als", {"factors": 32}, "mine", tmp_path).root) == {"iterations"}
-    assert find_space("als", {}, "ALS wide", tmp_path).root["factors"].low == 100
+    assert set(find_space("als", {}, "ALS", tmp_path)) == {"factors", "iterations"}
+    assert set(find_space("als", {"factors": 32}, "mine", tmp_path)) == {"iterations"}
+    assert find_space("als", {}, "ALS wide", tmp_path)["factors"] == IntDistribution(100, 200)
     with pytest.raises(
         ConfigError,
         match=r"no search space for BUIR-x: looked for buir-x.yaml, buir-nb.yaml, buir.yaml in .* found als, als-wide",
@@ -398,12 +426,19 @@ def test_finding_a_space(tmp_path):
         ("x: {type: int, low: 1, high: 2}", "x: unknown parameter; valid names: rate, size"),
         ("sise: {type: int, low: 1, high: 2}", "sise: unknown parameter; did you mean 'size'"),
         ("size: {type: int, low: 3, high: 3}", "size: low is 3 and high is 3, expected low < high"),
-        ("size: {type: int, low: 0, high: 3, log: true}", "a logarithmic scale needs low > 0 and no step"),
+        ("size: {type: int, low: 3, high: 2}", "size: .*low.*high"),
+        ("size: {type: int, low: 0, high: 3, log: true}", "size: .*low.*log"),
+        ("rate: {type: float, low: 1, high: 3, log: true, step: 1}", "rate: .*step.*log"),
         ("size: {type: int, low: 1, high: 3.5}", "size.high: got 3.5"),
+        ("size: {type: int, low: 1}", "size.high: missing"),
+        ("size: {low: 1, high: 3}", "size.type: missing"),
         ("size: {type: integer, low: 1, high: 3}", "size.type: got 'integer'; did you mean 'int'"),
-        ("size: {type: int, low: 1, high: 3, choices: [1]}", "size.choices: unknown key"),
+        (
+            "size: {type: int, low: 1, high: 3, choices: [1]}",
+            "size.choices: unknown key of 'int'; .*low, high, log, step",
+        ),
         ("size: {type: categorical, choices: []}", "size.choices: is empty; give at least one entry"),
-        ("rate: {type: float, low: 0.1, high: 1, step: -1}", "rate.step: got -1"),
+        ("rate: {type: float, low: 0.1, high: 1, step: -1}", "rate: .*step > 0"),
         ("- 1", "holds a list of 1"),
     ],
 )
@@ -415,6 +450,6 @@ def test_mistakes_in_a_space_are_told(tmp_path, text, message):
 
 
 def test_tuned_is_a_value():
-    tuned = Tuned({}, 0.5, [{"seconds": 1.0}, {"seconds": 2.5}], {}, Budget(2))
+    tuned = Tuned({}, 0.5, [{"seconds": 1.0}, {"seconds": 2.5}], {}, TuningConfig(trials=2))
     assert tuned.seconds == 3.5
     assert replace(tuned) == tuned

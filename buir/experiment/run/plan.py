@@ -9,7 +9,7 @@ from buir.experiment.records import Cell, Journal, Record, headline, versions
 from buir.experiment.run import workers
 from buir.experiment.run.run_cell import FIT, Bench
 from buir.experiment.run.sources import Sources
-from buir.experiment.search import find_space
+from buir.experiment.search import as_json, find_space
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
 def _with_search(cell: Cell, config: BenchmarkConfig) -> Cell:
     budget = config.budget(cell.dataset)
     assert budget is not None  # asked by the caller
-    space = find_space(cell.kind, cell.fixed(), cell.model).describe()
+    space = as_json(find_space(cell.kind, cell.fixed(), cell.model))
     return replace(cell, tuning=budget.model_dump() | {"space": space, "split_seed": cell.split_seed})
 
 

@@ -3,122 +3,86 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import create_trial
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from buir.experiment.config import ConfigError, in_lines, models, read_yaml, shipped_configs
+from buir.experiment.config import ConfigError, in_lines, models, read_yaml, shipped_configs, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from optuna.trial import Trial
-
 Value = bool | int | float | str | None
+Space = dict[str, BaseDistribution]
+"""The tuned settings of a model by name; an empty space means that there is nothing to tune."""
 
 
-class _Setting(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class FloatSetting(_Setting):
-    """A number between two bounds."""
-
+class _Float(_Entry):
     type: Literal["float"]
     low: float
     high: float
     log: bool = False
-    """Draw evenly on a logarithmic scale."""
-    step: Annotated[float, Field(gt=0)] | None = None
-
-    @model_validator(mode="after")
-    def _bounds(self) -> FloatSetting:
-        _check_bounds(self.low, self.high, self.step, log=self.log)
-        return self
-
-    def suggest(self, trial: Trial, name: str) -> Value:
-        """Draw a value for a trial."""
-        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
-
-    def contains(self, value: Any) -> bool:
-        """Tell whether the value can be drawn."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            return False
-        steps = (value - self.low) / (self.step or 1.0)
-        return self.step is None or math.isclose(steps, round(steps), abs_tol=1e-9)
+    step: float | None = None
 
 
-class IntSetting(_Setting):
-    """A whole number between two bounds, both included."""
-
+class _Int(_Entry):
     type: Literal["int"]
     low: int
     high: int
     log: bool = False
-    """Draw evenly on a logarithmic scale."""
-    step: Annotated[int, Field(gt=0)] | None = None
-
-    @model_validator(mode="after")
-    def _bounds(self) -> IntSetting:
-        _check_bounds(self.low, self.high, self.step, log=self.log)
-        return self
-
-    def suggest(self, trial: Trial, name: str) -> Value:
-        """Draw a value for a trial."""
-        return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step or 1)
-
-    def contains(self, value: Any) -> bool:
-        """Tell whether the value can be drawn."""
-        if isinstance(value, bool) or not isinstance(value, int):
-            return False
-        return self.low <= value <= self.high and (value - self.low) % (self.step or 1) == 0
+    step: int = 1
 
 
-class ChoiceSetting(_Setting):
-    """One of some values, in no order."""
-
+class _Categorical(_Entry):
     type: Literal["categorical"]
     choices: Annotated[tuple[Value, ...], Field(strict=False, min_length=1)]
 
-    def suggest(self, trial: Trial, name: str) -> Value:
-        """Draw a value for a trial."""
-        return trial.suggest_categorical(name, self.choices)
 
-    def contains(self, value: Any) -> bool:
-        """Tell whether the value can be drawn; True is not 1."""
-        return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices)
+_CLASSES = {"float": FloatDistribution, "int": IntDistribution, "categorical": CategoricalDistribution}
 
 
-Setting = Annotated[FloatSetting | IntSetting | ChoiceSetting, Field(discriminator="type")]
+def _distribution(entry: Any) -> BaseDistribution:
+    """Leave the bounds to Optuna, but for two that are equal: that setting belongs into the benchmark."""
+    if entry.type != "categorical" and entry.low == entry.high:
+        msg = f"low is {entry.low:g} and high is {entry.high:g}, expected low < high"
+        raise ValueError(msg)
+    return _CLASSES[entry.type](**entry.model_dump(exclude={"type"}))
 
 
-class SearchSpace(RootModel[dict[str, Setting]]):
-    """The tuned settings of a model by name; an empty space means that there is nothing to tune."""
-
-    model_config = ConfigDict(frozen=True)
-
-    def without(self, fixed: Mapping[str, Any]) -> SearchSpace:
-        """Return the space without the settings that the benchmark fixes."""
-        return SearchSpace({name: setting for name, setting in self.root.items() if name not in fixed})
-
-    def suggest(self, trial: Trial) -> dict[str, Value]:
-        """Draw a value for every setting."""
-        return {name: setting.suggest(trial, name) for name, setting in self.root.items()}
-
-    def describe(self) -> dict[str, dict[str, Any]]:
-        """Give the space as plain data, for records and reports."""
-        return {name: setting.model_dump(mode="json", exclude_defaults=True) for name, setting in self.root.items()}
-
-    def __len__(self) -> int:
-        return len(self.root)
+_Setting = Annotated[_Float | _Int | _Categorical, Field(discriminator="type"), AfterValidator(_distribution)]
+_SPACE: TypeAdapter[Any] = TypeAdapter(dict[str, _Setting])
 
 
-def find_space(
-    kind: str, params: Mapping[str, Any], name: str | None = None, folder: Path | None = None
-) -> SearchSpace:
+def as_json(space: Space) -> dict[str, dict[str, Any]]:
+    """Give a space as plain data, for keys, records and reports; what Optuna takes by default is left out."""
+    names = {made: name for name, made in _CLASSES.items()}
+    plain: dict[str, dict[str, Any]] = {}
+    for setting, drawn in space.items():
+        arguments = inspect.signature(type(drawn)).parameters.items()
+        given = {name: getattr(drawn, name) for name, p in arguments if getattr(drawn, name) != p.default}
+        plain[setting] = {"type": names[type(drawn)]} | given
+    return plain
+
+
+def contains(setting: BaseDistribution, value: Any) -> bool:
+    """Tell whether a value can be drawn; True is not 1, nor "1" a number, which Optuna takes for the same."""
+    try:
+        create_trial(value=0.0, params={"x": value}, distributions={"x": setting})
+    except ValueError:
+        return False
+    drawn = setting.to_external_repr(setting.to_internal_repr(value))
+    return type(value) in (type(drawn), int)
+
+
+def find_space(kind: str, params: Mapping[str, Any], name: str | None = None, folder: Path | None = None) -> Space:
     """Read a model's search space, without the settings that ``params`` fixes.
 
     Parameters
@@ -144,37 +108,29 @@ def find_space(
     for stem in stems:
         file = folder / f"{stem}.yaml"
         if file.is_file():
-            return read_space(file, list(defaults)).without(params)
+            space = read_space(file, list(defaults))
+            return {setting: drawn for setting, drawn in space.items() if setting not in params}
     present = ", ".join(sorted(f.stem for f in folder.glob("*.yaml")))
-    msg = f"no search space for {name or kind}: looked for {', '.join(f'{s}.yaml' for s in stems)} in {folder}, found {present or 'nothing'}; write one ({{}} if the model has no settings)"
+    msg = (
+        f"no search space for {name or kind}: looked for {', '.join(f'{s}.yaml' for s in stems)} in {folder}, found "
+        f"{present or 'nothing'}; write one ({{}} if the model has no settings)"
+    )
     raise ConfigError([msg])
 
 
-def read_space(file: Path, parameters: list[str]) -> SearchSpace:
+def read_space(file: Path, parameters: list[str]) -> Space:
     """Read one file and check it, the names against the estimator's ``parameters``."""
     raw = read_yaml(file)
-    problems = [
-        f"{file.name}: {name}: unknown parameter{models.suggestion(str(name), parameters)}"
-        for name in raw
-        if name not in parameters
-    ]
+    unknown = [name for name in raw if name not in parameters]
+    problems = [f"{name}: unknown parameter{suggestion(str(name), parameters)}" for name in unknown]
+    space: Space = {}
     try:
-        space = SearchSpace.model_validate(raw)
+        space = _SPACE.validate_python(raw)
     except ValidationError as error:
-        problems += [f"{file.name}: {line}" for line in in_lines(error, dict[str, Setting], raw)]
-        raise ConfigError(problems) from error
+        problems += in_lines(error, dict[str, _Setting], raw)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([f"{file.name}: {problem}" for problem in problems])
     return space
-
-
-def _check_bounds(low: float, high: float, step: float | None, *, log: bool) -> None:
-    if not low < high:
-        msg = f"low is {low:g} and high is {high:g}, expected low < high"
-        raise ValueError(msg)
-    if log and (low <= 0 or step is not None):
-        msg = "a logarithmic scale needs low > 0 and no step"
-        raise ValueError(msg)
 
 
 def _stem(name: str) -> str:

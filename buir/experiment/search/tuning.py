@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from baselines import Refused
-from buir.experiment.records import Clock, cell_key
-from buir.experiment.search import studies
+from buir.experiment.records import Clock, Record
+from buir.experiment.search.spaces import Space, as_json, contains, find_space
 from buir.ranking import evaluate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from buir.data import Split
-    from buir.experiment.search.spaces import SearchSpace
+    from buir.experiment.config import TuningConfig
+    from buir.experiment.records import Cell, Journal
 
 Build = Callable[[Mapping[str, Any]], Any]
 """From searched settings to an unfitted estimator, which holds the fixed ones already."""
@@ -32,21 +35,7 @@ _PRUNE_BELOW = 75.0  # per cent of the trials that are better at the same epoch
 
 
 class TuningError(RuntimeError):
-    """No trial of a search gave a value."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What every model may spend; equal budgets make a fair comparison."""
-
-    trials: int
-    """Finished trials for a model that has settings to search."""
-    metric: str = "ndcg_at_20"
-    """What is maximised on the validation part."""
-    max_seconds: float | None = None
-    """Seconds of training in a trial; a model that trains in epochs stops there and keeps its best weights."""
-    seed: int = 0
-    """Decides the settings tried and seeds every model that is tried."""
+    """A search that came to nothing: no trial gave a value, or the file of its trials is damaged."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +46,9 @@ class Tuned:
     """The searched settings of the best trial."""
     value: float
     trials: list[dict[str, Any]]
-    """Per finished trial: ``number``, ``params``, ``value`` (None if it failed), ``state``, ``seconds``, ``capped``, ``error``."""
+    """As `_described` gives a trial; the value of one that failed is None."""
     space: dict[str, Any]
-    budget: Budget
+    budget: TuningConfig
 
     @property
     def seconds(self) -> float:
@@ -72,7 +61,7 @@ class Tuned:
             "tune_s": self.seconds,
             "n_trials": len(self.trials),
             "tuning": {
-                **vars(self.budget),
+                **self.budget.model_dump(exclude={"fit_seconds"}),
                 "space": self.space,
                 "best_params": self.params,
                 "best_value": self.value,
@@ -81,20 +70,55 @@ class Tuned:
         }
 
 
+def search(
+    cell: Cell, split: Split, budget: TuningConfig, journal: Journal, on_trial: Callable[[str], object]
+) -> Tuned:
+    """Search the settings of a cell's model with its own split's validation part, or read what was found before.
+
+    All cells of one ``search_key`` share the search; ``on_trial`` is told how far it is, such as "trial 3/20".
+
+    Raises
+    ------
+    Refused
+        If the model declines the data; the record says so.
+    TuningError
+        If every trial failed, or the file of the trials is damaged.
+    """
+    record = Record.of(cell, split, key=cell.search_key, work="search")
+    # The number of trials is not in the name: a larger budget continues a smaller one.
+    endless = replace(cell, tuning={name: value for name, value in (cell.tuning or {}).items() if name != "trials"})
+    try:
+        tuned = tune(
+            lambda found: replace(cell, params={**cell.params, **found}, seed=budget.seed).build(),
+            split,
+            find_space(cell.kind, cell.fixed(), cell.model),
+            budget,
+            journal.folder / "tuning" / f"{endless.search_key}.journal",
+            on_trial=lambda done, wanted: on_trial(f"trial {done}/{wanted}"),
+        )
+    except Refused as refusal:
+        reason = " ".join(str(refusal).split())
+        journal.write_search(replace(record, status="refused", reason=reason))
+        raise
+    if journal.read_search(cell.search_key) is None:
+        journal.write_search(replace(record, **tuned.record()))
+    return tuned
+
+
 def tune(
     build: Build,
     split: Split,
-    space: SearchSpace,
-    budget: Budget,
-    folder: Path,
+    space: Space,
+    budget: TuningConfig,
+    file: Path,
     *,
-    on_trial: Callable[[int, int, float | None], Any] | None = None,
+    on_trial: Callable[[int, int], Any] | None = None,
 ) -> Tuned:
     """Search a model's settings on the validation part of a split.
 
     The test part is never touched. Trial 0 is the model's default settings, so that a search cannot end below them on
-    validation data. Finished trials lie in a SQLite file that is called after everything that decides them; the same call
-    goes on where an earlier one was stopped, and comes to the same trials as one that was not.
+    validation data. The same call goes on where an earlier one was stopped, and comes to the same trials as one that
+    was not.
 
     Parameters
     ----------
@@ -106,52 +130,114 @@ def tune(
         What to search. Nothing to search: one trial.
     budget
         How much.
-    folder
-        Where the SQLite file goes.
+    file
+        Keeps the trials, in Optuna's journal format; to be called after everything that decides them.
     on_trial
-        Called after each finished trial with the number of finished ones, of all, and the best value so far.
+        Called after each finished trial with the number of finished ones and of all.
 
     Raises
     ------
     Refused
         If the model declines these data.
     TuningError
-        If every trial failed.
+        If every trial failed, or the file is damaged.
 
     Notes
     -----
-    A trial counts once it is finished: completed, pruned (in or after its tenth epoch, worse than three quarters of the earlier ones at that epoch) or
-    failed on account of its settings (a loss that is not a number, too little memory). One that was killed does not count.
-    The search knows nothing of what was running when it was killed, and each trial draws from its own seed.
+    A trial counts once it is finished: completed, pruned (in or after its tenth epoch, worse than three quarters of
+    the earlier ones at that epoch) or failed on account of its settings (a loss that is not a number, too little
+    memory). One that was killed does not count. The search knows nothing of what was running when it was killed, and
+    each trial draws from its own seed.
     """
     example = build({})
     defaults = {name: value for name, value in example.get_params().items() if name != "seed"}
-    model = type(example).__name__
-    file = folder / f"{search_key(model, defaults, split.digest, space, budget)}.db"
-    wanted = budget.trials if len(space) else 1
-    pruner = optuna.pruners.PercentilePruner(_PRUNE_BELOW, n_startup_trials=_STARTUP, n_warmup_steps=_WARM_UP)
-    with studies.opened(file, pruner) as study:
-        studies.give_up_running(study)
-        while len(finished := studies.finished(study)) < wanted:
-            _run_trial(study, len(finished), build, defaults, split, space, budget)
+    wanted = budget.trials if space else 1
+    with _quiet():
+        study = _opened(file)
+        _give_up_running(study)
+        while (done := len(_finished(study))) < wanted:
+            _run_trial(study, done, build, defaults, split, space, budget)
             if on_trial is not None:
-                on_trial(len(finished) + 1, wanted, studies.best_value(study))
-        trials = [studies.described(number, trial) for number, trial in enumerate(studies.finished(study)[:wanted])]
+                on_trial(done + 1, wanted)
+        trials = [_described(number, trial) for number, trial in enumerate(_finished(study)[:wanted])]
     complete = [trial for trial in trials if trial["value"] is not None and trial["state"] == "complete"]
     if not complete:
         reasons = "; ".join(dict.fromkeys(str(trial["error"]) for trial in trials))
-        msg = f"none of {len(trials)} trials of {model} gave a value: {reasons}; change the search space or the data"
+        msg = (
+            f"none of {len(trials)} trials of {type(example).__name__} gave a value: {reasons}; "
+            "change the search space or the data"
+        )
         raise TuningError(msg)
     best = max(complete, key=lambda trial: trial["value"])
-    return Tuned(best["params"], best["value"], trials, space.describe(), budget)
+    return Tuned(best["params"], best["value"], trials, as_json(space), budget)
 
 
-def search_key(model: str, defaults: Mapping[str, Any], split_digest: str, space: SearchSpace, budget: Budget) -> str:
-    """Digest what decides the trials; their number does not, so a larger budget continues a smaller one."""
-    parts = {name: value for name, value in vars(budget).items() if name != "trials"}
-    return cell_key(
-        parts | {"model": model, "defaults": dict(defaults), "split": split_digest, "space": space.describe()}
-    )
+@contextmanager
+def _quiet() -> Iterator[None]:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _opened(file: Path) -> optuna.Study:
+    """Open the study of a file, or make it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole, _, rest = file.read_bytes().rpartition(b"\n") if file.exists() else (b"", b"", b"")
+    if rest:
+        # A process that was killed while it wrote left half a line, and the next one would be glued to it.
+        with file.open("rb+") as stream:
+            stream.truncate(len(whole) + bool(whole))
+    path, name = str(file.absolute()), file.stem
+    pruner = optuna.pruners.PercentilePruner(_PRUNE_BELOW, n_startup_trials=_STARTUP, n_warmup_steps=_WARM_UP)
+    try:
+        # The other lock is a symbolic link, which Windows does not give to everybody.
+        storage = optuna.storages.JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+        if name in optuna.get_all_study_names(storage):
+            return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+        return optuna.create_study(study_name=name, storage=storage, pruner=pruner, direction="maximize")
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        msg = (
+            f"{file}: the trials of a search cannot be read ({type(error).__name__}: {' '.join(str(error).split())}); "
+            "delete the file, and run the same again: the search starts anew"
+        )
+        raise TuningError(msg) from error
+
+
+def _give_up_running(study: optuna.Study) -> None:
+    """Close the trials that were running, or waiting to run, when an earlier process ended."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+        if trial.state == TrialState.WAITING:
+            study.ask()
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that count: completed, pruned, or failed for a reason of their own; not the killed ones."""
+    counted = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [
+        t
+        for t in study.get_trials(deepcopy=False)
+        if t.state in counted or (t.state == TrialState.FAIL and "error" in t.user_attrs)
+    ]
+
+
+def _described(number: int, trial: FrozenTrial) -> dict[str, Any]:
+    """Give a finished trial as plain data; a pruned one has the best value it reached."""
+    value = trial.value
+    if trial.state == TrialState.PRUNED:
+        value = max(trial.intermediate_values.values(), default=None)
+    return {
+        "number": number,
+        "params": json.loads(trial.user_attrs["params"]),
+        "value": value,
+        "state": trial.state.name.lower().replace("fail", "failed"),
+        "seconds": trial.user_attrs["seconds"],
+        "capped": trial.user_attrs["capped"],
+        "error": trial.user_attrs.get("error"),
+    }
 
 
 def _run_trial(
@@ -160,25 +246,20 @@ def _run_trial(
     build: Build,
     defaults: Mapping[str, Any],
     split: Split,
-    space: SearchSpace,
-    budget: Budget,
+    space: Space,
+    budget: TuningConfig,
 ) -> None:
     """Ask, fit, measure, tell."""
     # A generator for each trial: the state of one that ran on would be lost when the process is killed.
     seed = int(np.random.SeedSequence([budget.seed, number]).generate_state(1)[0])
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+    inside = space
     if number == 0:
-        inside = {name: defaults[name] for name, setting in space.root.items() if setting.contains(defaults[name])}
-        study.enqueue_trial(inside)
-        trial = study.ask()
-        # A default that the space cannot express ("auto") is tried all the same, only the sampler does not learn from it.
-        params = {
-            name: setting.suggest(trial, name) if name in inside else defaults[name]
-            for name, setting in space.root.items()
-        }
-    else:
-        trial = study.ask()
-        params = space.suggest(trial)
+        # A default that the space cannot express ("auto") is tried as well, only the sampler does not learn from it.
+        inside = {name: setting for name, setting in space.items() if contains(setting, defaults[name])}
+        study.enqueue_trial({name: defaults[name] for name in inside})
+    trial = study.ask(inside)
+    params = {name: trial.params.get(name, defaults[name]) for name in space}
     trial.set_user_attr("params", json.dumps(params))
     clock = Clock(budget.max_seconds)
     model, value, state, error = None, None, TrialState.COMPLETE, None
@@ -201,13 +282,13 @@ def _run_trial(
     study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
 
 
-def _measure(model: Any, split: Split, budget: Budget, watch: Callable[[dict[str, Any]], bool]) -> float:
+def _measure(model: Any, split: Split, budget: TuningConfig, watch: Callable[[dict[str, Any]], bool]) -> float:
     model.fit(split.train, split.valid, show_progress=False, callback=watch)
     name, _, k = budget.metric.rpartition("_at_")
     return evaluate(model, split.train, split.valid, ks=(int(k),), metrics=(name,)).means[budget.metric]
 
 
-def _watch(trial: Trial, budget: Budget, clock: Clock) -> Callable[[dict[str, Any]], bool]:
+def _watch(trial: Trial, budget: TuningConfig, clock: Clock) -> Callable[[dict[str, Any]], bool]:
     """Make the callback of a fit: it reports to Optuna, prunes, and ends the training when the time is up."""
 
     def watch(record: dict[str, Any]) -> bool:
