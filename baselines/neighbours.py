@@ -14,8 +14,7 @@ from scipy.sparse import csr_array, csr_matrix
 from baselines.fitting import Callback, check_settings, report_fit
 from baselines.inner import fit_inner
 from buir.data import fit_inputs
-from buir.ranking import top_k
-from buir.recommend import Recommender, as_count, as_rows, is_one, shaped
+from buir.recommend import Recommender
 
 if TYPE_CHECKING:
     from buir.ranking import Scorer
@@ -123,56 +122,11 @@ class ItemKNN(Recommender):
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
         return SparseScorer(user_items, self.weights)
 
-    def similar_items(
-        self,
-        itemid: Any,
-        N: int = 10,
-        recalculate_item: bool = False,  # noqa: FBT001, FBT002 - implicit's signature
-        item_users: Any = None,
-        filter_items: Any = None,
-        items: Any = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """List the items most similar to one item or to many, by cosine, the item itself first with 1.
-
-        Parameters
-        ----------
-        itemid
-            An item row, or an array of them.
-        N
-            Length of a list.
-        recalculate_item, item_users
-            Not supported: a ValueError.
-        filter_items, items
-            Item rows to leave out, and the only ones allowed. They count for the item itself, too.
-
-        Returns
-        -------
-        As ``recommend``.
-        """
-        asked = as_rows(itemid, self.n_items, "itemid", "item")
-        if recalculate_item:
-            msg = (
-                "ItemKNN cannot recalculate items; expected recalculate_item=False and known items: fit again with the new "
-                "items, or use a model with item factors, such as ALS"
-            )
-            raise ValueError(msg)
-        k = as_count(N, "N")
-        deny, allow = (
-            None if rows is None else as_rows(rows, self.n_items, name, "item")
-            for rows, name in ((filter_items, "filter_items"), (items, "items"))
-        )
-        vectors = csr_array(nearest_neighbours.normalize(self._weigh(self._seen_rows(np.arange(self.n_users), "")).T))
-        itself = csr_array((np.ones(len(asked)), asked, np.arange(len(asked) + 1)), shape=(len(asked), self.n_items))
-        ids, scores = top_k(SparseScorer(vectors, vectors.T.tocsr()), asked, k, exclude=itself, allow=allow, deny=deny)
-        # The first place is given to the item itself, not won: a twin would tie with it.
-        first = np.ones(len(asked), dtype=bool)
-        if allow is not None:
-            first &= np.isin(asked, allow)
-        if deny is not None:
-            first &= ~np.isin(asked, deny)
-        ids[first] = np.column_stack([asked[first], ids[first, :-1]])
-        scores[first] = np.column_stack([np.ones(first.sum()), scores[first, :-1]])
-        return shaped(ids, np.minimum(scores, 1), one=is_one(itemid))
+    def _item_cosines(self, queries: np.ndarray | None = None) -> Scorer:
+        """Compare items by their weighted users; nothing else can be asked, since no item is recalculated."""
+        weighted = self._weigh(self._seen_rows(np.arange(self.n_users), "similar_items"))
+        vectors = csr_array(nearest_neighbours.normalize(weighted.T))
+        return SparseScorer(vectors, vectors.T.tocsr())
 
 
 def nearest_others(similarity: csr_array, k: int) -> csr_array:

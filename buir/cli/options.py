@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from buir.data import ROLES, ReadError, check_text, read_bytes
+from buir.data import ROLES, ReadError, binary, canonical, check_text, read_bytes
 from buir.errors import UnknownIdError, counted
 
 # What needs torch is imported where it is used: importing torch takes longer than showing the help or describing a file.
@@ -191,7 +191,7 @@ def matched(model: BUIR, data: Interactions, name: str) -> tuple[csr_array, str]
     OrderError
         If none can be, or the model does not hold its training rows.
     """
-    from buir.recommend import as_index, binary, lookups
+    from buir.recommend import as_index, lookups
 
     seen = _training_rows(model)
     of_users, of_items = lookups(model)
@@ -200,8 +200,7 @@ def matched(model: BUIR, data: Interactions, name: str) -> tuple[csr_array, str]
     known = (users >= 0) & (items >= 0)
     pairs = binary(users[known], items[known], (model.n_users, model.n_items))
     trained = pairs.multiply(seen)
-    held_out = csr_array(pairs - trained)
-    held_out.eliminate_zeros()
+    held_out = canonical(pairs - trained)
     counts = {
         "of unknown users": int((users < 0).sum()),
         "of unknown items": int(((users >= 0) & (items < 0)).sum()),

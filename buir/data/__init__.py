@@ -7,6 +7,7 @@ from buir.data.files import FORMATS, ROLES, ReadError, check_text, read, read_by
 from buir.data.ingest import IngestReport
 from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs
 from buir.data.interactions import Interactions
+from buir.data.sparse import binary, canonical, keep, take
 from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
 from buir.data.synthetic import make_interactions
 
@@ -20,12 +21,15 @@ __all__ = [
     "Split",
     "as_csr",
     "author_split",
+    "binary",
+    "canonical",
     "check_text",
     "datasets",
     "describe",
     "doctor",
     "fit_inputs",
     "given_split",
+    "keep",
     "leave_one_out",
     "load",
     "load_split",
@@ -37,5 +41,6 @@ __all__ = [
     "read_bytes",
     "read_split",
     "splits",
+    "take",
     "time_split",
 ]

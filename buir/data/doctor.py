@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from buir.data.sparse import binary
 from buir.errors import (
     DuplicatePairsWarning,
     EmptyColumnsWarning,
@@ -286,7 +287,6 @@ def examine(
         return findings
     findings += values_finding(values, rows, what)
     kept = values != 0
-    pattern = csr_array((np.ones(kept.sum(), dtype=np.float32), (rows[kept], columns[kept])), shape=matrix.shape)
-    pattern.sum_duplicates()
+    pattern = binary(rows[kept], columns[kept], matrix.shape)
     found = pattern_findings(pattern, what, batch_size=batch_size, list_length=list_length, sparse_ok=declared)
     return sorted([*findings, *found], key=lambda finding: isinstance(finding, InputWarning))

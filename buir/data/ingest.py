@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 
 from buir.data import doctor
+from buir.data.sparse import binary
 from buir.errors import counted
 
 
@@ -107,8 +108,8 @@ def surviving_rows(
     return rows, IngestReport(n_rows, below_rating, below_minimum, merged, outside_core, source=source)
 
 
-def matrix_pairs(matrix: Any) -> tuple[np.ndarray, np.ndarray, IngestReport]:
-    """Return the distinct pairs of a sparse matrix row by row, and the account of zeros and repeated entries.
+def distinct_pairs(matrix: Any) -> tuple[csr_array, IngestReport]:
+    """Return the distinct pairs of a sparse matrix as a canonical one, and the account of zeros and repeated entries.
 
     Raises
     ------
@@ -124,14 +125,9 @@ def matrix_pairs(matrix: Any) -> tuple[np.ndarray, np.ndarray, IngestReport]:
     # What the doctor warns of is counted in the report instead.
     doctor.report(doctor.stored_findings(rows, columns, values, matrix.shape, "matrix"), warn=False)
     stored = values > 0
-    n_rows, n_columns = int(np.count_nonzero(stored)), np.int64(matrix.shape[1])
-    keys = np.sort(rows[stored] * n_columns + columns[stored])
-    keys = keys[np.diff(keys, prepend=-1) > 0]
-    users, items = np.divmod(keys, max(n_columns, np.int64(1)))
-    report = IngestReport(
-        n_rows, merged=n_rows - len(keys), zeros=len(stored) - n_rows, source="<matrix>", format="matrix"
-    )
-    return users, items, report
+    n_rows, pairs = int(np.count_nonzero(stored)), binary(rows[stored], columns[stored], matrix.shape)
+    zeros = len(stored) - n_rows
+    return pairs, IngestReport(n_rows, merged=n_rows - pairs.nnz, zeros=zeros, source="<matrix>", format="matrix")
 
 
 def _counts(codes: np.ndarray) -> np.ndarray:

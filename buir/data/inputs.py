@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, issparse
 from buir.data import doctor
 from buir.data.interactions import Interactions
 from buir.data.labels import read_columns
+from buir.data.sparse import binary
 from buir.errors import counted
 
 
@@ -84,13 +85,7 @@ def _binary(matrix: Any, what: str, *, warn: bool) -> csr_array:
     rows, columns, values = doctor.stored_entries(matrix)
     doctor.report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
     positive = values != 0
-    pairs = rows[positive].astype(np.int64) * matrix.shape[1] + columns[positive]
-    if np.any(pairs[1:] <= pairs[:-1]):
-        pairs = np.unique(pairs)
-    users, items = np.divmod(pairs, max(1, matrix.shape[1]))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=matrix.shape[0]))])
-    ones = np.ones(pairs.size, dtype=np.float32)
-    return csr_array((ones, items.astype(np.int32), indptr.astype(np.int32)), shape=matrix.shape)
+    return binary(rows[positive], columns[positive], matrix.shape)
 
 
 def fit_inputs(

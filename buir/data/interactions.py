@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
+from buir.data import sparse
 from buir.data.hetero import make_graph, read_graph
-from buir.data.ingest import IngestReport, matrix_pairs, surviving_rows
+from buir.data.ingest import IngestReport, distinct_pairs, surviving_rows
 from buir.data.labels import as_ids, as_ratings, as_times, label_bytes, places, read_columns, space_ids
 from buir.errors import counted
 
@@ -120,11 +121,7 @@ class Interactions:
     ) -> "Interactions":
         """Put distinct pairs, with their positions and times, into CSR order."""
         order = np.lexsort((items, users))
-        shape = (len(user_ids), len(item_ids))
-        indptr = np.zeros(shape[0] + 1, dtype=np.int32)
-        np.cumsum(np.bincount(users, minlength=shape[0]), out=indptr[1:])
-        data = np.ones(len(order), dtype=np.float32)
-        matrix = csr_array((data, items[order].astype(np.int32), indptr), shape=shape)
+        matrix = sparse.binary(users[order], items[order], (len(user_ids), len(item_ids)))
         positions = np.asarray(positions, dtype=np.int64)[order]
         return cls(matrix, user_ids, item_ids, positions, None if times is None else times[order], report)
 
@@ -194,12 +191,12 @@ class Interactions:
         ValueError
             If the labels do not fit.
         """
-        users, items, report = matrix_pairs(matrix)
+        pairs, report = distinct_pairs(matrix)
         labels = [
             space_ids(ids, n, name)
             for ids, n, name in zip((user_ids, item_ids), matrix.shape, ("user", "item"), strict=True)
         ]
-        return cls._from_distinct(users, items, labels[0], labels[1], np.arange(len(users)), None, report)
+        return cls(pairs, labels[0], labels[1], np.arange(pairs.nnz), None, report)
 
     @classmethod
     def from_hetero_data(cls, data: "HeteroData", *, edge_type: tuple[str, str, str] | None = None) -> "Interactions":
@@ -248,10 +245,8 @@ class Interactions:
         if mask.shape != (self.n_pairs,) or mask.dtype != np.bool_:
             msg = f"mask is {mask.dtype} of shape {mask.shape}, expected bool of shape ({self.n_pairs},)"
             raise ValueError(msg)
-        indptr = np.concatenate(([0], np.cumsum(mask)))[self.matrix.indptr].astype(np.int32)
-        matrix = csr_array((self.matrix.data[mask], self.matrix.indices[mask], indptr), shape=self.matrix.shape)
         times = None if self.times is None else self.times[mask]
-        return replace(self, matrix=matrix, positions=self.positions[mask], times=times)
+        return replace(self, matrix=sparse.keep(self.matrix, mask), positions=self.positions[mask], times=times)
 
     @property
     def n_users(self) -> int:

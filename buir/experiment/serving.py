@@ -17,8 +17,9 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 from pydantic import BaseModel, ConfigDict
 
+from buir.data import binary
 from buir.model import BUIR
-from buir.recommend import binary, lookups
+from buir.recommend import lookups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -290,5 +290,9 @@ class BUIR(Recommender):
         shared = torch.ones(len(factors), 1 if self.popularity_ else 0)
         return FactorScorer(torch.cat([factors, shared], dim=1), self.item_factors)
 
+    def _likeness(self, factors: np.ndarray) -> np.ndarray:
+        # The coordinate of popularity says nothing about likeness: it is the same for every user.
+        return factors[:, :-1] if self.popularity_ else factors
+
     def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
         return self.folding_[1].vectors(item_users).numpy()

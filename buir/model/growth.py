@@ -1,14 +1,14 @@
 """Making room for users and items that arrive after a fit."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import Labelled
+from buir.data import Labelled, binary
 from buir.errors import TransposedError
 from buir.learning import TrainingState, Weights
 from buir.model.folding import Folding
@@ -59,11 +59,8 @@ def grow(seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: L
     new, old = arrived.matrix.tocoo(), seen.tocoo()
     rows = np.concatenate([old.coords[0], user_place[new.coords[0]]])
     columns = np.concatenate([old.coords[1], item_place[new.coords[1]]])
-    merged: Any = csr_array(coo_array((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape))
-    merged.sum_duplicates()
-    merged.data[:] = 1
     places = np.concatenate([np.arange(len(user_ids)), len(all_users) + np.arange(len(item_ids))])
-    return Growth(Labelled(merged, all_users, all_items), torch.from_numpy(places))
+    return Growth(Labelled(binary(rows, columns, shape), all_users, all_items), torch.from_numpy(places))
 
 
 def start_new_rows(growth: Growth, weights: Weights, fresh: Weights, foldings: tuple[Folding, Folding]) -> Weights:

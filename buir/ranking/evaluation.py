@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from buir.ranking.metrics import METRICS, canonical, checked_metrics, coverage, user_metrics
-from buir.ranking.top_k import FactorScorer, Scorer, checked_rows, top_k
+from buir.data import canonical, doctor, take
+from buir.errors import report
+from buir.ranking.arguments import as_rows
+from buir.ranking.metrics import METRICS, checked_metrics, coverage, user_metrics
+from buir.ranking.top_k import FactorScorer, Scorer, top_k
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,14 +100,14 @@ def evaluate(
     scorer = as_scorer(model)
     shape = (scorer.n_users, scorer.n_items)
     seen, held = _matrix(train, shape, "train"), _matrix(test, shape, "test")
-    asked = np.arange(shape[0]) if users is None else np.unique(checked_rows(users, shape[0], "users"))
+    asked = np.arange(shape[0]) if users is None else np.unique(as_rows(users, shape[0], "users", "user"))
     asked = asked[np.diff(held.indptr)[asked] > 0]
     degree = np.diff(seen.indptr)[asked].astype(np.int64)
     if valid is not None:
         seen = csr_array(seen + _matrix(valid, shape, "valid"))
     longest = min(max(ks), max(1, shape[1]))
-    ranked, _ = top_k(scorer, asked, longest, exclude=_rows(seen, asked), memory_mb=memory_mb)
-    per_user = user_metrics(ranked, _rows(held, asked), names, ks)
+    ranked, _ = top_k(scorer, asked, longest, exclude=take(seen, asked), memory_mb=memory_mb)
+    per_user = user_metrics(ranked, take(held, asked), names, ks)
     means = {name: float(values.mean()) if len(values) else float("nan") for name, values in per_user.items()}
     means |= {f"coverage_at_{k}": coverage(ranked[:, :k], shape[1]) for k in ks}
     return Evaluation(asked, per_user, means, ranked, degree)
@@ -131,13 +134,6 @@ def _matrix(interactions: Interactions | csr_array, shape: tuple[int, int], name
             "pass Interactions.from_frame(frame).aligned(model.user_ids_, model.item_ids_)"
         )
         raise TypeError(msg)
-    matrix = csr_array(given)
-    if matrix.shape != shape:
-        msg = f"{name} has shape {matrix.shape}, expected the model's {shape}: users by items"
-        raise ValueError(msg)
-    return canonical(matrix)
-
-
-def _rows(matrix: csr_array, rows: np.ndarray) -> csr_array:
-    # Taking all rows would copy the matrix.
-    return matrix if len(rows) == matrix.shape[0] else csr_array(matrix[rows])
+    matrix = canonical(given)
+    report(doctor.shape_findings(matrix.shape, shape, name))
+    return matrix

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
+from buir.data import canonical
+
 METRICS = ("recall", "ndcg", "precision", "capped_precision", "hit_rate", "map", "mrr")
 """Names of the per-user metrics."""
 
@@ -169,16 +171,6 @@ def checked_metrics(names: Iterable[str], ks: Sequence[int]) -> tuple[str, ...]:
         msg = f"ks is {ks!r}, expected at least one length of a list, each 1 or more"
         raise ValueError(msg)
     return names
-
-
-def canonical(relevant: csr_array) -> csr_array:
-    """Make rows sorted, each item stored once and none with the value 0; a matrix that is so already is returned."""
-    if relevant.has_canonical_format and relevant.data.all():
-        return relevant
-    relevant = relevant.copy()
-    relevant.sum_duplicates()
-    relevant.eliminate_zeros()
-    return relevant
 
 
 def hit_matrix(ranked: np.ndarray, relevant: csr_array) -> np.ndarray:

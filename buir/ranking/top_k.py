@@ -1,24 +1,92 @@
-"""Masked top-k: the only place that masks and sorts."""
+"""Masked top-k: the only place that masks and sorts; and what gives a score to every item."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array, issparse
 
+from buir.data import canonical
 from buir.errors import counted
-from buir.ranking.scorers import FactorScorer, Scorer
+from buir.ranking.arguments import as_count, as_rows, check_shape
 from buir.ranking.selection import largest, padded_width
 
-__all__ = ["FactorScorer", "Scorer", "checked_rows", "top_k"]
+__all__ = ["FactorScorer", "Scorer", "top_k"]
 
 _BLOCK_BYTES = 64 << 20
 """Most bytes of scores at a time: more is not faster, since a block of this size has left the cache already."""
 
 _BLOCK_USERS = 4096
 """Most users at a time, for small catalogues."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Anything that scores every item for a block of users."""
+
+    @property
+    def n_users(self) -> int:
+        """Number of users that can be scored."""
+        ...
+
+    @property
+    def n_items(self) -> int:
+        """Number of items that each user is scored against."""
+        ...
+
+    def score_block(self, users: np.ndarray) -> torch.Tensor:
+        """Score all items for ``users``: float32, shape (len(users), n_items), any device; it is never written to."""
+        ...
+
+
+class FactorScorer:
+    """Inner products of two factor tables.
+
+    Parameters
+    ----------
+    user_factors
+        Shape (n_users, d), NumPy or torch; taken as float32, on the device where it lies.
+    item_factors
+        Shape (n_items, d); taken to the device of the users.
+
+    Raises
+    ------
+    ValueError
+        If the tables are not two-dimensional or differ in width.
+    """
+
+    def __init__(self, user_factors: np.ndarray | torch.Tensor, item_factors: np.ndarray | torch.Tensor) -> None:
+        users, items = _tensor(user_factors), _tensor(item_factors)
+        if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1]:
+            msg = (
+                f"user_factors has shape {tuple(users.shape)} and item_factors {tuple(items.shape)}, "
+                "expected (n_users, d) and (n_items, d) with the same d"
+            )
+            raise ValueError(msg)
+        self.user_factors = users
+        self.item_factors = items.to(users.device)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return self.user_factors.shape[0]
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return self.item_factors.shape[0]
+
+    def score_block(self, users: np.ndarray, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Score all items for ``users``, into ``out`` if given."""
+        rows = torch.as_tensor(users, dtype=torch.int64, device=self.user_factors.device)
+        return torch.mm(self.user_factors.index_select(0, rows), self.item_factors.T, out=out)
+
+    def of_items(self, items: np.ndarray) -> FactorScorer:
+        """Make a scorer of these items alone, in this order."""
+        rows = torch.as_tensor(items, dtype=torch.int64, device=self.item_factors.device)
+        return FactorScorer(self.user_factors, self.item_factors.index_select(0, rows))
 
 
 def top_k(
@@ -58,8 +126,10 @@ def top_k(
 
     Raises
     ------
-    IndexError
+    buir.errors.OutOfRangeError
         If a user or an item of ``allow`` or ``deny`` does not exist.
+    TypeError
+        If rows or ``k`` are no integers.
     ValueError
         If a matrix has another shape, ``k`` is negative, or a score is NaN.
 
@@ -71,13 +141,10 @@ def top_k(
     change places between block sizes or devices. Scores that float32 holds exactly, such as products of small
     integers, cannot.
     """
-    users = checked_rows(users, scorer.n_users, "users")
-    if k < 0:
-        msg = f"k is {k}, expected 0 or more items in each list"
-        raise ValueError(msg)
-    shape = (len(users), scorer.n_items)
-    exclude = None if exclude is None else _checked_matrix(exclude, shape, "exclude")
-    allow, deny = _checked_list(allow, shape, "allow"), _checked_list(deny, shape, "deny")
+    users, k = as_rows(users, scorer.n_users, "users", "user"), as_count(k, "k", least=0)
+    n_asked, whole = len(users), (scorer.n_users, scorer.n_items)
+    exclude = None if exclude is None else _matrix(exclude, n_asked, whole, "exclude")
+    allow, deny = _lists(allow, n_asked, whole, "allow"), _lists(deny, n_asked, whole, "deny")
     columns = None
     if isinstance(allow, np.ndarray):
         columns = allow if not isinstance(deny, np.ndarray) else np.setdiff1d(allow, deny, assume_unique=True)
@@ -178,36 +245,20 @@ class _Block:
         return torch.from_numpy(flat + columns).to(self.scores.device)
 
 
-def checked_rows(rows: Any, n: int, name: str) -> np.ndarray:
-    """Rows as int64, all in 0..n-1, or the error that says which one is not."""
-    rows = np.asarray(rows)
-    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
-        msg = f"{name} has shape {rows.shape} and type {rows.dtype}, expected a list of rows (integers)"
-        raise ValueError(msg)
-    rows = rows.astype(np.int64)
-    outside = rows[(rows < 0) | (rows >= n)]
-    if len(outside):
-        msg = f"{name} holds {outside[0]}, expected rows from 0 to {n - 1}"
-        raise IndexError(msg)
-    return rows
+def _lists(given: Any, n_asked: int, whole: tuple[int, int], name: str) -> np.ndarray | csr_array | None:
+    """Read items for everybody, ascending, or a matrix with a row of them for each asked user."""
+    if given is None or issparse(given):
+        return None if given is None else _matrix(given, n_asked, whole, name)
+    return np.unique(as_rows(given, whole[1], name, "item"))
 
 
-def _checked_list(rows: Any, shape: tuple[int, int], name: str) -> np.ndarray | csr_array | None:
-    if rows is None:
-        return None
-    if issparse(rows):
-        return _checked_matrix(rows, shape, name)
-    return np.unique(checked_rows(rows, shape[1], name))
-
-
-def _checked_matrix(matrix: Any, shape: tuple[int, int], name: str) -> csr_array:
-    matrix = csr_array(matrix)
-    if matrix.shape != shape:
-        msg = (
-            f"{name} has shape {matrix.shape}, expected {shape}: one row for each asked user, one column for each item"
-        )
-        raise ValueError(msg)
-    if not matrix.data.all():
-        matrix = matrix.copy()
-        matrix.eliminate_zeros()
+def _matrix(given: Any, n_asked: int, whole: tuple[int, int], name: str) -> csr_array:
+    matrix = canonical(given)
+    check_shape(name, matrix.shape, (n_asked, whole[1]), whole, "user")
     return matrix
+
+
+def _tensor(table: np.ndarray | torch.Tensor) -> torch.Tensor:
+    if isinstance(table, np.ndarray):
+        table = torch.from_numpy(np.array(table, dtype=np.float32, copy=None if table.flags.writeable else True))
+    return table.detach().to(torch.float32)

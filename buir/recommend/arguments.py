@@ -1,4 +1,4 @@
-"""The arguments of ``recommend`` and its sisters: row numbers, list lengths, histories, allow and deny lists."""
+"""The arguments of ``recommend`` and its sisters besides rows and lengths: histories, audiences, allow and deny lists."""
 
 from __future__ import annotations
 
@@ -7,74 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from buir.data import Interactions, as_csr, doctor
-
-
-def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate: bool = False) -> np.ndarray:
-    """Read row numbers: an int64 array of one dimension with every value in ``0 .. size - 1``.
-
-    Parameters
-    ----------
-    values
-        An integer or a sequence, set or array of integers.
-    size
-        Number of rows the model has; None if any number from 0 will do.
-    what
-        The argument's name, for the messages.
-    noun
-        What the rows are: "user" or "item".
-    recalculate
-        Whether the method can recalculate such rows, for the messages.
-
-    Raises
-    ------
-    TypeError
-        If they are not integers.
-    ValueError
-        If they have more than one dimension.
-    buir.data.doctor.OutOfRangeError
-        If one is negative or too large.
-    """
-    rows = np.asarray(list(values) if isinstance(values, set | frozenset | range) else values)
-    if rows.ndim > 1:
-        msg = f"{what} has shape {rows.shape}; expected one {noun} row number or one dimension of them"
-        raise ValueError(msg)
-    if rows.size == 0:
-        return np.empty(0, dtype=np.int64)
-    if rows.dtype == bool:
-        msg = f"{what} is boolean; expected {noun} row numbers: np.flatnonzero(mask) turns a mask into them"
-        raise TypeError(msg)
-    if not np.issubdtype(rows.dtype, np.integer):
-        first = rows.reshape(-1).tolist()[0]
-        msg = (
-            f"{what} holds {type(first).__name__} values such as {first!r}; expected integers, the {noun} rows: "
-            "for your own ids use recommend_frame"
-        )
-        raise TypeError(msg)
-    rows = np.atleast_1d(rows).astype(np.int64)
-    outside = (rows < 0) | (rows >= size if size is not None else False)
-    if outside.any():
-        limit = "0 or more" if size is None else f"0 to {size - 1}"
-        one = "an item" if noun == "item" else f"a {noun}"
-        way = "leave it out, or train the model with it (fit, or BUIR's partial_fit)"
-        way = f"use recalculate_{noun}=True or partial_fit" if recalculate else way
-        msg = (
-            f"{what} holds {rows[outside][0]}, but the model's {noun} rows are {limit}; "
-            f"for {one} unknown to the model {way}"
-        )
-        raise doctor.OutOfRangeError(msg, rows[outside])
-    return rows
-
-
-def as_count(value: Any, what: str) -> int:
-    """Read a list length: an integer of at least one."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        msg = f"{what} is {value!r} of type {type(value).__name__}; expected an integer, the length of a list"
-        raise TypeError(msg)
-    if value < 1:
-        msg = f"{what} is {value}; expected at least 1, the length of a list"
-        raise ValueError(msg)
-    return int(value)
+from buir.data import Interactions, as_csr
+from buir.ranking import as_rows, check_shape
 
 
 def as_histories(user_items: Any, n_rows: int, shape: tuple[int, int]) -> csr_array:
@@ -103,7 +37,7 @@ def as_histories(user_items: Any, n_rows: int, shape: tuple[int, int]) -> csr_ar
         )
         raise TypeError(msg)
     matrix = as_csr(_row(user_items, n_rows)).matrix
-    _check_shape("user_items", matrix.shape, (n_rows, shape[1]), shape, "user")
+    check_shape("user_items", matrix.shape, (n_rows, shape[1]), shape, "user")
     return matrix
 
 
@@ -116,7 +50,7 @@ def as_audiences(item_users: Any, n_rows: int, shape: tuple[int, int]) -> csr_ar
         )
         raise TypeError(msg)
     matrix = as_csr(_row(item_users, n_rows), "item_users").matrix
-    _check_shape("item_users", matrix.shape, (n_rows, shape[0]), (shape[1], shape[0]), "item")
+    check_shape("item_users", matrix.shape, (n_rows, shape[0]), (shape[1], shape[0]), "item")
     return matrix
 
 
@@ -126,7 +60,7 @@ def as_item_lists(lists: Any, n_rows: int, shape: tuple[int, int], what: str) ->
         return None
     if issparse(lists):
         matrix = as_csr(_row(lists, n_rows), what).matrix
-        _check_shape(what, matrix.shape, (n_rows, shape[1]), shape, "user")
+        check_shape(what, matrix.shape, (n_rows, shape[1]), shape, "user")
         return matrix
     return as_rows(lists, shape[1], what, "item")
 
@@ -139,22 +73,6 @@ def is_one(rows: Any) -> bool:
 def _row(matrix: Any, n_rows: int) -> Any:
     # A csr_array hands out its rows in one dimension.
     return matrix.reshape((1, -1)) if n_rows == 1 and getattr(matrix, "ndim", 2) == 1 else matrix
-
-
-def _check_shape(
-    what: str, shape: tuple[int, int], expected: tuple[int, int], whole: tuple[int, int], noun: str
-) -> None:
-    if shape == expected:
-        return
-    msg = f"{what} has shape {shape}; expected {expected}, one row for each asked {noun}"
-    if shape == whole:
-        msg += f": pass {what}[{noun}id], not the whole matrix"
-        raise doctor.ShapeError(msg)
-    if shape[0] == expected[1]:
-        msg += ": it looks transposed, pass .T"
-        raise doctor.TransposedError(msg)
-    msg += ": take the rows from the matrix that the model was fitted on"
-    raise doctor.ShapeError(msg)
 
 
 def shaped(ids: np.ndarray, scores: np.ndarray, *, one: bool) -> tuple[np.ndarray, np.ndarray]:

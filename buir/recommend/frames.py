@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from buir.ranking import FactorScorer, Scorer, top_k
-from buir.recommend.arguments import as_count
-from buir.recommend.lookup import ItemLists, Lookup, binary, read_histories, read_users, take
+from buir.data import binary, take
+from buir.ranking import FactorScorer, Scorer, as_count, top_k
+from buir.recommend.lookup import ItemLists, Lookup, read_histories, read_users
 
 UNKNOWN = ("error", "skip", "popular")
 

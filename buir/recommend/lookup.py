@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array, issparse
 
-from buir.data import Interactions
+from buir.data import Interactions, binary, take
 from buir.errors import UnknownIdError
 
 _SHOWN = reprlib.Repr()
@@ -214,16 +214,3 @@ def as_list(ids: Any, what: str) -> list:
 def as_index(labels: list) -> pd.Index:
     """Make an index that can be looked up; an empty one fits every type of ids."""
     return pd.Index(labels, tupleize_cols=False) if labels else pd.Index([], dtype=object)
-
-
-def binary(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:
-    """Make a canonical matrix of ones, repeated pairs merged."""
-    matrix: Any = csr_array((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix
-
-
-def take(matrix: Any, rows: np.ndarray) -> csr_array:
-    """Return these rows of a matrix."""
-    return csr_array(matrix[rows])

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from buir.data import Labelled, as_csr, fit_inputs
+from buir.data import as_csr, take
 from buir.errors import NotFittedError, counted
-from buir.ranking import FactorScorer, Scorer, top_k
-from buir.recommend.arguments import as_audiences, as_count, as_histories, as_item_lists, as_rows, is_one, shaped
-from buir.recommend.foreign import recommend_frame
+from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
+from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
 from buir.recommend.frames import Catalogue
-from buir.recommend.lookup import lookups, take
-from buir.recommend.similarity import most_similar, vectors_of
+from buir.recommend.lookup import lookups
+from buir.recommend.similarity import cosines, most_similar, vectors_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Labelled", "NotFittedError", "Recommender", "as_csr", "fit_inputs", "recommend_frame"]
+__all__ = ["Recommender"]
 
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
 _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
@@ -88,7 +87,7 @@ class Recommender:
         raise self._cannot_recalculate(noun="user", rows=user_items)
 
     def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
-        """Vectors, comparable with ``_item_vectors``, of the items of these rows; a hook for models that can."""
+        """Vectors, comparable with the item factors, of the items of these rows; a hook for models that can."""
         raise self._cannot_recalculate(noun="item", rows=item_users)
 
     def _cannot_recalculate(self, noun: str, rows: csr_array) -> ValueError:
@@ -97,13 +96,13 @@ class Recommender:
             f"training data: fit again with the new rows, or use a model that folds {noun}s in, such as BUIR"
         )
 
-    def _item_vectors(self) -> np.ndarray:
-        """Vectors whose cosine is the similarity of items."""
-        return vectors_of(self, "item_factors", "similar_items")
+    def _likeness(self, factors: np.ndarray) -> np.ndarray:
+        """Keep what a table of factors says about likeness; a hook for models whose factors say more."""
+        return factors
 
-    def _user_vectors(self) -> np.ndarray:
-        """Vectors whose cosine is the similarity of users."""
-        return vectors_of(self, "user_factors", "similar_users")
+    def _item_cosines(self, queries: np.ndarray | None = None) -> Scorer:
+        """Similarity of ``queries``, or of the items themselves, to all items; a hook for models without item factors."""
+        return cosines(vectors_of(self, "item_factors", "similar_items"), queries)
 
     def _seen_rows(self, users: np.ndarray, why: str, instead: str = "") -> csr_array:
         if self.seen_ is None:
@@ -112,8 +111,7 @@ class Recommender:
                 f"{f'pass {instead}, or ' if instead else ''}save the model with its training matrix"
             )
             raise ValueError(msg)
-        everybody = len(users) == self.n_users and np.array_equal(users, np.arange(self.n_users))
-        return self.seen_ if everybody else take(self.seen_, users)
+        return take(self.seen_, users)
 
     def _seen_columns(self, items: np.ndarray) -> csr_array:
         everybody = self._seen_rows(np.arange(self.n_users), "recalculate_item", _AUDIENCES)
@@ -216,17 +214,16 @@ class Recommender:
         """
         stranger = recalculate_item and item_users is not None
         asked = as_rows(itemid, None if stranger else self.n_items, "itemid", "item", recalculate=True)
-        vectors = self._item_vectors()
         queries = None
         if recalculate_item:
             shape = (self.n_users, self.n_items)
             rows = self._seen_columns(asked) if item_users is None else as_audiences(item_users, len(asked), shape)
             queries = self._recalculated_items(rows)
         return most_similar(
-            vectors,
-            asked,
-            min(as_count(N, "N"), self.n_items) if is_one(itemid) else as_count(N, "N"),
-            queries,
+            self._item_cosines(queries),
+            asked if queries is None else np.arange(len(asked)),
+            N,
+            itself=queries is None,
             deny=filter_items,
             allow=items,
             names=("filter_items", "items"),
@@ -239,9 +236,9 @@ class Recommender:
         """List the users most similar to one user or to many; the arguments and what is returned are as in ``similar_items``."""
         asked = as_rows(userid, self.n_users, "userid", "user")
         return most_similar(
-            self._user_vectors(),
+            cosines(vectors_of(self, "user_factors", "similar_users")),
             asked,
-            min(as_count(N, "N"), self.n_users) if is_one(userid) else as_count(N, "N"),
+            N,
             deny=filter_users,
             allow=users,
             names=("filter_users", "users"),

@@ -15,7 +15,7 @@ from baselines.popularity import Popularity
 from buir.data import doctor
 from buir.data.interactions import Interactions
 from buir.errors import NotFittedError, UnknownIdError
-from buir.recommend.recommender import Recommender, recommend_frame
+from buir.recommend import Recommender, recommend_frame
 from tests.support.factors import Fixed, Svd
 
 SEEN = csr_array(np.array([[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 1]]))

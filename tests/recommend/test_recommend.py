@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 import buir.recommend.foreign
 from buir.data.interactions import Interactions
-from buir.recommend.recommender import Recommender, recommend_frame
+from buir.recommend import Recommender, recommend_frame
 from tests.support.factors import Fixed, Svd
 
 # Users 0 and 1, items 0..4. Scores of user 0: 5 4 3 2 1; of user 1: 1 2 3 4 5. User 2 scores all items alike.

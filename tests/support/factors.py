@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from buir.data import fit_inputs
 from buir.ranking.top_k import FactorScorer
-from buir.recommend.recommender import Recommender, fit_inputs
+from buir.recommend import Recommender
 
 
 class Svd(Recommender):

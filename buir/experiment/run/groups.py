@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from buir.ranking import Evaluation, canonical, user_metrics
+from buir.data import canonical, keep
+from buir.ranking import Evaluation, user_metrics
 
 N_GROUPS = 5
 """Quintiles."""
@@ -66,7 +67,7 @@ def _by_item(evaluation: Evaluation, train: csr_array, test: csr_array, n_groups
     records = []
     for group in range(n_groups):
         inside = groups == group
-        some = _only(relevant, inside)
+        some = keep(relevant, inside[relevant.indices])
         n_users = int(np.count_nonzero(np.diff(some.indptr)))
         if n_users == 0:
             continue
@@ -100,11 +101,5 @@ def _quantile_groups(degrees: np.ndarray, weights: np.ndarray, n_groups: int) ->
     return np.minimum(groups, n_groups - 1)[member]
 
 
-def _only(relevant: csr_array, items: np.ndarray) -> csr_array:
-    kept = items[relevant.indices]
-    ends = np.concatenate([[0], np.cumsum(kept)])[relevant.indptr]
-    return csr_array((relevant.data[kept], relevant.indices[kept], ends), shape=relevant.shape)
-
-
 def _matrix(interactions: Any) -> csr_array:
-    return canonical(csr_array(getattr(interactions, "matrix", interactions)))
+    return canonical(getattr(interactions, "matrix", interactions))

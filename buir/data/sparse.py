@@ -1,0 +1,50 @@
+"""The canonical binary matrix that all code computes with: rows sorted, a pair stored once, every value 1, int32 indices."""
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+
+def binary(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:
+    """Make the canonical matrix of some pairs, in any order, repeated ones merged; float32.
+
+    Parameters
+    ----------
+    rows, columns
+        Row and column of each pair, within ``shape``: a number outside lands in another row without a word.
+    shape
+        Rows and columns of the matrix.
+    """
+    pairs = np.asarray(rows, dtype=np.int64) * shape[1] + columns
+    if np.any(pairs[1:] <= pairs[:-1]):  # in ascending order nothing can repeat
+        pairs = np.unique(pairs)
+    rows, columns = np.divmod(pairs, max(1, shape[1]))
+    indptr = np.zeros(shape[0] + 1, dtype=np.int32)
+    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    return csr_array((np.ones(len(pairs), dtype=np.float32), columns.astype(np.int32), indptr), shape=shape)
+
+
+def canonical(matrix: Any) -> csr_array:
+    """Return the pattern of a matrix of any format: a ``csr_array`` with rows sorted, each entry stored once and none with the value 0.
+
+    One that is so already is returned as it is, with its values. No other is changed.
+    """
+    matrix = matrix if isinstance(matrix, csr_array) else csr_array(matrix)
+    if matrix.has_canonical_format and matrix.data.all():
+        return matrix
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    stored = matrix.data != 0
+    return binary(rows[stored], matrix.indices[stored], matrix.shape)
+
+
+def keep(matrix: csr_array, mask: np.ndarray) -> csr_array:
+    """Return the entries where ``mask``, bool in the order of ``matrix.data``, is true; the shape stays."""
+    indptr = np.concatenate(([0], np.cumsum(mask)))[matrix.indptr].astype(matrix.indptr.dtype)
+    return csr_array((matrix.data[mask], matrix.indices[mask], indptr), shape=matrix.shape)
+
+
+def take(matrix: csr_array, rows: np.ndarray) -> csr_array:
+    """Return these rows of a matrix, in this order; the matrix itself, not a copy, if they are all of them in their own order."""
+    everything = len(rows) == matrix.shape[0] and np.array_equal(rows, np.arange(len(rows)))
+    return matrix if everything else csr_array(matrix[rows])
