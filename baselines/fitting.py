@@ -1,11 +1,9 @@
-"""What the baselines' fits have in common: settings checked before, one record made after."""
+"""What the baselines' fits have in common: one record made after."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from buir.ranking import evaluate
@@ -18,40 +16,6 @@ Callback = Callable[[dict[str, Any]], Any] | None
 
 VALID_KS = (10, 20, 50)
 VALID_METRICS = ("ndcg", "recall")
-
-
-def check_settings(
-    model: Any, *, at_least: dict[str, int], positive: tuple[str, ...] = (), not_negative: tuple[str, ...] = ()
-) -> None:
-    """Check the numbers that a model was constructed with.
-
-    Parameters
-    ----------
-    model
-        Its attributes are read.
-    at_least
-        Names of whole numbers, with the smallest value of each.
-    positive, not_negative
-        Names of finite numbers above zero, and of those that may be zero.
-
-    Raises
-    ------
-    TypeError
-        If one is of another type; a bool is no number here.
-    ValueError
-        If one is too small, NaN or infinite.
-    """
-    wanted = {name: (Integral, f"a whole number of at least {low}") for name, low in at_least.items()}
-    wanted |= dict.fromkeys(positive, (Real, "a number above 0"))
-    wanted |= dict.fromkeys(not_negative, (Real, "a number of at least 0"))
-    for name, (kind, expected) in wanted.items():
-        value = getattr(model, name)
-        msg = f"{name} of {type(model).__name__} is {value!r}, expected {expected}"
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError(msg)
-        low = at_least.get(name, 0)
-        if not math.isfinite(value) or value < low or (name in positive and value == 0):
-            raise ValueError(msg)
 
 
 def validate(model: Any, train: csr_array, valid: csr_array) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
@@ -18,12 +18,12 @@ from implicit.lmf import LogisticMatrixFactorization
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
-from baselines.fitting import Callback, check_settings, report_fit
+from baselines.fitting import Callback, report_fit
 from baselines.inner import fit_inner, make_inner
 from baselines.neighbours import ItemKNN
 from buir.data import fit_inputs
 from buir.ranking import FactorScorer
-from buir.recommend import Recommender
+from buir.recommend import Above, AtLeast, Recommender
 
 if TYPE_CHECKING:
     from buir.ranking import Scorer
@@ -45,29 +45,21 @@ class ALS(Recommender):
     Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008.
     """
 
-    factors: int = 64
+    factors: Annotated[int, AtLeast(1)] = 64
     """Width of the vectors."""
-    alpha: float = 10.0
+    alpha: Annotated[float, Above(0)] = 10.0
     """Weight of a training pair, where any other pair weighs 1. Sparse data want more: 1 to 100."""
-    regularization: float = 30.0
+    regularization: Annotated[float, AtLeast(0)] = 30.0
     """lambda, not scaled by the number of pairs. Sparse data and popular items want more: 0.001 to 1,000."""
-    iterations: int = 15
+    iterations: Annotated[int, AtLeast(1)] = 15
     """Sweeps over users and items."""
-    num_threads: int = 0
+    num_threads: Annotated[int, AtLeast(0)] = 0
     """Threads, 0 for all cores; the result does not depend on it."""
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides the initial factors."""
 
     history: list[dict[str, Any]] = field(init=False, repr=False)
     """One record, made after the fit."""
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self,
-            at_least={"factors": 1, "iterations": 1, "num_threads": 0, "seed": 0},
-            positive=("alpha",),
-            not_negative=("regularization",),
-        )
 
     def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> ALS:
         """Factorise the training matrix; ``valid`` is only measured, after the fit, for the record given to ``callback``."""
@@ -110,27 +102,19 @@ class BPR(Recommender):
     Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
     """
 
-    factors: int = 64
+    factors: Annotated[int, AtLeast(1)] = 64
     """Width of the vectors, without the bias."""
-    learning_rate: float = 0.01
+    learning_rate: Annotated[float, Above(0)] = 0.01
     """Step of the stochastic gradient; small and dense data want less, 0.001 to 0.3."""
-    regularization: float = 0.01
+    regularization: Annotated[float, AtLeast(0)] = 0.01
     """Decay of the factors in each step."""
-    iterations: int = 100
+    iterations: Annotated[int, AtLeast(1)] = 100
     """Passes over the pairs."""
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
     history: list[dict[str, Any]] = field(init=False, repr=False)
     """One record, made after the fit."""
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self,
-            at_least={"factors": 1, "iterations": 1, "seed": 0},
-            positive=("learning_rate",),
-            not_negative=("regularization",),
-        )
 
     def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> BPR:
         """Train on the pairs; ``valid`` is only measured, after the fit, for the record given to ``callback``."""
@@ -164,29 +148,21 @@ class LMF(Recommender):
     Johnson, "Logistic Matrix Factorization for Implicit Feedback Data", NIPS 2014 workshop.
     """
 
-    factors: int = 64
+    factors: Annotated[int, AtLeast(1)] = 64
     """Width of the vectors, without the biases."""
-    learning_rate: float = 1.0
+    learning_rate: Annotated[float, Above(0)] = 1.0
     """Step of Adagrad."""
-    regularization: float = 3.0
+    regularization: Annotated[float, AtLeast(0)] = 3.0
     """L2 decay."""
-    iterations: int = 30
+    iterations: Annotated[int, AtLeast(1)] = 30
     """Passes over users and items."""
-    negatives: int = 30
+    negatives: Annotated[int, AtLeast(1)] = 30
     """Negatives for each training pair, before the limit described above."""
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
     history: list[dict[str, Any]] = field(init=False, repr=False)
     """One record, made after the fit."""
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self,
-            at_least={"factors": 1, "iterations": 1, "negatives": 1, "seed": 0},
-            positive=("learning_rate",),
-            not_negative=("regularization",),
-        )
 
     def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> LMF:
         """Train on the pairs; ``valid`` is only measured, after the fit, for the record given to ``callback``."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.fitting import Callback, check_settings
+from baselines.fitting import Callback
 from baselines.negatives import NegativeSampler, bpr_loss
 from buir.data import fit_inputs
 from buir.learning import Pairs, Schedule, Validation, dense_adam, effective_rank, train, training_device
 from buir.ranking import FactorScorer
-from buir.recommend import Recommender
+from buir.recommend import Above, AtLeast, MetricAtK, Recommender
 
 with warnings.catch_warnings():
     # Importing it compiles classes by a way that torch has deprecated.
@@ -158,47 +158,31 @@ class LightGCN(Recommender):
     15; Rendle et al., "BPR", UAI 2009.
     """
 
-    embedding_dim: int = 64
+    embedding_dim: Annotated[int, AtLeast(1)] = 64
     """Width of the vectors; 64 in the paper."""
-    n_layers: int = 3
+    n_layers: Annotated[int, AtLeast(0)] = 3
     """Layers of propagation, 0 is matrix factorisation; 3 in the paper."""
-    learning_rate: float = 5e-3
+    learning_rate: Annotated[float, Above(0)] = 5e-3
     """Adam's step size; 1e-3 in the paper, which trains for 1,000 epochs."""
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, AtLeast(0)] = 1e-4
     """Weight of the squared rows of a batch; 1e-4 in the paper."""
-    batch_size: int = 2048
+    batch_size: Annotated[int, AtLeast(1)] = 2048
     """Pairs in a step; 1,024 in the paper."""
-    epochs: int = 200
+    epochs: Annotated[int, AtLeast(1)] = 200
     """Passes over the pairs, at most."""
-    validate_every: int = 2
+    validate_every: Annotated[int, AtLeast(1)] = 2
     """Epochs between validations."""
-    valid_metric: str = "ndcg_at_20"
+    valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
     """What validation maximises."""
-    patience: int = 5
+    patience: Annotated[int, AtLeast(1)] = 5
     """Validations in a row without improvement after which training stops."""
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
     """Decides the initial table, the order of the pairs and the negatives."""
     device: str = "auto"
     """A torch device, or "auto": CUDA if there is one."""
 
     history: list[dict[str, Any]] = field(init=False, repr=False)
     """One record for each validation, as ``buir.learning.loop.train`` makes them."""
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self,
-            at_least={
-                "embedding_dim": 1,
-                "n_layers": 0,
-                "batch_size": 1,
-                "epochs": 1,
-                "validate_every": 1,
-                "patience": 1,
-                "seed": 0,
-            },
-            positive=("learning_rate",),
-            not_negative=("weight_decay",),
-        )
 
     def fit(
         self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None

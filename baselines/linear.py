@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from baselines import Refused
-from baselines.fitting import Callback, check_settings, report_fit
+from baselines.fitting import Callback, report_fit
 from buir.data import fit_inputs
-from buir.recommend import Recommender
+from buir.recommend import Above, AtLeast, Recommender
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -75,13 +75,13 @@ class EASE(Recommender):
     Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, equation 8.
     """
 
-    regularization: float = 100.0
+    regularization: Annotated[float, Above(0)] = 100.0
     """Weight of the squared weights, above 0. The more data, the more of it: 10 to 1,000."""
-    max_items: int = 20_000
+    max_items: Annotated[int, AtLeast(1)] = 20_000
     """Items with training data beyond which ``fit`` refuses."""
-    num_threads: int = 1
+    num_threads: Annotated[int, AtLeast(1)] = 1
     """BLAS threads of the solution. More help on idle cores only: on busy ones they wait for each other, up to 20 times as long."""
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
     weights: np.ndarray = field(init=False, repr=False)
@@ -90,9 +90,6 @@ class EASE(Recommender):
     """Item rows with training data, ascending."""
     history: list[dict[str, Any]] = field(init=False, repr=False)
     """One record, made after the fit."""
-
-    def __post_init__(self) -> None:
-        check_settings(self, at_least={"max_items": 1, "num_threads": 1, "seed": 0}, positive=("regularization",))
 
     def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> EASE:
         """Solve for the weights.

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
 from implicit import nearest_neighbours
 from scipy.sparse import csr_array, csr_matrix
 
-from baselines.fitting import Callback, check_settings, report_fit
+from baselines.fitting import Callback, report_fit
 from baselines.inner import fit_inner
 from buir.data import fit_inputs
-from buir.recommend import Recommender
+from buir.recommend import Above, AtLeast, Recommender
 
 if TYPE_CHECKING:
     from buir.ranking import Scorer
-
-SIMILARITIES = ("cosine", "bm25")
 
 
 class SparseScorer:
@@ -65,32 +63,21 @@ class ItemKNN(Recommender):
 
     similarity: Literal["cosine", "bm25"] = "cosine"
     """How the users of two items are compared."""
-    neighbours: int = 100
+    neighbours: Annotated[int, AtLeast(1)] = 100
     """k: other items kept for each item."""
-    bm25_k1: float = 1.2
+    bm25_k1: Annotated[float, Above(0)] = 1.2
     """Saturation of BM25; with binary data it matters through the length of items alone."""
-    bm25_b: float = 0.75
+    bm25_b: Annotated[float, AtLeast(0)] = 0.75
     """How much BM25 holds an item's number of users against it, 0 to 1."""
-    num_threads: int = 0
+    num_threads: Annotated[int, AtLeast(0)] = 0
     """Threads of the fit, 0 for all cores; the result does not depend on it."""
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
     weights: csr_array = field(init=False, repr=False)
     """Similarities float32, shape (n_items, n_items): row j holds the neighbours of item j."""
     history: list[dict[str, Any]] = field(init=False, repr=False)
     """One record, made after the fit."""
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self,
-            at_least={"neighbours": 1, "num_threads": 0, "seed": 0},
-            positive=("bm25_k1",),
-            not_negative=("bm25_b",),
-        )
-        if self.similarity not in SIMILARITIES:
-            msg = f"similarity is {self.similarity!r}, expected one of {', '.join(map(repr, SIMILARITIES))}"
-            raise ValueError(msg)
 
     def fit(
         self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None

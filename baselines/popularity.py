@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
 
-from baselines.fitting import Callback, check_settings, report_fit
+from baselines.fitting import Callback, report_fit
 from buir.data import fit_inputs
-from buir.recommend import Recommender
+from buir.recommend import AtLeast, Recommender
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -55,16 +55,13 @@ class Popularity(Recommender):
     [1.0, 1.0]
     """
 
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
     counts: np.ndarray = field(init=False, repr=False)
     """Training users of each item, float32, shape (n_items,)."""
     history: list[dict[str, Any]] = field(init=False, repr=False)
     """One record, made after the fit."""
-
-    def __post_init__(self) -> None:
-        check_settings(self, at_least={"seed": 0})
 
     def fit(
         self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None

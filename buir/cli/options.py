@@ -76,9 +76,9 @@ def make_model(settings: Sequence[str], *, paper: bool) -> BUIR:
         chosen[name] = _value(value)
     model = BUIR.paper(**chosen) if paper else BUIR(**chosen)
     try:
-        check_parameters(model.get_params())
+        check_parameters(BUIR, model.get_params())
         training_device(model.device)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         msg = f"--set: {error}"
         raise OrderError(msg) from None
     return model

@@ -2,9 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from buir.model.fitting import Fitted, run
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model
 from buir.ranking import FactorScorer, Scorer
-from buir.recommend import Recommender, check_parameters, lookups
+from buir.recommend import Above, AtLeast, MetricAtK, Recommender, check_parameters, lookups
 
 __all__ = ["BUIR"]
 
@@ -47,50 +47,61 @@ class BUIR(Recommender):
 
     encoder: Literal["id", "graph", "walk"] = "walk"
     """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled neighbourhoods, linear cost)."""
-    embedding_dim: int = 64
+    embedding_dim: Annotated[int, AtLeast(1, most=65_536)] = 64
     """Width of the vectors; 250 in the paper."""
-    n_layers: int = 2
+    n_layers: Annotated[int, AtLeast(0, most=100)] = 2
     """Layers of propagation, for "graph" and "walk"; 3 in the paper."""
-    edge_drop_rate: float = 0.0
+    edge_drop_rate: Annotated[float, AtLeast(0, below=1)] = 0.0
     """Upper bound of the share of edges that an encoder call drops, drawn from U(0, rate), for "graph"; 0 in the author's defaults."""
-    walks: int = 8
+    walks: Annotated[int, AtLeast(1, most=10_000)] = 8
     """Random walks from each row in each call, for "walk"."""
-    momentum: float = 0.995
+    momentum: Annotated[float, AtLeast(0, below=1)] = 0.995
     """tau: how much of the target network stays at each step (of up to 1,024 pairs where the batch is "auto"); 0.995 in the paper."""
-    learning_rate: float = 2e-3
+    learning_rate: Annotated[float, Above(0)] = 2e-3
     """Adam's step size (for up to 1,024 pairs where the batch is "auto"); 1e-3 in the paper."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, AtLeast(0)] = 0.0
     """L2 decay (decoupled where training is row-sparse); 1e-4 in the paper."""
-    batch_size: int | Literal["auto"] = "auto"
+    batch_size: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
     """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``construction``). 1,024 in the paper."""
-    epochs: int = 100
+    epochs: Annotated[int, AtLeast(1)] = 100
     """Passes over the pairs, at most; 1,000 in the paper."""
-    validate_every: int = 1
+    validate_every: Annotated[int, AtLeast(1)] = 1
     """Epochs between validations; 10 in the paper."""
-    valid_metric: str = "ndcg_at_20"
+    valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
     """What validation maximises; "capped_precision_at_50" in the paper."""
-    patience: int = 10
+    patience: Annotated[int, AtLeast(1)] = 10
     """Validations without improvement after which training stops; 10 in the paper."""
     cumulative_patience: bool = False
     """Count those validations in total instead of in a row; True in the author's code."""
-    uniformity: float = 0.0
+    uniformity: Annotated[float, AtLeast(0)] = 0.0
     """Weight of the uniformity term, an extension; 0 in the paper."""
-    popularity: float | Literal["auto"] = "auto"
+    popularity: Annotated[float, AtLeast(0)] | Literal["auto"] = "auto"
     """Weight of popularity in the score, an extension that adds a coordinate to the factors; "auto": the best on validation data, 0 without. 0 in the paper."""
     row_sparse: bool | Literal["auto"] = "auto"
     """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph"."""
     output_target: bool = False
     """Average the encoder's outputs instead of its table, for "graph"; an approximation if edges drop. False in the paper."""
-    seed: int = 0
+    seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
     """Decides the initial weights, the order of the pairs and every draw of the encoder."""
     device: str = "auto"
     """A torch device, or "auto": CUDA if there is one."""
 
     def __post_init__(self) -> None:
-        """Take NumPy's numbers as Python's and a torch device by its name, so that they can be checked and saved."""
-        for name, value in self.get_params().items():
-            if isinstance(value, np.generic | torch.device):
-                setattr(self, name, value.item() if isinstance(value, np.generic) else str(value))
+        """Take NumPy's numbers as Python's and a torch device by its name, so that they can be saved; ``fit`` checks."""
+        self._plain_settings()
+
+    @classmethod
+    def _conflict(cls, parameters: Mapping[str, Any]) -> tuple[str, str, str] | None:
+        if parameters["encoder"] == "graph" and parameters["row_sparse"] is True:
+            return (
+                "row_sparse",
+                "encoder",
+                "False or 'auto': a whole-graph step moves every row (encoder 'walk' does not)",
+            )
+        for name in ("output_target", "edge_drop_rate"):
+            if parameters["encoder"] != "graph" and parameters[name]:
+                return name, "encoder", "its default: it belongs to encoder 'graph'"
+        return None
 
     @classmethod
     def paper(cls, **overrides: Any) -> "BUIR":
@@ -141,7 +152,7 @@ class BUIR(Recommender):
         -------
         The model itself.
         """
-        check_parameters(self.get_params())
+        check_parameters(type(self), self.get_params())
         size = None if self.batch_size == "auto" else self.batch_size
         labelled, valid_matrix = fit_inputs(user_items, valid, batch_size=size, valid_metric=self.valid_metric)
         fresh = self._fresh_weights(labelled.matrix, self.embedding_dim)
@@ -185,7 +196,9 @@ class BUIR(Recommender):
             msg = "partial_fit needs the old training rows, and this model was saved without them; save it with training_matrix=True"
             raise ValueError(msg)
         epochs = -(-self.epochs // 10) if epochs is None else epochs
-        check_parameters(self.get_params() | {"epochs": epochs, "embedding_dim": self.weights_.table.shape[1]})
+        check_parameters(
+            type(self), self.get_params() | {"epochs": epochs, "embedding_dim": self.weights_.table.shape[1]}
+        )
         growth = grow(self.seen_, self.user_ids_, self.item_ids_, partial_fit_inputs(new_interactions))
         fresh = self._fresh_weights(growth.labelled.matrix, self.weights_.table.shape[1])
         weights = start_new_rows(growth, self.weights_, fresh, self.folding_)

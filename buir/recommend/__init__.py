@@ -2,11 +2,14 @@
 
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.lookup import as_index, lookups
-from buir.recommend.ranges import check_parameters
+from buir.recommend.ranges import Above, AtLeast, MetricAtK, check_parameters
 from buir.recommend.recommender import Recommender
 from buir.recommend.similarity import vectors_of
 
 __all__ = [
+    "Above",
+    "AtLeast",
+    "MetricAtK",
     "Recommender",
     "as_index",
     "check_parameters",

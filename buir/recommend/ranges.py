@@ -1,95 +1,136 @@
-"""The ranges of BUIR's hyper-parameters."""
+"""The ranges of hyper-parameters: they stand in the types of a model's fields, and one function checks values."""
+
+from __future__ import annotations
 
 import difflib
-import math
 import re
-from typing import Any
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from buir.errors import InputError
 from buir.ranking import METRICS
 
-__all__ = ["LONGEST_LIST", "check_parameters"]
+__all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "check_parameters"]
 
 LONGEST_LIST = 1000
 """Items of a list that validation ranks, at most."""
 
-_CHOICES: dict[str, tuple[Any, ...]] = {"encoder": ("id", "graph", "walk"), "row_sparse": (True, False, "auto")}
-_OR_AUTO: dict[str, str] = {"batch_size": " or 'auto'", "popularity": " or 'auto'"}
-_WHOLE = {
-    "embedding_dim": (1, 65_536),
-    "n_layers": (0, 100),
-    "walks": (1, 10_000),
-    "batch_size": (1, 2**31 - 1),
-    "epochs": (1, 2**31 - 1),
-    "validate_every": (1, 2**31 - 1),
-    "patience": (1, 2**31 - 1),
-    "seed": (0, 2**63 - 1),
-}
-"""Lowest and highest values. The highest are beyond use and within what arrays, loops and generators can hold."""
-_REAL = {
-    "edge_drop_rate": (0, 1, "at least 0 and below 1"),
-    "momentum": (0, 1, "at least 0 and below 1"),
-    "learning_rate": (math.ulp(0.0), math.inf, "above 0"),
-    "weight_decay": (0, math.inf, "at least 0"),
-    "uniformity": (0, math.inf, "at least 0"),
-    "popularity": (0, math.inf, "at least 0"),
-}
-_LARGEST = 3.4e38
-"""Beyond it a float32 is infinite."""
+_TYPES = {int: Integral, float: Real, str: str}
+_NOUNS = {int: "a whole number", float: "a number", str: "a text"}
 
 
-def check_parameters(parameters: dict[str, Any]) -> None:
-    """Make sure that every hyper-parameter has a value the training understands.
+@dataclass(frozen=True)
+class AtLeast:
+    """Finite numbers from ``low`` on; with ``most`` up to that one, with ``below`` less than that one."""
+
+    low: int
+    most: int | None = None
+    below: int | None = None
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number is in the range; NaN and the infinities are in none."""
+        most = sys.float_info.max if self.most is None else self.most
+        return self.low <= value <= most and (self.below is None or value < self.below)
+
+    def __str__(self) -> str:
+        ends = [f"of at least {self.low}"]
+        ends += [] if self.most is None else [f"at most {self.most:,}"]
+        return " and ".join(ends if self.below is None else [*ends, f"below {self.below}"])
+
+
+@dataclass(frozen=True)
+class Above:
+    """Finite numbers greater than ``low``."""
+
+    low: int
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number is in the range; NaN and the infinities are in none."""
+        return self.low < value <= sys.float_info.max
+
+    def __str__(self) -> str:
+        return f"above {self.low}"
+
+
+@dataclass(frozen=True)
+class MetricAtK:
+    """Texts such as "ndcg_at_20": one of ``buir.ranking.METRICS`` and the length of a list."""
+
+    def holds(self, value: str) -> bool:
+        """Whether the metric exists and validation can keep lists of that length for all users with held-out pairs."""
+        found = re.fullmatch(r"(\w+)_at_([1-9]\d{0,3})", value, re.ASCII)
+        return found is not None and found[1] in METRICS and int(found[2]) <= LONGEST_LIST
+
+    def __str__(self) -> str:
+        return (
+            f"of a metric and a length up to {LONGEST_LIST:,}, such as 'ndcg_at_20'; metrics are {', '.join(METRICS)}"
+        )
+
+
+def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
+    """Make sure that hyper-parameters have values that the model's training understands.
+
+    Parameters
+    ----------
+    model
+        A class of ``Recommender`` whose fields say what they take: ``Annotated[int, AtLeast(1)]``,
+        ``Literal["id", "graph"]``, ``bool``, or several of these with ``|``. Its ``_conflict`` tells which values, fine alone, do not go together.
+    parameters
+        Values by the names of fields.
 
     Raises
     ------
-    ValueError
-        Naming the parameter, what came and what was expected.
+    TypeError
+        If a value is of a type that the field never takes. All errors have the field's name as ``argument``.
+    buir.errors.InputError
+        If it is another value, or values do not go together.
     """
+    hints = get_type_hints(model, include_extras=True)
     for name, value in parameters.items():
-        expected = _expectation(name, value)
-        if expected is not None:
-            msg = f"{name} is {value!r}; expected {expected}"
-            raise ValueError(msg)
-    if parameters["encoder"] == "graph" and parameters["row_sparse"] is True:
-        msg = "row_sparse is True with encoder 'graph'; expected False or 'auto': a whole-graph step moves every row (encoder 'walk' does not)"
-        raise ValueError(msg)
-    if parameters["encoder"] != "graph" and (parameters["output_target"] or parameters["edge_drop_rate"]):
-        name = "output_target" if parameters["output_target"] else "edge_drop_rate"
-        msg = f"{name} is {parameters[name]!r} with encoder {parameters['encoder']!r}; expected its default: it belongs to encoder 'graph'"
-        raise ValueError(msg)
+        values, kinds = _alternatives(hints[name])
+        fitting = [ranges for kind, ranges in kinds if _is_of(kind, value)]
+        alike = [one for one in values if type(one) is type(value)]
+        if value in alike or any(all(one.holds(value) for one in ranges) for ranges in fitting):
+            continue
+        near = difflib.get_close_matches(str(value), [one for one in values if isinstance(one, str)], n=1)
+        way = f"did you mean {near[0]!r}?" if near else f"the default is {getattr(model, name)!r}"
+        msg = f"{name} is {value!r}; expected {_expected(values, kinds)}: {way}"
+        raise _named(name, (InputError if fitting or alike else TypeError)(msg))
+    if conflict := model._conflict(parameters):
+        name, other, expected = conflict
+        msg = f"{name} is {parameters[name]!r} with {other} {parameters[other]!r}; expected {expected}"
+        raise _named(name, InputError(msg))
 
 
-def _expectation(name: str, value: Any) -> str | None:
-    """Return what was expected, or None where the value is fine."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name in _CHOICES:
-        ok = any(value is choice or (isinstance(value, str) and value == choice) for choice in _CHOICES[name])
-        near = difflib.get_close_matches(str(value), [str(choice) for choice in _CHOICES[name]], n=1)
-        return (
-            None
-            if ok
-            else f"one of {', '.join(map(repr, _CHOICES[name]))}" + (f": did you mean {near[0]!r}?" if near else "")
-        )
-    if name in _OR_AUTO and value == "auto":
-        return None
-    if name in _WHOLE:
-        low, high = _WHOLE[name]
-        if number and isinstance(value, int) and value > high:
-            return f"a whole number of at most {high:,}{_OR_AUTO.get(name, '')}"
-        ok = number and isinstance(value, int) and value >= low
-        return None if ok else f"a whole number of at least {low}{_OR_AUTO.get(name, '')}"
-    if name in _REAL:
-        low, high, text = _REAL[name]
-        if number and _LARGEST < value < math.inf <= high:
-            return f"a number of at most {_LARGEST:g}, as float32 holds it"
-        return None if number and low <= value < high else f"a number {text}{_OR_AUTO.get(name, '')}"
-    if name == "valid_metric":
-        match = re.fullmatch(r"(\w+)_at_([1-9]\d*)", str(value))
-        if not match or match[1] not in METRICS:
-            return f"a metric and a length, such as 'ndcg_at_20'; metrics are {', '.join(METRICS)}"
-        # Every validation keeps lists of this length for all users with held-out pairs.
-        longest = len(match[2]) <= len(str(LONGEST_LIST)) and int(match[2]) <= LONGEST_LIST
-        return None if longest else f"a length of at most {LONGEST_LIST:,}, such as '{match[1]}_at_20'"
-    if name in {"output_target", "cumulative_patience"}:
-        return None if isinstance(value, bool) else "True or False"
-    return None
+def _alternatives(hint: Any) -> tuple[list[Any], list[tuple[type, list[Any]]]]:
+    """Take apart what a field may be: single values; and types, each with its ranges."""
+    values, kinds = [], []
+    for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        if get_origin(part) is Literal:
+            values += get_args(part)
+        elif part is bool:
+            values += [True, False]
+        else:
+            kind, *ranges = get_args(part) if get_origin(part) is Annotated else (part,)
+            kinds.append((kind, ranges))
+    return values, kinds
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    """Whether a value is of a type; a bool is no number, and of types without a range nothing is known."""
+    return kind not in _TYPES or (isinstance(value, _TYPES[kind]) and not isinstance(value, bool))
+
+
+def _expected(values: list[Any], kinds: list[tuple[type, list[Any]]]) -> str:
+    said = [" ".join([_NOUNS[kind], *map(str, ranges)]) for kind, ranges in kinds]
+    chosen = ", ".join(map(repr, values))
+    return " or ".join([*said, *([f"one of {chosen}" if len(values) > 1 else chosen] if values else [])])
+
+
+def _named(argument: str, error: Any) -> Exception:
+    error.argument = argument
+    return error

@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy.sparse import csr_array
 
 from buir.data import as_csr, take
@@ -14,9 +15,12 @@ from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
 from buir.recommend.frames import Catalogue
 from buir.recommend.lookup import lookups
+from buir.recommend.ranges import check_parameters
 from buir.recommend.similarity import cosines, most_similar, vectors_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 __all__ = ["Recommender"]
@@ -50,6 +54,21 @@ class Recommender:
                 raise NotFittedError(msg)
             msg = f"{type(self).__name__} has no attribute {name!r}"
             raise AttributeError(msg)
+
+    def __post_init__(self) -> None:
+        """Check the fields of a model that is a dataclass, when it is made."""
+        self._plain_settings()
+        check_parameters(type(self), self.get_params())
+
+    def _plain_settings(self) -> None:
+        """Take NumPy's numbers as Python's and a torch device by its name."""
+        for name, value in self.get_params().items():
+            if isinstance(value, np.generic | torch.device):
+                setattr(self, name, value.item() if isinstance(value, np.generic) else str(value))
+
+    @classmethod
+    def _conflict(cls, parameters: Mapping[str, Any]) -> tuple[str, str, str] | None:
+        """Name a parameter, another that it does not go with, and what is expected of the first; a hook."""
 
     def _remember(self, user_items: Any) -> None:
         """Store the training rows and the ids, the last act of ``fit``; the input is not kept but read.

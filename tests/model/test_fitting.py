@@ -1,50 +1,13 @@
-"""Settings of the baselines, and the record of a fit in one go."""
+"""The record of a fit in one go."""
 
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from baselines.fitting import check_settings, report_fit
-from baselines.implicit_models import ALS, BPR, LMF
-from baselines.lightgcn import LightGCN
-from baselines.linear import EASE
-from baselines.neighbours import ItemKNN
-from baselines.popularity import Popularity
+from baselines.fitting import report_fit
 from buir.ranking.top_k import FactorScorer
-
-
-@pytest.mark.parametrize(
-    ("model", "settings", "error", "text"),
-    [
-        (ALS, {"factors": 0}, ValueError, "factors of ALS is 0, expected a whole number of at least 1"),
-        (ALS, {"factors": 8.0}, TypeError, "factors of ALS is 8.0, expected a whole number"),
-        (ALS, {"alpha": 0}, ValueError, "alpha of ALS is 0, expected a number above 0"),
-        (ALS, {"alpha": "40"}, TypeError, "alpha of ALS is '40', expected a number above 0"),
-        (ALS, {"regularization": -1.0}, ValueError, "regularization of ALS is -1.0, expected a number of at least 0"),
-        (BPR, {"learning_rate": float("nan")}, ValueError, "learning_rate of BPR is nan"),
-        (BPR, {"seed": np.random.RandomState(0)}, TypeError, "seed of BPR is RandomState.*expected a whole number"),
-        (BPR, {"seed": np.random.default_rng(0)}, TypeError, "seed of BPR is Generator"),
-        (LMF, {"negatives": True}, TypeError, "negatives of LMF is True"),
-        (LMF, {"seed": -1}, ValueError, "seed of LMF is -1"),
-        (ItemKNN, {"neighbours": 0}, ValueError, "neighbours of ItemKNN is 0"),
-        (ItemKNN, {"similarity": "jaccard"}, ValueError, "similarity is 'jaccard', expected one of 'cosine', 'bm25'"),
-        (EASE, {"regularization": 0.0}, ValueError, "regularization of EASE is 0.0, expected a number above 0"),
-        (LightGCN, {"n_layers": -1}, ValueError, "n_layers of LightGCN is -1"),
-        (LightGCN, {"learning_rate": float("inf")}, ValueError, "learning_rate of LightGCN is inf"),
-        (Popularity, {"seed": None}, TypeError, "seed of Popularity is None"),
-    ],
-)
-def test_a_wrong_setting_is_named_when_the_model_is_made(model, settings, error, text):
-    with pytest.raises(error, match=text):
-        model(**settings)
-
-
-def test_settings_may_be_numpy_numbers_and_touch_their_bounds():
-    model = SimpleNamespace(n=np.int64(1), x=np.float32(0.5), y=0)
-    check_settings(model, at_least={"n": 1}, positive=("x",), not_negative=("y",))
 
 
 class Fixed:

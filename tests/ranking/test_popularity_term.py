@@ -111,5 +111,5 @@ def test_files_and_partial_fit_keep_the_weight(tmp_path):
 
 
 def test_wrong_weights_are_refused():
-    with pytest.raises(ValueError, match=r"popularity is -1; expected a number at least 0 or 'auto'"):
+    with pytest.raises(ValueError, match=r"popularity is -1; expected a number of at least 0 or 'auto'"):
         BUIR(popularity=-1).fit(pairs(30, 20, 0))

@@ -79,6 +79,8 @@ def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) ->
     -------
     Pairs (name of the parameter or "", what is wrong with it); empty if the estimator can be built.
     """
+    from buir.recommend import check_parameters
+
     cls = estimator_class(kind)
     if preset is not None and not hasattr(cls, preset):
         return [("preset", f"{kind} has no preset {preset!r}; leave it out")]
@@ -93,11 +95,8 @@ def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) ->
         return problems
     try:
         model = build(kind, params, preset=preset)
-        if kind == "buir":
-            # The other estimators look at their parameters when they are made, BUIR when it is trained.
-            from buir.recommend import check_parameters
-
-            check_parameters(model.get_params())
+        # The baselines look at their parameters when they are made, BUIR when it is trained.
+        check_parameters(cls, model.get_params())
         if "device" in valid:
             from buir.learning import training_device
 
