@@ -18,12 +18,13 @@ from implicit.lmf import LogisticMatrixFactorization
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
-from baselines.fitting import Callback, report_fit
-from baselines.inner import fit_inner, make_inner
-from baselines.neighbours import ItemKNN
 from buir.data import fit_inputs
 from buir.ranking import FactorScorer
 from buir.recommend import Above, AtLeast, Recommender
+
+from .fitting import Callback, report_fit
+from .inner import fit_inner, make_inner
+from .neighbours import ItemKNN
 
 if TYPE_CHECKING:
     from buir.ranking import Scorer

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.fitting import Callback
-from baselines.negatives import NegativeSampler, bpr_loss
 from buir.data import fit_inputs
 from buir.learning import Pairs, Schedule, Validation, dense_adam, effective_rank, train, training_device
 from buir.ranking import FactorScorer
 from buir.recommend import Above, AtLeast, MetricAtK, Recommender
+
+from .fitting import Callback
+from .negatives import NegativeSampler, bpr_loss
 
 with warnings.catch_warnings():
     # Importing it compiles classes by a way that torch has deprecated.

@@ -11,10 +11,11 @@ import torch
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
-from baselines import Refused
-from baselines.fitting import Callback, report_fit
 from buir.data import fit_inputs
+from buir.errors import Refused
 from buir.recommend import Above, AtLeast, Recommender
+
+from .fitting import Callback, report_fit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -11,10 +11,11 @@ import torch
 from implicit import nearest_neighbours
 from scipy.sparse import csr_array, csr_matrix
 
-from baselines.fitting import Callback, report_fit
-from baselines.inner import fit_inner
 from buir.data import fit_inputs
 from buir.recommend import Above, AtLeast, Recommender
+
+from .fitting import Callback, report_fit
+from .inner import fit_inner
 
 if TYPE_CHECKING:
     from buir.ranking import Scorer

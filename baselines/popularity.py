@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import torch
 
-from baselines.fitting import Callback, report_fit
 from buir.data import fit_inputs
 from buir.recommend import AtLeast, Recommender
+
+from .fitting import Callback, report_fit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

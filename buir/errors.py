@@ -64,6 +64,10 @@ class StorageError(ValueError):
     """A model that cannot be written where it should be, or a file that is not a whole model of this package."""
 
 
+class Refused(ValueError):  # noqa: N818 - a decision about the data, not a fault
+    """A model declines data that it could not finish in reasonable memory; the message says what it would take."""
+
+
 class InputWarning(UserWarning):
     """Input that can be used but is probably not what was meant; ``rows`` holds the row numbers concerned."""
 

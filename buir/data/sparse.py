@@ -1,4 +1,4 @@
-"""The canonical binary matrix that all code computes with: rows sorted, a pair stored once, every value 1, int32 indices."""
+"""The canonical binary matrix of all code: rows sorted, a pair stored once, every value 1, int32 indices."""
 
 from typing import Any
 
@@ -26,9 +26,9 @@ def binary(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr
 
 
 def canonical(matrix: Any) -> csr_array:
-    """Return the pattern of a matrix of any format: a ``csr_array`` with rows sorted, each entry stored once and none with the value 0.
+    """Return the pattern of a matrix of any format: rows sorted, each entry stored once and none with the value 0.
 
-    One that is so already is returned as it is, with its values. No other is changed.
+    A ``csr_array`` that is so already is returned as it is, with its values. No other is changed.
     """
     matrix = matrix if isinstance(matrix, csr_array) else csr_array(matrix)
     if matrix.has_canonical_format and matrix.data.all():
@@ -45,6 +45,6 @@ def keep(matrix: csr_array, mask: np.ndarray) -> csr_array:
 
 
 def take(matrix: csr_array, rows: np.ndarray) -> csr_array:
-    """Return these rows of a matrix, in this order; the matrix itself, not a copy, if they are all of them in their own order."""
+    """Return these rows of a matrix, in this order; the matrix itself, no copy, if they are all in their own order."""
     everything = len(rows) == matrix.shape[0] and np.array_equal(rows, np.arange(len(rows)))
     return matrix if everything else csr_array(matrix[rows])

@@ -1,4 +1,4 @@
-"""What users pass to lists, here and in ``recommend``: row numbers, list lengths, matrices with a row for each asked user."""
+"""What users pass to lists, here and in ``recommend``: row numbers, lengths, matrices with a row for each user."""
 
 from __future__ import annotations
 

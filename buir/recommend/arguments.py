@@ -1,4 +1,4 @@
-"""The arguments of ``recommend`` and its sisters besides rows and lengths: histories, audiences, allow and deny lists."""
+"""The arguments of ``recommend`` besides rows and lengths: histories, audiences, allow and deny lists."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
     ----------
     model
         A class of ``Recommender`` whose fields say what they take: ``Annotated[int, AtLeast(1)]``,
-        ``Literal["id", "graph"]``, ``bool``, or several of these with ``|``. Its ``_conflict`` tells which values, fine alone, do not go together.
+        ``Literal["id", "graph"]``, ``bool``, or several of these with ``|``. Its ``_conflict`` tells which do not go together.
     parameters
         Values by the names of fields.
 

@@ -120,7 +120,7 @@ class Recommender:
         return factors
 
     def _item_cosines(self, queries: np.ndarray | None = None) -> Scorer:
-        """Similarity of ``queries``, or of the items themselves, to all items; a hook for models without item factors."""
+        """Similarity of ``queries``, or of the items, to all items; a hook for models without item factors."""
         return cosines(vectors_of(self, "item_factors", "similar_items"), queries)
 
     def _seen_rows(self, users: np.ndarray, why: str, instead: str = "") -> csr_array:

@@ -49,7 +49,8 @@ def most_similar(
     ids, scores = top_k(scorer, rows, k, exclude=own, allow=allowed, deny=denied)
     np.clip(scores, -1, 1, where=ids >= 0, out=scores)
     if itself:
-        # A twin with the same vector ties with the thing itself, and rounding can even put it ahead: the first place is given, not won.
+        # A twin with the same vector ties with the thing itself, and rounding can even put it ahead: the first place
+        # is given, not won.
         first = np.ones(len(rows), dtype=bool)
         if allowed is not None:
             first &= np.isin(rows, allowed)
@@ -61,7 +62,7 @@ def most_similar(
 
 
 def cosines(vectors: np.ndarray, queries: np.ndarray | None = None) -> FactorScorer:
-    """Score the rows of ``vectors``, shape (n, d), by their cosine with ``queries``, or with themselves; a row of zeros has 0 with all."""
+    """Score the rows of ``vectors``, shape (n, d), by their cosine with ``queries`` or themselves; zeros have 0."""
     unit = _unit(vectors)
     return FactorScorer(unit if queries is None else _unit(queries), unit)
 

@@ -1,15 +1,20 @@
 """What is shipped, and what importing it does and does not do."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import baselines
+import buir
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,18 +24,25 @@ def names_below(folder: str, pattern: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> zipfile.ZipFile:
+def wheel_file(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(out)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     (file,) = out.glob("*.whl")
-    return zipfile.ZipFile(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_file) -> zipfile.ZipFile:
+    return zipfile.ZipFile(wheel_file)
 
 
 def test_the_wheel_holds_the_packages_and_what_they_read(wheel):
     shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    code = names_below("buir", "*.py") | names_below("baselines", "*.py") | {"buir/py.typed"}
+    code = (
+        names_below("buir", "*.py") | {f"buir_{name}" for name in names_below("baselines", "*.py")} | {"buir/py.typed"}
+    )
     configs = {f"buir/{name}" for name in names_below("configs", "*.yaml")}
     assert configs
     assert shipped == code | configs
@@ -42,6 +54,66 @@ def test_the_wheel_carries_the_licence_and_the_command(wheel):
     assert "buir = buir.cli:main" in info["entry_points.txt"]
     assert "Requires-Python: >=3.11" in info["METADATA"]
     assert "License-Expression: MIT" in info["METADATA"]
+
+
+CONFIG = """
+name: tiny
+data:
+  - {dataset: synthetic, options: {n_users: 60, n_items: 40, n_pairs: 600, n_groups: 4, seed: 0}}
+protocol: {kind: nested, levels: [1.0]}
+metrics: {ks: [5, 20]}
+models:
+  - {kind: popularity}
+  - {kind: als, params: {factors: 4, iterations: 2}}
+  - {kind: buir, params: {embedding_dim: 4, epochs: 1, batch_size: 64, device: cpu}}
+"""
+
+
+@pytest.mark.slow
+def test_what_is_installed_compares_with_its_own_baselines_wherever_it_runs(wheel_file, tmp_path):
+    site, work = tmp_path / "site", tmp_path / "work"
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", str(site)]
+    subprocess.run([*pip, str(wheel_file)], check=True)
+    write_decoy(work)
+    (work / "tiny.yaml").write_text(CONFIG)
+    environment = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    run = partial(subprocess.run, cwd=work, env=environment, capture_output=True, text=True, check=False)
+    say = "import buir; from buir import baselines; print(buir.__file__, baselines.__file__, baselines.ALS.__module__)"
+    told = run([sys.executable, "-c", say]).stdout.split()
+    homes = [str(site / name / "__init__.py") for name in ("buir", "buir_baselines")]
+    assert told == [*homes, "buir_baselines.implicit_models"]
+    start = "from buir.cli import main; main()"  # with -c the folder with the decoy is first in the path
+    done = run([sys.executable, "-c", start, "benchmark", "tiny.yaml", "--out", "out", "--jobs", "2"])
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(file.read_text()) for file in sorted((work / "out" / "cells").glob("*.json"))]
+    assert sorted((record["model"], record["status"]) for record in records) == [
+        ("ALS", "ok"),
+        ("BUIR", "ok"),
+        ("popularity", "ok"),
+    ]
+    assert all(0 < record["metrics"]["ndcg_at_20"] < 1 for record in records)
+
+
+def write_decoy(folder: Path) -> None:
+    """Somebody else's package of the name that ours has in a checkout."""
+    (folder / "baselines").mkdir(parents=True)
+    (folder / "baselines" / "__init__.py").write_text("class ALS:\n    pass\n")
+
+
+def test_a_checkout_never_takes_somebody_elses_baselines(tmp_path):
+    assert buir.baselines is baselines
+    write_decoy(tmp_path)
+    code = f"""
+sys.path[:0] = [{str(ROOT)!r}]
+import buir
+sys.path[:0] = [{str(tmp_path)!r}]
+try:
+    from buir import baselines
+except ImportError as error:
+    seen["said"] = str(error)
+"""
+    expected = f"baselines is imported from {tmp_path / 'baselines'}, expected {ROOT / 'baselines'}: "
+    assert after_import(code)["said"].startswith(expected)
 
 
 def after_import(code: str) -> dict:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 import inspect
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+import buir
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 CLASSES = {
-    "popularity": "baselines.popularity:Popularity",
-    "als": "baselines.implicit_models:ALS",
-    "bpr": "baselines.implicit_models:BPR",
-    "lmf": "baselines.implicit_models:LMF",
-    "item-knn": "baselines.implicit_models:ItemKNN",
-    "ease": "baselines.linear:EASE",
-    "lightgcn": "baselines.lightgcn:LightGCN",
-    "buir": "buir.model.estimator:BUIR",
+    "popularity": "baselines.Popularity",
+    "als": "baselines.ALS",
+    "bpr": "baselines.BPR",
+    "lmf": "baselines.LMF",
+    "item-knn": "baselines.ItemKNN",
+    "ease": "baselines.EASE",
+    "lightgcn": "baselines.LightGCN",
+    "buir": "BUIR",
 }
-"""Kind in a configuration -> ``module:class``. Strings, so that naming a model imports nothing."""
+"""Kind in a configuration -> the class as a name within ``buir``. Strings, so that naming a model imports nothing."""
 
 _NAMES = {
     "popularity": "popularity",
@@ -62,8 +64,7 @@ def default_name(kind: str, params: Mapping[str, Any], preset: str | None = None
 
 def estimator_class(kind: str) -> Any:
     """Import the class of a kind: a `buir.recommend.recommender.Recommender` with a ``fit``."""
-    module, name = CLASSES[kind].split(":")
-    return getattr(importlib.import_module(module), name)
+    return attrgetter(CLASSES[kind])(buir)
 
 
 def build(kind: str, params: Mapping[str, Any], *, preset: str | None = None, seed: int = 0) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from baselines import Refused
+from buir.errors import Refused
 from buir.experiment.records import Cell, Clock, Journal, Record
 from buir.experiment.run.groups import group_metrics
 from buir.experiment.run.monitor import Monitor

@@ -14,7 +14,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from baselines import Refused
+from buir.errors import Refused
 from buir.experiment.records import Clock, Record
 from buir.experiment.search.spaces import Space, as_json, contains, find_space
 from buir.ranking import evaluate
