@@ -37,7 +37,7 @@ def test_who_lacks_one_item_gets_that_one():
 def test_no_draw_is_a_positive(seed, key, density):
     rng = np.random.default_rng(seed)
     dense = rng.random((9, 14)) < density
-    dense[:, rng.integers(14)] = False
+    dense[:, rng.integers(1, 14)] = False  # also the user of the pair below lacks an item
     dense[0, 0] = True
     users = torch.from_numpy(rng.integers(0, 9, 300))
     items = sampler_of(dense).draw(users, key)
