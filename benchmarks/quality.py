@@ -56,7 +56,7 @@ def variants(table: str) -> list[tuple[str, float, str, dict[str, Any]]]:
 
 
 def rates(size: int) -> dict[str, Any]:
-    """Scale the default rates as ``batch_size="auto"`` does (see buir/construction.py)."""
+    """Scale the default rates as ``batch_size="auto"`` does (see `Plan.of` in buir/model/fitting.py)."""
     growth, plain = size / 1024, BUIR()
     return {
         "batch_size": size,

@@ -137,10 +137,10 @@ def report(findings: list[Finding], *, warn: bool = True) -> None:
             raise finding
     for finding in findings:
         if warn and isinstance(finding, InputWarning):
-            warnings.warn(finding, stacklevel=_level_outside())
+            warnings.warn(finding, stacklevel=level_outside())
 
 
-def _level_outside() -> int:
+def level_outside() -> int:
     """Return the stack level of the first frame outside our packages, where the person can act on the warning."""
     ours = tuple(str(Path(__file__).parents[1] / package) for package in ("buir", "baselines"))
     frame, level = sys._getframe(1), 1

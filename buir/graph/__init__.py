@@ -1,10 +1,11 @@
-"""The bipartite graph and how it is read: propagation, walks, encoders."""
+"""The bipartite graph and how it is read: weighted reads, propagation, walks, encoders."""
 
 from buir.graph.bipartite import BipartiteGraph
 from buir.graph.encoders import EmbeddingEncoder, Encoder, GraphEncoder, WalkEncoder
 from buir.graph.hashing import mix, permutation, stream
-from buir.graph.propagation import layer_tables, neighbour_sum, propagate
-from buir.graph.walks import Bags, read, sample_walks
+from buir.graph.propagation import propagate, sum_of_layers
+from buir.graph.reads import Bags, neighbour_sum, read, take_rows
+from buir.graph.walks import sample_walks
 
 __all__ = [
     "Bags",
@@ -13,7 +14,6 @@ __all__ = [
     "Encoder",
     "GraphEncoder",
     "WalkEncoder",
-    "layer_tables",
     "mix",
     "neighbour_sum",
     "permutation",
@@ -21,4 +21,6 @@ __all__ = [
     "read",
     "sample_walks",
     "stream",
+    "sum_of_layers",
+    "take_rows",
 ]

@@ -17,7 +17,8 @@ __all__ = ["BipartiteGraph"]
 class BipartiteGraph:
     """Users and items as nodes, interactions as edges in both directions, stored once as CSR.
 
-    Node ``u`` is user u, node ``n_users + v`` is item v. The pattern is symmetric, so the same CSR serves the adjacency matrix and its transpose.
+    Node ``u`` is user u, node ``n_users + v`` is item v. The pattern is symmetric, so the same CSR serves the adjacency
+    matrix and its transpose.
     """
 
     n_users: int
@@ -29,7 +30,7 @@ class BipartiteGraph:
     degree: Tensor
     """float32, shape (n_nodes,)."""
     weight: Tensor
-    """float32, shape (n_edges,): 1 / sqrt(degree[row] degree[col]), LightGCN's symmetric normalisation without self-loops."""
+    """float32, shape (n_edges,): 1 / sqrt(degree[row] degree[col]), LightGCN's normalisation without self-loops."""
 
     @classmethod
     def from_matrix(cls, user_items: csr_array) -> "BipartiteGraph":

@@ -1,7 +1,8 @@
 """Encoders: from a table of embeddings to vectors of users and items.
 
-An encoder holds no weights. It maps rows of a table (users first, then items) to representations, linearly, so that the online and the target
-network of a bootstrap are one encoder with two tables. Every call names a hash key: what an encoder draws (edge masks, walks) depends on nothing else.
+An encoder holds no weights. It maps rows of a table (users first, then items) to representations, linearly, so that the
+online and the target network of a bootstrap are one encoder with two tables. Every call names a hash key: what an
+encoder draws (edge masks, walks) depends on nothing else.
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from buir.graph.bipartite import BipartiteGraph
 from buir.graph.hashing import stream
-from buir.graph.propagation import layer_tables, propagate
-from buir.graph.walks import Bags, read, sample_walks
+from buir.graph.propagation import propagate, sum_of_layers
+from buir.graph.reads import Bags, read
+from buir.graph.walks import sample_walks
 
 __all__ = ["EmbeddingEncoder", "Encoder", "GraphEncoder", "WalkEncoder"]
 
@@ -70,7 +72,8 @@ class GraphEncoder:
 class WalkEncoder:
     """LightGCN seen through random walks: an extension of the paper whose step costs the batch and not the graph.
 
-    Training reads a random subset of each node's neighbourhood (unbiased, see ``sample_walks``); prediction is the whole-graph encoder's.
+    Training reads a random subset of each node's neighbourhood (unbiased, see ``sample_walks``); prediction is the
+    whole-graph encoder's.
     """
 
     graph: BipartiteGraph
@@ -95,8 +98,4 @@ Encoder = EmbeddingEncoder | GraphEncoder | WalkEncoder
 
 def mean_of_layers(table: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
     """Return (E + A E + ... + A^L E) / (L + 1) without gradient, shape (n_nodes, d)."""
-    layers = layer_tables(table, graph, n_layers)
-    total = layers[0].clone()
-    for layer in layers[1:]:
-        total += layer
-    return total.div_(n_layers + 1)
+    return sum_of_layers(table, graph, n_layers).div_(n_layers + 1)

@@ -1,7 +1,8 @@
 """Random numbers as a pure function of a counter: the same on every device, with no state to carry.
 
-Edge masks, walks and batch orders are drawn here, so that a fit on a GPU sees the very same draws as a fit on a CPU and the backward pass
-can draw a forward mask again instead of storing it. The generator is a multiply-xorshift hash (the finaliser of MurmurHash3) on int32.
+Edge masks, walks and batch orders are drawn here, so that a fit on a GPU sees the very same draws as a fit on a CPU and
+the backward pass can draw a forward mask again instead of storing it. The generator is a multiply-xorshift hash (the
+finaliser of MurmurHash3) on int32.
 """
 
 import torch

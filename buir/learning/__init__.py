@@ -1,19 +1,17 @@
 """The paper: the bootstrap loss, the moving average of the target, the step and the loop."""
 
 from buir.learning.bootstrap import Bootstrap, Weights, initial_weights
-from buir.learning.collapse import warn_of_collapse
-from buir.learning.diagnostics import effective_rank
-from buir.learning.learner import BootstrapLearner, TrainingState, Validation
-from buir.learning.loop import Pairs, Schedule, train, training_device
+from buir.learning.diagnostics import effective_rank, warn_of_collapse
+from buir.learning.learner import BootstrapLearner, TrainingState
+from buir.learning.loop import Pairs, Schedule, Validation, train, training_device
 from buir.learning.losses import bootstrap_loss, uniformity_loss
 from buir.learning.optimisers import dense_adam
-from buir.learning.targets import LazyTarget, OutputTarget, TableTarget
+from buir.learning.targets import LazyTarget, TableTarget
 
 __all__ = [
     "Bootstrap",
     "BootstrapLearner",
     "LazyTarget",
-    "OutputTarget",
     "Pairs",
     "Schedule",
     "TableTarget",

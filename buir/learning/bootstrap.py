@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from buir.graph import Encoder, stream
 from buir.learning.losses import bootstrap_loss, uniformity_loss
-from buir.learning.targets import LazyTarget, OutputTarget, TableTarget, Target
+from buir.learning.targets import LazyTarget, TableTarget, Target
 
 __all__ = ["Bootstrap", "Weights", "initial_weights"]
 
@@ -43,7 +43,9 @@ class Weights:
 
 
 def initial_weights(n_users: int, n_items: int, dim: int, kind: Literal["id", "graph"], seed: int) -> Weights:
-    """Draw the author's initial weights: Xavier-normal for ``id``, Xavier-uniform with torch's default predictor for ``graph``.
+    """Draw the author's initial weights.
+
+    Xavier-normal for ``id``; Xavier-uniform with torch's default predictor for ``graph``.
 
     Users and items are initialised as two tables, whose widths of distribution differ with their number of rows.
     """
@@ -84,8 +86,6 @@ class Bootstrap:
         Weight of the uniformity term, an extension; 0 in the paper.
     row_sparse
         Touch only the rows of a step: a sparse gradient of the table and a lazy target.
-    output_target
-        Average outputs instead of tables (see ``OutputTarget``).
 
     References
     ----------
@@ -101,14 +101,14 @@ class Bootstrap:
         momentum: float,
         uniformity: float = 0.0,
         row_sparse: bool = False,
-        output_target: bool = False,
     ) -> None:
         self.weights = weights
         for part in weights.parts():
             part.requires_grad_(True)
         self.encoder, self.n_users, self.uniformity, self.row_sparse = encoder, n_users, uniformity, row_sparse
-        kind = LazyTarget if row_sparse else OutputTarget if output_target else TableTarget
-        self.target: Target = kind(weights.table, encoder, momentum)  # type: ignore[arg-type]  # a lazy target excludes GraphEncoder, which says so
+        kind = LazyTarget if row_sparse else TableTarget
+        # a lazy target excludes GraphEncoder, which says so itself
+        self.target: Target = kind(weights.table, encoder, momentum)  # type: ignore[arg-type]
 
     def predict(self, vectors: Tensor) -> Tensor:
         """Return q(vectors) = W vectors + b, row by row."""
@@ -126,7 +126,7 @@ class Bootstrap:
         """
         n = len(users)
         rows = torch.cat([users, items + self.n_users])
-        online = self._online(rows, stream(key, 0))
+        online = self.encoder.encode(self.weights.table, rows, stream(key, 0), sparse=self.row_sparse)
         target = self.target.encode(rows, stream(key, 1))
         predicted = self.predict(online)
         loss = bootstrap_loss(predicted[:n], target[n:]) + bootstrap_loss(predicted[n:], target[:n])
@@ -135,14 +135,6 @@ class Bootstrap:
             spread = uniformity_loss(online[:m]) + uniformity_loss(online[n : n + m])
             loss = loss + self.uniformity * spread / 2
         return loss
-
-    def _online(self, rows: Tensor, key: int) -> Tensor:
-        if isinstance(self.target, OutputTarget):
-            every = torch.arange(len(self.weights.table), device=rows.device)
-            outputs = self.encoder.encode(self.weights.table, every, key)
-            self.target.observe(outputs)
-            return outputs[rows]
-        return self.encoder.encode(self.weights.table, rows, key, sparse=self.row_sparse)
 
     @torch.no_grad()
     def vectors(self) -> Tensor:

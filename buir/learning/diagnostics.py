@@ -1,14 +1,26 @@
-"""Numbers that show a collapsing or lopsided model before its metrics do."""
+"""Numbers that show a collapsing or lopsided model before its metrics do, and the warning of a collapse."""
 
 from __future__ import annotations
+
+import warnings
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+from buir.errors import CollapseWarning, level_outside
 from buir.ranking import Scorer, coverage, top_k
 
 Table = np.ndarray | torch.Tensor
+
+LISTS, LENGTH = 256, 10
+"""How many lists of which length ``catalogue_share`` is measured on."""
+LOST = 0.1
+"""Share of the dimensions below which the effective rank counts as collapsed."""
+ALIKE = 1.25
+"""Lists count as the same for everybody below so many times the fewest items there could be: 12 of 10. On public data
+collapsed models show 10, and sound ones whose lists popularity rules 16 at the least."""
 
 
 def effective_rank(vectors: Table) -> float:
@@ -144,7 +156,8 @@ def catalogue_share(
 
     Returns
     -------
-    Distinct items listed over min(n_items, users asked * k), in [0, 1]; ``least_catalogue_share`` when everyone gets the same list.
+    Distinct items listed over min(n_items, users asked * k), in [0, 1]; ``least_catalogue_share`` when everyone gets
+    the same list.
     """
     users = np.arange(scorer.n_users)
     if len(users) > sample:
@@ -157,7 +170,7 @@ def catalogue_share(
 
 
 def least_catalogue_share(n_users: int, n_items: int, k: int = 10, *, sample: int = 1024) -> float:
-    """Return the ``catalogue_share`` of as many users who all get the same list; 1 where one list could be the catalogue.
+    """Return the ``catalogue_share`` of as many users with the same list; 1 where one list could be the catalogue.
 
     Examples
     --------
@@ -207,6 +220,43 @@ def score_summary(scorer: Scorer, observed: csr_array, *, sample: int = 1024, se
         **_summary("other", below),
         "auc": float(wins.mean() / 2 / len(below)) if len(below) and len(above) else float("nan"),
     }
+
+
+def warn_of_collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int]) -> None:
+    """Warn if the last record of a training shows a collapsed representation.
+
+    Parameters
+    ----------
+    record
+        With ``effective_rank`` and ``catalogue_share``, the latter of ``LISTS`` lists of length ``LENGTH``.
+    n_dimensions
+        The largest effective rank there could be.
+    shape
+        Users and items.
+
+    Warns
+    -----
+    CollapseWarning
+        If fewer than a tenth of the dimensions are in use, and at least ten could be; or if the lists show hardly more
+        items than one list does, and could show at least ten times as many.
+    """
+    rank, share = record["effective_rank"], record["catalogue_share"]
+    least = least_catalogue_share(*shape, LENGTH, sample=LISTS)
+    msg = None
+    if n_dimensions >= 10 and rank < LOST * n_dimensions:
+        msg = (
+            f"the representation collapsed: its effective rank is {rank:.1f} of {n_dimensions} dimensions and its "
+            f"lists show {share:.1%} of the catalogue they could; raise momentum, lower learning_rate or weight_decay, "
+            "or set uniformity=0.1"
+        )
+    elif least <= 0.1 and share < ALIKE * least:
+        msg = (
+            f"the lists are nearly the same for everybody: {min(LISTS, shape[0])} lists of {LENGTH}, popularity and "
+            f"seen items aside, show {round(share / least * LENGTH)} different items of {shape[1]:,}; lower "
+            "weight_decay, train for more epochs, take fewer layers, or set uniformity=0.1"
+        )
+    if msg is not None:
+        warnings.warn(msg, CollapseWarning, stacklevel=level_outside())
 
 
 def _summary(name: str, values: np.ndarray) -> dict[str, float]:

@@ -1,46 +1,25 @@
 """The training step of BUIR, and what is looked at between epochs."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from buir.learning import diagnostics
 from buir.learning.bootstrap import Bootstrap, Weights
-from buir.learning.collapse import LENGTH, LISTS
-from buir.learning.loop import REMEDY
+from buir.learning.loop import REMEDY, Validation
 from buir.learning.optimisers import RowAdam, dense_adam
 from buir.learning.targets import LazyTarget
-from buir.ranking import FactorScorer, PopularityTerm, evaluate
+from buir.ranking import FactorScorer, PopularityTerm
 
-__all__ = ["BootstrapLearner", "Validation"]
+__all__ = ["BootstrapLearner", "TrainingState"]
 
 SAMPLE = 1024
 """Rows that the collapse monitor looks at."""
 
-
-class Validation:
-    """Held-out pairs and the metric watched on them.
-
-    Parameters
-    ----------
-    train, valid
-        Binary matrices of one shape; lists leave out ``train`` and are measured on ``valid``.
-    metric
-        Such as "ndcg_at_20".
-    """
-
-    def __init__(self, train: csr_array, valid: csr_array, metric: str) -> None:
-        name, _, k = metric.rpartition("_at_")
-        self.train, self.valid, self.metric, self.name, self.k = train, valid, metric, name, int(k)
-
-    def __call__(self, scorer: FactorScorer) -> dict[str, float]:
-        """Rank and measure; also the share of the catalogue that the lists show."""
-        means = evaluate(scorer, self.train, self.valid, ks=(self.k,), metrics=[self.name]).means
-        return {self.metric: means[self.metric], f"coverage_at_{self.k}": means[f"coverage_at_{self.k}"]}
+MOMENTS = {"mean": "exp_avg", "square": "exp_avg_sq", "steps": "step"}
+"""What an Adam keeps of each weight: the word of a saved training, and torch's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +62,7 @@ class BootstrapLearner:
     ) -> None:
         self.bootstrap, self.validation, self.popularity = bootstrap, validation, popularity
         table, *predictor = bootstrap.weights.parts()
-        self.optimisers: list[Any] = (
+        self.optimisers: list[torch.optim.Optimizer] = (
             [
                 RowAdam(table, learning_rate, weight_decay, before=bootstrap.target.settle),
                 dense_adam(predictor, learning_rate, weight_decay),
@@ -133,7 +112,9 @@ class BootstrapLearner:
             "target_distance": diagnostics.target_distance(vectors[rows], target[rows]),
         }
         # Of the personal scores: where popularity rules by its weight, lists are alike for a reason.
-        record["catalogue_share"] = diagnostics.catalogue_share(self.scorer(None, vectors), LENGTH, sample=LISTS)
+        record["catalogue_share"] = diagnostics.catalogue_share(
+            self.scorer(None, vectors), diagnostics.LENGTH, sample=diagnostics.LISTS
+        )
         if self.validation is not None:
             record |= self.validation(self.scorer(self.popularity, vectors))
         return record
@@ -146,41 +127,26 @@ class BootstrapLearner:
     def state(self, epoch: int) -> TrainingState:
         """Copy the moments and the target table as they are after ``epoch`` epochs."""
         tensors = {"target": self.bootstrap.target.settled()}
-        for name, (mean, square, steps) in self._moments().items():
-            tensors |= {f"mean/{name}": mean, f"square/{name}": square, f"steps/{name}": torch.as_tensor(steps)}
+        for optimiser in self.optimisers:
+            names = self._names(optimiser)
+            for place, kept in optimiser.state_dict()["state"].items():
+                tensors |= {f"{ours}/{names[place]}": kept[torchs] for ours, torchs in MOMENTS.items()}
         return TrainingState(epoch, {name: part.detach().cpu().clone() for name, part in tensors.items()})
 
-    @torch.no_grad()
     def resume(self, state: TrainingState) -> None:
         """Go on from a state; the rows must be those of the weights."""
         self.bootstrap.target.resume(state.tensors["target"])
         for optimiser in self.optimisers:
-            for name, part in vars(self.bootstrap.weights).items():
-                if not self._holds(optimiser, part):
-                    continue
-                mean, square = (state.tensors[f"{kind}/{name}"].to(part.device).clone() for kind in ("mean", "square"))
-                steps = state.tensors[f"steps/{name}"]
-                if isinstance(optimiser, RowAdam):
-                    optimiser.mean, optimiser.square, optimiser.steps = mean, square, int(steps)
-                else:
-                    steps = steps.to(part.device, torch.float32)
-                    optimiser.state[part] = {"step": steps, "exp_avg": mean, "exp_avg_sq": square}
+            kept = {
+                place: {torchs: state.tensors[f"{ours}/{name}"].clone() for ours, torchs in MOMENTS.items()}
+                for place, name in enumerate(self._names(optimiser))
+            }
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": kept})
 
-    def _moments(self) -> dict[str, tuple[Tensor, Tensor, Any]]:
-        moments = {}
-        for optimiser in self.optimisers:
-            for name, part in vars(self.bootstrap.weights).items():
-                if isinstance(optimiser, RowAdam) and optimiser.table is part:
-                    moments[name] = (optimiser.mean, optimiser.square, optimiser.steps)
-                elif not isinstance(optimiser, RowAdam) and part in optimiser.state:
-                    kept = optimiser.state[part]
-                    moments[name] = (kept["exp_avg"], kept["exp_avg_sq"], kept["step"])
-        return moments
-
-    @staticmethod
-    def _holds(optimiser: Any, part: Tensor) -> bool:
-        held = [optimiser.table] if isinstance(optimiser, RowAdam) else optimiser.param_groups[0]["params"]
-        return any(part is other for other in held)
+    def _names(self, optimiser: torch.optim.Optimizer) -> list[str]:
+        """Return the names of an optimiser's weights, in its order."""
+        names = {id(part): name for name, part in vars(self.bootstrap.weights).items()}
+        return [names[id(part)] for group in optimiser.param_groups for part in group["params"]]
 
     def snapshot(self) -> Weights:
         """Copy what prediction needs."""

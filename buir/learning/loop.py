@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 from tqdm import tqdm
 
 from buir.graph import permutation, stream
+from buir.ranking import FactorScorer, evaluate
 
-__all__ = ["REMEDY", "Objective", "Pairs", "Schedule", "train"]
+__all__ = ["REMEDY", "Objective", "Pairs", "Schedule", "Validation", "train", "training_device"]
 
 REMEDY = "lower learning_rate, or raise momentum towards 1"
 """What to do about a training whose numbers leave the range of floats."""
@@ -73,6 +75,27 @@ class Pairs:
         return len(self.users)
 
 
+class Validation:
+    """Held-out pairs and the metric watched on them.
+
+    Parameters
+    ----------
+    train, valid
+        Binary matrices of one shape; lists leave out ``train`` and are measured on ``valid``.
+    metric
+        Such as "ndcg_at_20".
+    """
+
+    def __init__(self, train: csr_array, valid: csr_array, metric: str) -> None:
+        name, _, k = metric.rpartition("_at_")
+        self.train, self.valid, self.metric, self.name, self.k = train, valid, metric, name, int(k)
+
+    def __call__(self, scorer: FactorScorer) -> dict[str, float]:
+        """Rank and measure; also the share of the catalogue that the lists show."""
+        means = evaluate(scorer, self.train, self.valid, ks=(self.k,), metrics=[self.name]).means
+        return {self.metric: means[self.metric], f"coverage_at_{self.k}": means[f"coverage_at_{self.k}"]}
+
+
 def train(
     objective: Objective,
     pairs: Pairs,
@@ -88,7 +111,8 @@ def train(
     objective
         Model with its optimiser; ends in its best validated state.
     pairs
-        What to learn from; each epoch goes through all of them once, in an order that depends on the seed and the epoch only.
+        What to learn from; each epoch goes through all of them once, in an order that depends on the seed and the epoch
+        only.
     schedule
         Epochs, batches and stopping rule.
     callback
@@ -98,7 +122,8 @@ def train(
 
     Returns
     -------
-    Records with ``epoch``, ``loss`` (mean over the epoch), ``seconds`` (since the start), what ``validate`` returned, and ``best`` (so far).
+    Records with ``epoch``, ``loss`` (mean over the epoch), ``seconds`` (since the start), what ``validate`` returned,
+    and ``best`` (so far).
 
     Raises
     ------
@@ -180,17 +205,13 @@ def training_device(name: str) -> torch.device:
         raise ValueError(msg)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
-        msg = f"device is {name!r}, but torch finds CUDA devices 0 to {last} here; expected 'auto' or one such as 'cuda:{last}'"
+        msg = (
+            f"device is {name!r}, but torch finds CUDA devices 0 to {last} here; "
+            f"expected 'auto' or one such as 'cuda:{last}'"
+        )
         raise ValueError(msg)
-    if device.type not in ("cpu", "cuda") and not _computes(device):
-        msg = f"device is {name!r}, which does not compute here; expected 'auto' or 'cpu'"
+    others = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device.type not in ("cpu", "cuda") and (others is None or device.type != others.type):
+        msg = f"device is {name!r}, which torch does not find here; expected 'auto' or 'cpu'"
         raise ValueError(msg)
     return device
-
-
-def _computes(device: torch.device) -> bool:
-    """Tell a device that is there from one that torch only knows by name, such as "mps" elsewhere or "meta" everywhere."""
-    try:
-        return torch.ones(1, device=device).item() == 1
-    except (RuntimeError, NotImplementedError, AssertionError, ImportError):
-        return False

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from buir.graph import Bags, EmbeddingEncoder, Encoder, WalkEncoder, read
-from buir.learning.optimisers import take_rows
+from buir.graph import Bags, EmbeddingEncoder, Encoder, WalkEncoder, read, take_rows
 
-__all__ = ["LazyTarget", "OutputTarget", "TableTarget", "Target"]
+__all__ = ["LazyTarget", "TableTarget", "Target"]
 
 
 class TableTarget:
@@ -45,10 +44,11 @@ class TableTarget:
 
 
 class LazyTarget:
-    r"""The same moving average, worked out only for the rows that are read: exact, and its cost does not follow the table.
+    r"""The same moving average, worked out only for the rows that are read: exact, at a cost that the step decides.
 
-    While an online row stands still for k steps, its target row obeys :math:`\xi \leftarrow \theta + \tau^k (\xi - \theta)`. So each row remembers when it
-    was last settled; reading needs no write (a read row is a mixture of two tables), and a row is settled just before its online row changes.
+    While an online row stands still for k steps, its target row obeys :math:`\xi \leftarrow \theta + \tau^k (\xi -
+    \theta)`. So each row remembers when it was last settled; reading needs no write (a read row is a mixture of two
+    tables), and a row is settled just before its online row changes.
     """
 
     def __init__(self, online: Tensor, encoder: EmbeddingEncoder | WalkEncoder, momentum: float) -> None:
@@ -92,33 +92,6 @@ class LazyTarget:
         settled_at = self.settled_at if rows is None else self.settled_at.index_select(0, rows)
         age = (self.clock - settled_at).to(self.online.dtype)
         return torch.pow(self.momentum, age)
-
-
-class OutputTarget(TableTarget):
-    """A moving average of the online encoder's outputs instead of the encoder applied to an averaged table.
-
-    The encoder is linear, so without edge dropping both are equal (to rounding); with edge dropping this is an approximation, in which the target
-    sees the masks of past online calls. The target then needs no propagation of its own; the online side must compute its output for all nodes.
-    """
-
-    def __init__(self, online: Tensor, encoder: Encoder, momentum: float) -> None:
-        super().__init__(online, encoder, momentum)
-        self.outputs = encoder.encode_all(self.online).clone()
-
-    def observe(self, outputs: Tensor) -> None:
-        """Follow the online outputs of all nodes, shape (n_nodes, d), computed from the table as the last step left it."""
-        self.outputs.lerp_(outputs.detach(), 1 - self.momentum)
-
-    def resume(self, table: Tensor) -> None:
-        """Go on from a settled table, whose online table is the present one."""
-        super().resume(table)
-        # the outputs are one step behind the table: the next step observes the present online table
-        behind = torch.lerp(self.online, self.table, 1 / self.momentum) if self.momentum else self.table
-        self.outputs = self.encoder.encode_all(behind).clone()
-
-    def encode(self, rows: Tensor, key: int) -> Tensor:
-        """Return the averaged outputs of ``rows``."""
-        return self.outputs.index_select(0, rows)
 
 
 Target = TableTarget | LazyTarget

@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 
 from buir.data import Labelled, fit_inputs, partial_fit_inputs
 from buir.learning import Weights, initial_weights, warn_of_collapse
-from buir.model.explanation import explain_score
-from buir.model.fitting import Fitted, run
+from buir.model.fitting import Fitted, Plan, run
+from buir.model.folding import explain_score
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model
 from buir.ranking import FactorScorer, Scorer
@@ -29,11 +29,13 @@ _LOG = logging.getLogger("buir.model")
 class BUIR(Recommender):
     """Recommends from positives alone, without negative sampling.
 
-    The fields are the hyper-parameters. The plain constructor gives the settings that do best in this project's benchmark; ``BUIR.paper()`` gives the author's.
+    The fields are the hyper-parameters. The plain constructor gives the settings that do best in this project's
+    benchmark; ``BUIR.paper()`` gives the author's.
 
     References
     ----------
-    Lee, Kang, Ju, Park, Yu: Bootstrapping User and Item Representations for One-Class Collaborative Filtering, SIGIR 2021.
+    Lee, Kang, Ju, Park, Yu: Bootstrapping User and Item Representations for One-Class Collaborative Filtering, SIGIR
+    2021.
 
     Examples
     --------
@@ -46,23 +48,27 @@ class BUIR(Recommender):
     """
 
     encoder: Literal["id", "graph", "walk"] = "walk"
-    """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled neighbourhoods, linear cost)."""
+    """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled
+    neighbourhoods, linear cost)."""
     embedding_dim: Annotated[int, AtLeast(1, most=65_536)] = 64
     """Width of the vectors; 250 in the paper."""
     n_layers: Annotated[int, AtLeast(0, most=100)] = 2
     """Layers of propagation, for "graph" and "walk"; 3 in the paper."""
     edge_drop_rate: Annotated[float, AtLeast(0, below=1)] = 0.0
-    """Upper bound of the share of edges that an encoder call drops, drawn from U(0, rate), for "graph"; 0 in the author's defaults."""
+    """Upper bound of the share of edges that an encoder call drops, drawn from U(0, rate), for "graph"; 0 in the
+    author's defaults."""
     walks: Annotated[int, AtLeast(1, most=10_000)] = 8
     """Random walks from each row in each call, for "walk"."""
     momentum: Annotated[float, AtLeast(0, below=1)] = 0.995
-    """tau: how much of the target network stays at each step (of up to 1,024 pairs where the batch is "auto"); 0.995 in the paper."""
+    """tau: how much of the target network stays at each step (of up to 1,024 pairs where the batch is "auto"); 0.995 in
+    the paper."""
     learning_rate: Annotated[float, Above(0)] = 2e-3
     """Adam's step size (for up to 1,024 pairs where the batch is "auto"); 1e-3 in the paper."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
     """L2 decay (decoupled where training is row-sparse); 1e-4 in the paper."""
     batch_size: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
-    """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``construction``). 1,024 in the paper."""
+    """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``fitting.Plan.of``).
+    1,024 in the paper."""
     epochs: Annotated[int, AtLeast(1)] = 100
     """Passes over the pairs, at most; 1,000 in the paper."""
     validate_every: Annotated[int, AtLeast(1)] = 1
@@ -76,11 +82,10 @@ class BUIR(Recommender):
     uniformity: Annotated[float, AtLeast(0)] = 0.0
     """Weight of the uniformity term, an extension; 0 in the paper."""
     popularity: Annotated[float, AtLeast(0)] | Literal["auto"] = "auto"
-    """Weight of popularity in the score, an extension that adds a coordinate to the factors; "auto": the best on validation data, 0 without. 0 in the paper."""
+    """Weight of popularity in the score, an extension that adds a coordinate to the factors; "auto": the best on
+    validation data, 0 without. 0 in the paper."""
     row_sparse: bool | Literal["auto"] = "auto"
     """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph"."""
-    output_target: bool = False
-    """Average the encoder's outputs instead of its table, for "graph"; an approximation if edges drop. False in the paper."""
     seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
     """Decides the initial weights, the order of the pairs and every draw of the encoder."""
     device: str = "auto"
@@ -98,9 +103,8 @@ class BUIR(Recommender):
                 "encoder",
                 "False or 'auto': a whole-graph step moves every row (encoder 'walk' does not)",
             )
-        for name in ("output_target", "edge_drop_rate"):
-            if parameters["encoder"] != "graph" and parameters[name]:
-                return name, "encoder", "its default: it belongs to encoder 'graph'"
+        if parameters["encoder"] != "graph" and parameters["edge_drop_rate"]:
+            return "edge_drop_rate", "encoder", "its default: it belongs to encoder 'graph'"
         return None
 
     @classmethod
@@ -123,7 +127,6 @@ class BUIR(Recommender):
             "uniformity": 0.0,
             "popularity": 0.0,
             "row_sparse": False,
-            "output_target": False,
         }
         return cls(**(settings | overrides))
 
@@ -140,9 +143,11 @@ class BUIR(Recommender):
         Parameters
         ----------
         user_items
-            Users by items: any SciPy sparse matrix or array, ``Interactions`` or a data frame. Only which pairs are present counts.
+            Users by items: any SciPy sparse matrix or array, ``Interactions`` or a data frame. Only which pairs are
+            present counts.
         valid
-            Held-out pairs of the same shape, or a data frame with the same ids: training then stops early and keeps the best weights. Without it all epochs run.
+            Held-out pairs of the same shape, or a data frame with the same ids: training then stops early and keeps the
+            best weights. Without it all epochs run.
         show_progress
             Show a progress bar on a terminal.
         callback
@@ -152,12 +157,14 @@ class BUIR(Recommender):
         -------
         The model itself.
         """
-        check_parameters(type(self), self.get_params())
+        parameters = self.get_params()
+        check_parameters(type(self), parameters)
         size = None if self.batch_size == "auto" else self.batch_size
         labelled, valid_matrix = fit_inputs(user_items, valid, batch_size=size, valid_metric=self.valid_metric)
+        plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
         fresh = self._fresh_weights(labelled.matrix, self.embedding_dim)
-        report = {"callback": callback, "show_progress": show_progress}
-        return self._take(run(self, labelled.matrix, fresh, self.epochs, valid=valid_matrix, **report), labelled)
+        fitted = run(plan, labelled.matrix, fresh, valid=valid_matrix, callback=callback, show_progress=show_progress)
+        return self._take(fitted, labelled)
 
     def partial_fit(
         self,
@@ -169,15 +176,16 @@ class BUIR(Recommender):
     ) -> "BUIR":
         """Go on learning with new pairs, new users and new items; what was learned is kept.
 
-        New rows start from their neighbours (see ``folding``). Training then goes through old and new pairs together, in the order of the epochs
-        that follow. The optimiser and the target network go on from where they stood if the model still has them, that is after a ``fit``
-        without early stopping in this process or after loading a file saved with ``optimiser=True``; otherwise they restart. The log
-        of ``buir.model.estimator`` says which.
+        New rows start from their neighbours (see ``folding``). Training then goes through old and new pairs together,
+        in the order of the epochs that follow. The optimiser and the target network go on from where they stood if the
+        model still has them, that is after a ``fit`` without early stopping in this process or after loading a file
+        saved with ``optimiser=True``; otherwise they restart. The log of ``buir.model.estimator`` says which.
 
         Parameters
         ----------
         new_interactions
-            The new pairs, with the kind of ids that ``fit`` was given. A matrix may have more rows and columns than before.
+            The new pairs, with the kind of ids that ``fit`` was given. A matrix may have more rows and columns than
+            before.
         epochs
             Passes over all pairs; None is a tenth of ``epochs``, rounded up.
         show_progress, callback
@@ -185,34 +193,40 @@ class BUIR(Recommender):
 
         Returns
         -------
-        The model itself; in ``history`` the new records follow the old ones and count their epochs on, with ``best`` and ``seconds`` of their own.
+        The model itself; in ``history`` the new records follow the old ones and count their epochs on, with ``best``
+        and ``seconds`` of their own.
 
         Raises
         ------
         ValueError
-            If the training rows were not saved with the model, the ids are of another type, or a matrix looks transposed.
+            If the training rows were not saved with the model, the ids are of another type, or a matrix looks
+            transposed.
         """
         if self.seen_ is None:
-            msg = "partial_fit needs the old training rows, and this model was saved without them; save it with training_matrix=True"
+            msg = (
+                "partial_fit needs the old training rows, and this model was saved without them; "
+                "save it with training_matrix=True"
+            )
             raise ValueError(msg)
         epochs = -(-self.epochs // 10) if epochs is None else epochs
-        check_parameters(
-            type(self), self.get_params() | {"epochs": epochs, "embedding_dim": self.weights_.table.shape[1]}
-        )
+        width = self.weights_.table.shape[1]
+        parameters = self.get_params() | {"epochs": epochs, "embedding_dim": width}
+        check_parameters(type(self), parameters)
         growth = grow(self.seen_, self.user_ids_, self.item_ids_, partial_fit_inputs(new_interactions))
-        fresh = self._fresh_weights(growth.labelled.matrix, self.weights_.table.shape[1])
-        weights = start_new_rows(growth, self.weights_, fresh, self.folding_)
+        matrix = growth.labelled.matrix
+        plan = Plan.of(parameters | {"popularity": self.popularity_}, n_pairs=matrix.nnz, n_nodes=sum(matrix.shape))
+        weights = start_new_rows(growth, self.weights_, self._fresh_weights(matrix, width), self.folding_)
         state = None if self.state_ is None else grow_state(self.state_, growth, weights)
         _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
-        earlier = {"state": state, "popularity": self.popularity_, "before": self.history}
-        report = {"callback": callback, "show_progress": show_progress}
-        return self._take(run(self, growth.labelled.matrix, weights, epochs, **earlier, **report), growth.labelled)
+        earlier = {"state": state, "before": self.history}
+        fitted = run(plan, matrix, weights, **earlier, callback=callback, show_progress=show_progress)
+        return self._take(fitted, growth.labelled)
 
     def export_factors(self) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of the user and item factors for serving elsewhere.
 
-        One inner product of width ``embedding_dim`` is the score, so any store of vectors that ranks by inner product gives the lists of
-        ``recommend`` without filters.
+        One inner product of width ``embedding_dim`` is the score, so any store of vectors that ranks by inner product
+        gives the lists of ``recommend`` without filters.
 
         Returns
         -------
@@ -232,12 +246,14 @@ class BUIR(Recommender):
         training_matrix
             Include the training rows, which leaving out seen items, ``explain`` and ``partial_fit`` need.
         optimiser
-            Include the optimiser's and the target network's state, so that ``partial_fit`` goes on from it: three more tables.
+            Include the optimiser's and the target network's state, so that ``partial_fit`` goes on from it: three more
+            tables.
 
         Raises
         ------
         StorageError
-            If nothing can be written there, or there is no optimiser state to include; a TypeError if the target is neither of the two.
+            If nothing can be written there, or there is no optimiser state to include; a TypeError if the target is
+            neither of the two.
         """
         save_model(self, target, training_matrix=training_matrix, optimiser=optimiser)
 
@@ -248,14 +264,14 @@ class BUIR(Recommender):
         Raises
         ------
         StorageError
-            If the file is missing, truncated, changed, of a newer format or no model; a TypeError if the source is neither of the two.
+            If the file is missing, truncated, changed, of a newer format or no model; a TypeError if the source is
+            neither of the two.
         """
         return load_model(cls, source)
 
     def _take(self, fitted: Fitted, labelled: Labelled) -> "BUIR":
-        self.history = fitted.history
+        self.history, self.popularity_ = fitted.history, fitted.popularity
         self.user_factors, self.item_factors = fitted.user_factors, fitted.item_factors
-        self.popularity_ = fitted.popularity
         self.folding_, self.weights_, self.state_ = fitted.folding, fitted.weights, fitted.state
         self._remember(labelled)
         shape = labelled.matrix.shape
@@ -266,7 +282,7 @@ class BUIR(Recommender):
         return initial_weights(*matrix.shape, dim, "id" if self.encoder == "id" else "graph", self.seed)
 
     def explain(self, user: Any, item: Any) -> pd.DataFrame:
-        """Say how much each item of a user's history, her own embedding, the bias and popularity add to an item's score.
+        """Say how much each item of a user's history, her own embedding, the bias and popularity add to a score.
 
         Parameters
         ----------
@@ -275,19 +291,24 @@ class BUIR(Recommender):
 
         Returns
         -------
-        Columns ``part`` ("item", "own embedding", "bias", and "popularity" where it has a weight), ``item`` and ``contribution``; the contributions add up to the score.
+        Columns ``part`` ("item", "own embedding", "bias", and "popularity" where it has a weight), ``item`` and
+        ``contribution``; the contributions add up to the score.
 
         Raises
         ------
         ValueError
-            For BUIR-id, whose score is not made of the history; if the training rows were not saved; if an id is unknown.
+            For BUIR-id, whose score is not made of the history; if the training rows were not saved; if an id is
+            unknown.
         TypeError
             If a list is given in place of an id.
         """
         users, items = lookups(self)
         row, column = users.row(user, "user"), items.row(item, "item")
         if self.encoder == "id":
-            msg = "encoder 'id' has one vector for each user and no sum over her history to explain; expected encoder 'graph' or 'walk'"
+            msg = (
+                "encoder 'id' has one vector for each user and no sum over her history to explain; "
+                "expected encoder 'graph' or 'walk'"
+            )
             raise ValueError(msg)
         history = self._seen_rows(np.array([row]), "explain")
         weight, bias = self.weights_.predictor_weight, self.weights_.predictor_bias

@@ -1,26 +1,30 @@
-r"""Representations of users and items that training never saw, in closed form.
+r"""Representations of users and items that training never saw, in closed form, and the score of one item taken apart.
 
 The encoder is linear: a user's vector is her own embedding plus a sum over her items,
 
-.. math:: f(u) = \frac{1}{L+1}\Bigl(e_u + \frac{1}{\sqrt{d_u}} \sum_{i \in H_u} s_i\Bigr), \qquad s_i = \frac{1}{\sqrt{d_i}} \sum_{k<L} (\tilde A^k E)_i
+.. math::
+    f(u) = \frac{1}{L+1}\Bigl(e_u + \frac{1}{\sqrt{d_u}} \sum_{i \in H_u} s_i\Bigr),
+    \qquad s_i = \frac{1}{\sqrt{d_i}} \sum_{k<L} (\tilde A^k E)_i
 
-and a stranger lacks only :math:`e_u`. It is estimated from the sum itself by the least-squares map that does this best for the users of the training data.
-Their sums contain :math:`e_u` itself, which walks over two edges return, and a stranger's does not: so it is taken out before the map is fitted.
-(`benchmarks/folding.py` compares this with other choices, and finds that lists are best from the estimate alone: see ``Folding.scoring_vectors``.)
-BUIR-id has no sum in its encoder; there the same regression, with the item vectors for :math:`s_i`, estimates the whole vector.
-Items are folded in from their users in the same way.
+and a stranger lacks only :math:`e_u`. It is estimated from the sum itself by the least-squares map that does this best
+for the users of the training data. Their sums contain :math:`e_u` itself, which walks over two edges return, and a
+stranger's does not: so it is taken out before the map is fitted. (`benchmarks/folding.py` compares this with other
+choices, and finds that lists are best from the estimate alone: see ``Folding.scoring_vectors``.) BUIR-id has no sum in
+its encoder; there the same regression, with the item vectors for :math:`s_i`, estimates the whole vector. Items are
+folded in from their users in the same way.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.graph import BipartiteGraph, layer_tables, neighbour_sum
+from buir.graph import BipartiteGraph, neighbour_sum, sum_of_layers
 
-__all__ = ["Folding", "fit_folding"]
+__all__ = ["Folding", "explain_score", "fit_folding"]
 
 RIDGE = 1e-3
 """Ridge of the regression, relative to the mean squared entry of its inputs' Gram diagonal."""
@@ -42,7 +46,7 @@ class Folding:
         return Folding(self.sums.to(device), self.own.to(device), self.n_layers)
 
     def scaled_sum(self, rows: csr_array) -> Tensor:
-        """Return the neighbours' part of a node's vector for each row of neighbours, before division by L + 1; shape (n_rows, d)."""
+        """Return the neighbours' part of each row's vector, before division by L + 1; shape (n_rows, d)."""
         rowptr, col, weight = _scaled_rows(rows, self.sums)
         return neighbour_sum(rowptr, col, weight, self.sums)
 
@@ -65,9 +69,10 @@ class Folding:
     def scoring_vectors(self, rows: csr_array) -> Tensor:
         """Represent nodes of which only the neighbours are known, for ranking the other side.
 
-        Of an encoder with layers this is the estimated own part alone: lists from it are better than lists from ``vectors`` on every data set
-        measured in ``benchmarks/folding.py``, since the neighbours' part draws all nodes towards what is popular. ``vectors`` is the closer
-        estimate of the encoder's output, and the one to compare with other nodes.
+        Of an encoder with layers this is the estimated own part alone: lists from it are better than lists from
+        ``vectors`` on every data set measured in ``benchmarks/folding.py``, since the neighbours' part draws all nodes
+        towards what is popular. ``vectors`` is the closer estimate of the encoder's output, and the one to compare with
+        other nodes.
 
         Parameters
         ----------
@@ -81,7 +86,7 @@ class Folding:
         return self.scaled_sum(rows) @ self.own / (self.n_layers + 1)
 
     def parts(self, row: csr_array) -> Tensor:
-        """Split ``vectors`` of one row into what each of its neighbours adds, in the order of the row; shape (n_neighbours of the row, d)."""
+        """Split ``vectors`` of one row into what each of its neighbours adds, in its order; shape (n_neighbours, d)."""
         _, col, weight = _scaled_rows(row, self.sums)
         part = self.sums.index_select(0, col) * weight.unsqueeze(1)
         own = part @ self.own
@@ -103,19 +108,68 @@ def fit_folding(table: Tensor, graph: BipartiteGraph, n_layers: int, user_items:
         The training matrix, shape (n_users, n_items).
     """
     table = table.detach()
+    total = table
     if n_layers:
-        layers = layer_tables(table, graph, n_layers - 1)
-        total = layers[0].clone()
-        for layer in layers[1:]:
-            total += layer
-        total *= graph.degree.clamp(min=1).rsqrt().unsqueeze(1)
-    else:
-        total = table
+        total = sum_of_layers(table, graph, n_layers - 1).mul_(graph.degree.clamp(min=1).rsqrt().unsqueeze(1))
     users, items = table[: graph.n_users], table[graph.n_users :]
     user_sums, item_sums = total[: graph.n_users], total[graph.n_users :]
     return (
         _regressed(item_sums, users, n_layers, user_items),
         _regressed(user_sums, items, n_layers, csr_array(user_items.T.tocsr())),
+    )
+
+
+def explain_score(
+    folding: Folding,
+    history: csr_array,
+    own: Tensor | None,
+    transform: Tensor,
+    bias: Tensor,
+    item: Tensor,
+    item_ids: np.ndarray,
+) -> pd.DataFrame:
+    r"""Split :math:`((W + W^T) u + b) \cdot v`, and popularity if it is in the score, into parts that add up to it.
+
+    Parameters
+    ----------
+    folding
+        How users are represented by their items.
+    history
+        The user's training items, shape (1, n_items).
+    own
+        The user's own embedding, shape (d,); None for a user who is folded in, whose own embedding is estimated from
+        the items.
+    transform
+        W + W^T, shape (d, d).
+    bias
+        b, shape (d,).
+    item
+        v, shape (d,), or (d + 1,) with what popularity adds to every score of the item.
+    item_ids
+        Labels of the items.
+
+    Returns
+    -------
+    Columns ``part`` ("item", "own embedding", "bias", "popularity"), ``item`` (the label, None elsewhere) and
+    ``contribution`` (float64), the items first, the largest contribution first.
+    """
+    vector, popularity = item[: len(bias)].double(), item[len(bias) :].double().tolist()
+    direction = transform.double() @ vector  # the transform is symmetric
+    if own is None:
+        vectors, own_share = folding.parts(history), 0.0
+    else:
+        without_regression = Folding(folding.sums, torch.zeros_like(folding.own), folding.n_layers)
+        vectors = without_regression.parts(history)
+        own_share = float(own.double() @ direction) / (folding.n_layers + 1)
+    shares = (vectors.double() @ direction).numpy()
+    order = np.argsort(-shares, kind="stable")
+    others = ["own embedding", "bias", "popularity"][: 2 + len(popularity)]
+    return pd.DataFrame(
+        {
+            "part": [*["item"] * len(shares), *others],
+            "item": pd.Series([*item_ids[history.indices[order]].tolist(), *[None] * len(others)], dtype=object),
+            "contribution": [*shares[order], own_share, float(bias.double() @ vector), *popularity],
+        }
     )
 
 
@@ -135,7 +189,8 @@ def _regressed(sums: Tensor, own: Tensor, n_layers: int, rows: csr_array) -> Fol
 def _returned(rows: csr_array) -> Tensor:
     r"""Return the weight of each node's own embedding in its layer 2, :math:`\sum_{i \in H_u} 1 / (d_u d_i)`.
 
-    With up to three layers this is all that comes back; returns over four edges, from the fourth layer on, are smaller and stay in.
+    With up to three layers this is all that comes back; returns over four edges, from the fourth layer on, are smaller
+    and stay in.
     """
     length = np.diff(rows.indptr)
     degree = np.bincount(rows.indices, minlength=rows.shape[1])

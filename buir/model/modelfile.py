@@ -19,6 +19,8 @@ __all__ = ["load_model", "save_model"]
 
 _LIBRARIES = ("buir", "torch", "numpy", "scipy", "safetensors")
 _SIDES = ("users", "items")
+_REMOVED = {"output_target": False}
+"""Parameters that models once had, and their defaults: another value is what this version cannot do."""
 
 
 def save_model(
@@ -47,7 +49,10 @@ def save_model(
             arrays |= {"seen.indptr": model.seen_.indptr, "seen.indices": model.seen_.indices}
         if optimiser:
             if model.state_ is None:
-                msg = "optimiser=True, but the state of the optimiser is gone: early stopping went back to earlier weights; save with optimiser=False"
+                msg = (
+                    "optimiser=True, but the state of the optimiser is gone: early stopping went back to earlier "
+                    "weights; save with optimiser=False"
+                )
                 raise StorageError(msg)
             facts["epoch"] = model.state_.epoch
             arrays |= {f"state.{name}": part.numpy() for name, part in model.state_.tensors.items()}
@@ -63,10 +68,15 @@ def load_model(cls: Any, source: str | os.PathLike[str] | BinaryIO) -> Any:
         raise StorageError(msg)
     try:
         return _restored(cls, arrays, facts)
+    except StorageError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         # The checksum says that the file is as it was written, not that save() wrote it.
         what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
-        msg = f"the file is no whole {cls.__name__} ({what}); expected the settings and arrays that save() writes: save the model again"
+        msg = (
+            f"the file is no whole {cls.__name__} ({what}); "
+            "expected the settings and arrays that save() writes: save the model again"
+        )
         raise StorageError(msg) from error
 
 
@@ -75,7 +85,7 @@ def _restored(cls: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) ->
     if facts["class"] != cls.__name__:
         msg = f"its class is {facts['class']!r}"
         raise TypeError(msg)
-    model = cls(**facts["parameters"])
+    model = cls(**_known_parameters(**facts["parameters"]))
     if not facts["fitted"]:
         return model
     tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items() if "." in name}
@@ -95,6 +105,18 @@ def _restored(cls: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) ->
     model.history = facts["history"]
     model.popularity_ = facts.get("popularity", 0.0)  # a file from before this term has none
     return model
+
+
+def _known_parameters(**saved: Any) -> dict[str, Any]:
+    """Leave out the removed parameters of a saved model."""
+    for name, default in _REMOVED.items():
+        if saved.get(name, default) != default:
+            msg = (
+                f"the model was trained with {name}={saved[name]!r}, which this version of buir does not have; "
+                f"expected {name}={default!r}: train the model again, or load it with the version that saved it"
+            )
+            raise StorageError(msg)
+    return {name: value for name, value in saved.items() if name not in _REMOVED}
 
 
 def _plain(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from buir.data import as_csr, take
+from buir.data import Labelled, take
 from buir.errors import NotFittedError, counted
 from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
@@ -70,18 +70,11 @@ class Recommender:
     def _conflict(cls, parameters: Mapping[str, Any]) -> tuple[str, str, str] | None:
         """Name a parameter, another that it does not go with, and what is expected of the first; a hook."""
 
-    def _remember(self, user_items: Any) -> None:
-        """Store the training rows and the ids, the last act of ``fit``; the input is not kept but read.
-
-        Parameters
-        ----------
-        user_items
-            What ``fit`` was given, or what ``as_csr`` or ``fit_inputs`` made of it.
-        """
-        matrix, user_ids, item_ids = as_csr(user_items, warn=False)
-        self.seen_ = matrix
-        self.user_ids_ = np.arange(matrix.shape[0]) if user_ids is None else user_ids
-        self.item_ids_ = np.arange(matrix.shape[1]) if item_ids is None else item_ids
+    def _remember(self, labelled: Labelled) -> None:
+        """Store the training rows and the ids that ``fit_inputs`` or ``as_csr`` read, the last act of ``fit``."""
+        self.seen_, user_ids, item_ids = labelled
+        self.user_ids_ = np.arange(self.seen_.shape[0]) if user_ids is None else user_ids
+        self.item_ids_ = np.arange(self.seen_.shape[1]) if item_ids is None else item_ids
 
     @property
     def n_users(self) -> int:

@@ -71,7 +71,14 @@ def test_one_of_a_thing_is_not_many(tmp_path):
 
 def test_settings_are_read_by_their_kind(tmp_path):
     path = write(tmp_path / "train.csv", TRAIN)
-    settings = ["learning_rate=1e-3", "output_target=True", "row_sparse=false", "n_layers=1", "seed=7", "epochs=1"]
+    settings = [
+        "learning_rate=1e-3",
+        "cumulative_patience=False",
+        "row_sparse=false",
+        "n_layers=1",
+        "seed=7",
+        "epochs=1",
+    ]
     options = [part for setting in settings for part in ("--set", setting)]
     run("fit", path, "--out", tmp_path / "m", "--paper", *TINY, *options)
     params = BUIR.load(tmp_path / "m").get_params()
@@ -79,7 +86,7 @@ def test_settings_are_read_by_their_kind(tmp_path):
         params
         == BUIR.paper(
             learning_rate=1e-3,
-            output_target=True,
+            cumulative_patience=False,
             row_sparse=False,
             n_layers=1,
             seed=7,

@@ -10,18 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from buir.graph import propagation
 from buir.graph.bipartite import BipartiteGraph
-from buir.graph.propagation import (
-    BLOCK,
-    csr_product,
-    drop_edges,
-    layer_tables,
-    neighbour_sum,
-    propagate,
-    transpose,
-    transpose_compact,
-)
+from buir.graph.propagation import BLOCK, drop_edges, propagate, sum_of_layers
 from tests.support import dense
 
 MATRIX = dense.random_matrix()
@@ -43,32 +33,6 @@ def gradient(function, table: torch.Tensor, seed: int = 9) -> tuple[torch.Tensor
     (out * cotangent).sum().backward()
     assert leaf.grad is not None
     return out.detach(), leaf.grad
-
-
-def test_neighbour_sum_by_hand():
-    rowptr = torch.tensor([0, 3, 3, 4], dtype=torch.int32)
-    col = torch.tensor([2, 0, 2, 1], dtype=torch.int32)
-    weight = torch.tensor([1.0, 2.0, 4.0, 8.0])
-    table = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    expected = [[7.0, 5.0], [0.0, 0.0], [0.0, 8.0]]
-    assert neighbour_sum(rowptr, col, weight, table).tolist() == expected
-    assert csr_product(rowptr, col, weight, table).tolist() == expected
-
-
-def test_neighbour_sum_carries_no_gradient():
-    table = table_of(3).requires_grad_()
-    assert not neighbour_sum(GRAPH.rowptr, GRAPH.col, GRAPH.weight, table).requires_grad
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_csr_product_equals_neighbour_sum(width: int):
-    table = table_of(width)
-    torch.testing.assert_close(
-        csr_product(GRAPH.rowptr, GRAPH.col, GRAPH.weight, table),
-        neighbour_sum(GRAPH.rowptr, GRAPH.col, GRAPH.weight, table),
-        rtol=0,
-        atol=1e-13,
-    )
 
 
 @pytest.mark.parametrize(("n_layers", "width"), [*itertools.product(range(4), WIDTHS)])
@@ -175,38 +139,22 @@ def test_the_path_of_another_device_gives_the_same(rate: float, monkeypatch: pyt
     expected_out, expected_grad = gradient(lambda t: propagate(t, GRAPH, 3, ROWS, drop_rate=rate, key=2), table)
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
-    monkeypatch.setattr(propagation, "_RowSelection", propagation._WholeSelection)
     out, grad = gradient(lambda t: propagate(t, GRAPH, 3, ROWS, drop_rate=rate, key=2), table)
     torch.testing.assert_close(out, expected_out, rtol=0, atol=1e-13)
     torch.testing.assert_close(grad, expected_grad, rtol=0, atol=1e-13)
 
 
-def test_layer_tables():
-    tables = layer_tables(table_of(130).requires_grad_(), GRAPH, 3)
-    power = table_of(130)
-    assert len(tables) == 4
-    for layer in tables:
-        assert not layer.requires_grad
-        torch.testing.assert_close(layer, power, rtol=0, atol=1e-13)
-        power = A @ power
-
-
-def test_transpose_by_hand():
-    nodes, weight = torch.tensor([2, 0, 2, 3]), torch.tensor([1.0, 2.0, 4.0, 8.0])
-    rowptr, col, value = transpose(nodes, weight, 5)
-    assert (rowptr.tolist(), col.tolist(), value.tolist()) == ([0, 1, 1, 3, 4, 4], [1, 0, 2, 3], [2, 1, 4, 8])
-    assert (rowptr.dtype, col.dtype) == (torch.int32, torch.int32)
-    rowptr, col, value = transpose(nodes, weight, 5, torch.tensor([0, 0, 1, 1], dtype=torch.int32))
-    assert (rowptr.tolist(), col.tolist(), value.tolist()) == ([0, 1, 1, 3, 4, 4], [0, 0, 1, 1], [2, 1, 4, 8])
-
-
-def test_transpose_compact_leaves_out_what_nobody_reads():
-    nodes, weight = torch.tensor([7, 2, 7, 0], dtype=torch.int32), torch.tensor([1.0, 2.0, 4.0, 8.0])
-    outputs = torch.tensor([0, 0, 1, 1], dtype=torch.int32)
-    unique, (rowptr, col, value) = transpose_compact(nodes, weight, outputs)
-    assert (unique.tolist(), unique.dtype) == ([0, 2, 7], torch.int64)
-    assert (rowptr.tolist(), col.tolist(), value.tolist()) == ([0, 1, 2, 4], [1, 0, 0, 1], [8, 2, 1, 4])
-    assert (rowptr.dtype, col.dtype) == (torch.int32, torch.int32)
+@pytest.mark.parametrize(("n_layers", "width"), [*itertools.product(range(4), WIDTHS)])
+def test_the_sum_of_layers_is_the_dense_one(n_layers: int, width: int):
+    table = table_of(width)
+    before = table.clone()
+    expected = (n_layers + 1) * dense.mean_of_powers(A, n_layers) @ table
+    for rows in (None, ROWS):
+        total = sum_of_layers(table.requires_grad_(), GRAPH, n_layers, rows=rows)
+        assert not total.requires_grad
+        torch.testing.assert_close(total, expected if rows is None else expected[rows], rtol=0, atol=1e-12)
+        total.zero_()
+        assert torch.equal(table.detach(), before)
 
 
 def test_gradients_that_are_views():

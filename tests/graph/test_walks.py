@@ -9,22 +9,14 @@ from scipy import stats
 from scipy.sparse import csr_array
 
 from buir.graph.hashing import stream
-from buir.graph.walks import Bags, read, sample_walks
+from buir.graph.reads import read
+from buir.graph.walks import sample_walks
 from tests.support import dense
 
 MATRIX = dense.random_matrix(density=0.3, seed=4)
 GRAPH = dense.graph_of(MATRIX)
 A = dense.as_dense(GRAPH, GRAPH.weight)
 ISOLATED = [3, 14 + 5]
-
-
-def reading_matrix(bags: Bags, n_nodes: int) -> torch.Tensor:
-    """The dense matrix whose product with a table is what the bags read."""
-    n_outputs = len(bags.node) // bags.width
-    matrix = torch.zeros(n_outputs, n_nodes, dtype=torch.float64)
-    for entry, (node, weight) in enumerate(zip(bags.node.tolist(), bags.weight.tolist(), strict=True)):
-        matrix[entry // bags.width, node] += weight
-    return matrix
 
 
 def test_by_hand_on_a_path():
@@ -46,7 +38,7 @@ def test_by_hand_on_a_path():
 @pytest.mark.parametrize("n_layers", [0, 1, 3])
 def test_an_isolated_node_reads_only_itself(n_layers: int):
     bags = sample_walks(GRAPH, torch.tensor(ISOLATED), n_layers, 4, key=3)
-    matrix = reading_matrix(bags, GRAPH.n_nodes)
+    matrix = dense.reading_matrix(bags, GRAPH.n_nodes)
     expected = torch.zeros_like(matrix)
     expected[[0, 1], ISOLATED] = 1 / (n_layers + 1)
     assert torch.equal(matrix, expected)
@@ -118,72 +110,9 @@ def test_same_key_same_walks_other_key_other_walks():
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("width", [5, 130])
-def test_read_and_its_gradient_are_a_matrix_and_its_transpose(width: int):
-    rows = torch.tensor([0, 3, 19, 0, 7, 20])
-    bags = sample_walks(GRAPH, rows, 2, 3, key=4)
-    matrix = reading_matrix(bags, GRAPH.n_nodes)
-    generator = torch.Generator().manual_seed(1)
-    table = torch.randn(GRAPH.n_nodes, width, dtype=torch.float64, generator=generator)
-    cotangent = torch.randn(len(rows), width, dtype=torch.float64, generator=generator)
-    grads = []
-    for sparse in (False, True):
-        leaf = table.clone().requires_grad_()
-        out = read(leaf, bags, sparse=sparse)
-        torch.testing.assert_close(out.detach(), matrix @ table, rtol=0, atol=1e-13)
-        (out * cotangent).sum().backward()
-        grads.append(leaf.grad)
-    assert not grads[0].is_sparse
-    torch.testing.assert_close(grads[0], matrix.T @ cotangent, rtol=0, atol=1e-13)
-    assert grads[1].is_sparse
-    # distinct and ascending: the optimiser and the target rely on it
-    assert grads[1]._indices()[0].tolist() == sorted(set(bags.node.tolist()))
-    assert torch.equal(grads[1].to_dense(), grads[0])
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-def test_the_path_of_another_device_gives_the_same(sparse: bool, monkeypatch: pytest.MonkeyPatch):
-    bags = sample_walks(GRAPH, torch.tensor([0, 7, 7]), 2, 3, key=4)
-    matrix = reading_matrix(bags, GRAPH.n_nodes)
-    cotangent = torch.arange(9, dtype=torch.float64).view(3, 3)
-    table = torch.eye(GRAPH.n_nodes, 3, dtype=torch.float64, requires_grad=True)
-    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
-    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
-    out = read(table, bags, sparse=sparse)
-    out.backward(cotangent)
-    torch.testing.assert_close(out.detach(), matrix @ table.detach())
-    torch.testing.assert_close(table.grad.to_dense(), matrix.T @ cotangent)
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-def test_gradients_that_are_views(sparse: bool):
-    # the gradients of a sum are one number expanded, those of columns are strided
-    bags = sample_walks(GRAPH, torch.tensor([0, 7, 7]), 2, 3, key=4)
-    matrix = reading_matrix(bags, GRAPH.n_nodes)
-    table = torch.zeros(GRAPH.n_nodes, 3, dtype=torch.float64, requires_grad=True)
-    read(table, bags, sparse=sparse).sum().backward()
-    torch.testing.assert_close(table.grad.to_dense(), matrix.T @ torch.ones(3, 3, dtype=torch.float64))
-    table.grad = None
-    columns = torch.arange(9, dtype=torch.float64).view(3, 3).T
-    read(table, bags, sparse=sparse).backward(columns)
-    torch.testing.assert_close(table.grad.to_dense(), matrix.T @ columns)
-
-
-def test_gradcheck():
-    bags = sample_walks(GRAPH, torch.tensor([0, 14, 14, 3]), 2, 2, key=9)
-    table = torch.randn(GRAPH.n_nodes, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    torch.autograd.gradcheck(lambda t: read(t, bags), table.requires_grad_())
-
-
-def test_float64_tables_read_float32_weights():
-    bags = Bags(torch.tensor([1, 0], dtype=torch.int32), torch.tensor([0.5, 0.25]), 2)
-    table = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
-    assert read(table, bags).tolist() == [[1.25]]
-
-
 def test_a_graph_without_edges():
     graph = dense.graph_of(csr_array((2, 2), dtype=np.float32))
-    matrix = reading_matrix(sample_walks(graph, torch.tensor([0, 3]), 2, 2, key=0), 4)
+    matrix = dense.reading_matrix(sample_walks(graph, torch.tensor([0, 3]), 2, 2, key=0), 4)
     assert torch.equal(matrix, torch.eye(4, dtype=torch.float64)[[0, 3]] / 3)
 
 

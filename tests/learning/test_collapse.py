@@ -7,8 +7,7 @@ import pytest
 
 from buir.data.synthetic import make_interactions
 from buir.errors import CollapseWarning
-from buir.learning.collapse import LENGTH, LISTS, warn_of_collapse
-from buir.learning.diagnostics import catalogue_share, least_catalogue_share
+from buir.learning.diagnostics import LENGTH, LISTS, catalogue_share, least_catalogue_share, warn_of_collapse
 from buir.model.estimator import BUIR
 from buir.ranking.top_k import FactorScorer
 

@@ -9,7 +9,8 @@ from buir.graph.encoders import EmbeddingEncoder, Encoder, GraphEncoder, WalkEnc
 from buir.graph.hashing import stream
 from buir.learning import diagnostics
 from buir.learning.bootstrap import Bootstrap, Weights
-from buir.learning.learner import BootstrapLearner, Validation
+from buir.learning.learner import BootstrapLearner
+from buir.learning.loop import Validation
 from buir.ranking.evaluation import evaluate
 from buir.ranking.top_k import FactorScorer
 from tests.support import dense
@@ -60,11 +61,10 @@ def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
     [
         (EmbeddingEncoder(), {}),
         (GraphEncoder(GRAPH, 3), {}),
-        (GraphEncoder(GRAPH, 3), {"output_target": True}),
         (GraphEncoder(GRAPH, 2, 0.5), {}),
         (WalkEncoder(GRAPH, 2, 3), {}),
     ],
-    ids=["id", "graph", "graph-outputs", "graph-dropped", "walk"],
+    ids=["id", "graph", "graph-dropped", "walk"],
 )
 def test_five_steps_equal_five_naive_ones(encoder: Encoder, options: dict[str, bool]):
     learner = learner_of(encoder, **options)
@@ -107,20 +107,22 @@ def test_row_sparse_steps_equal_the_lazy_rule_of_a_dense_table(encoder: Encoder)
     assert 3 not in moved
 
 
-def test_gradients_do_not_pile_up():
-    learner = learner_of(GraphEncoder(GRAPH, 1))
+@pytest.mark.parametrize(
+    ("encoder", "options"),
+    [(GraphEncoder(GRAPH, 1), {}), (EmbeddingEncoder(), {}), (EmbeddingEncoder(), {"row_sparse": True})],
+    ids=["graph", "id", "id-sparse"],
+)
+def test_gradients_do_not_pile_up(encoder: Encoder, options: dict[str, bool]):
+    learner = learner_of(encoder, **options)
     learner.step(*batch(0), 1)
+    before, target = learner.bootstrap.weights.clone(), learner.bootstrap.target.settled().clone()
     learner.step(*batch(1), 2)
-    again = learner_of(GraphEncoder(GRAPH, 1), learner.bootstrap.weights.clone())
-    first = learner.bootstrap.weights.clone()
-    for one in (learner, again):
-        one.bootstrap.target.table.copy_(first.table)
-    # the same weights and target: the gradients of the next batch do not know the past ones
-    for one in (learner, again):
-        for optimiser in one.optimisers:
-            optimiser.zero_grad()
-        one.bootstrap.loss(*batch(2), 3).backward()
-    assert torch.equal(learner.bootstrap.weights.table.grad, again.bootstrap.weights.table.grad)
+    # the gradient of a second step is that of its batch alone
+    alone = Bootstrap(before, encoder, N, momentum=MOMENTUM, **options)
+    alone.target.resume(target)
+    alone.loss(*batch(1), 2).backward()
+    for mine, theirs in zip(learner.bootstrap.weights.parts(), before.parts(), strict=True):
+        assert_close(mine.grad.to_dense(), theirs.grad.to_dense())
 
 
 @pytest.mark.parametrize("options", [{}, {"row_sparse": True}])
@@ -172,11 +174,10 @@ def test_validating_changes_nothing():
     [
         (EmbeddingEncoder(), {}),
         (GraphEncoder(GRAPH, 2, 0.5), {}),
-        (GraphEncoder(GRAPH, 2), {"output_target": True}),
         (WalkEncoder(GRAPH, 2, 2), {}),
         (WalkEncoder(GRAPH, 2, 2), {"row_sparse": True}),
     ],
-    ids=["id", "graph-dropped", "graph-outputs", "walk", "walk-sparse"],
+    ids=["id", "graph-dropped", "walk", "walk-sparse"],
 )
 def test_a_resumed_training_is_the_uninterrupted_one(encoder: Encoder, options: dict[str, bool]):
     learner = learner_of(encoder, **options)
@@ -192,6 +193,33 @@ def test_a_resumed_training_is_the_uninterrupted_one(encoder: Encoder, options: 
     for mine, theirs in zip(learner.bootstrap.weights.parts(), resumed.bootstrap.weights.parts(), strict=True):
         assert_close(mine.detach(), theirs.detach())
     assert_close(learner.bootstrap.target.settled(), resumed.bootstrap.target.settled())
+
+
+@pytest.mark.parametrize(("options", "whole"), [({}, torch.float32), ({"row_sparse": True}, torch.int64)])
+def test_a_state_names_the_moments_of_every_weight(options: dict[str, bool], whole: torch.dtype):
+    learner = learner_of(EmbeddingEncoder(), **options)
+    for step in range(2):
+        learner.step(*batch(step), step)
+    tensors = learner.state(epoch=1).tensors
+    weights = vars(learner.bootstrap.weights)
+    names = {f"{kind}/{name}" for kind in ("mean", "square", "steps") for name in weights}
+    assert set(tensors) == {"target"} | names
+    for name, part in weights.items():
+        assert tensors[f"mean/{name}"].shape == tensors[f"square/{name}"].shape == part.shape
+        assert (tensors[f"steps/{name}"].item(), tensors[f"steps/{name}"].shape) == (2, ())
+        assert (tensors[f"square/{name}"] >= 0).all()
+    assert tensors["steps/table"].dtype == whole
+    # a copy: the training goes on and the state does not
+    kept = {name: tensor.clone() for name, tensor in tensors.items()}
+    resumed = learner_of(EmbeddingEncoder(), learner.bootstrap.weights.clone(), **options)
+    resumed.resume(learner.state(epoch=1))
+    state = learner.state(epoch=1)
+    resumed.resume(state)
+    for one in (learner, resumed):
+        one.step(*batch(2), 2)
+    for name, tensor in kept.items():
+        assert torch.equal(state.tensors[name], tensor)
+        assert torch.equal(tensors[name], tensor)
 
 
 def test_a_snapshot_comes_back():

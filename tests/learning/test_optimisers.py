@@ -97,3 +97,51 @@ def test_row_adam_without_decay_is_torchs_sparse_adam():
         reference.step()
     # torch adds epsilon before it corrects the bias
     torch.testing.assert_close(ours, theirs.detach(), rtol=0, atol=1e-5)
+
+
+def moved(optimiser: torch.optim.Optimizer, table: torch.Tensor, steps: range) -> torch.Tensor:
+    for step in steps:
+        table.grad = sparse([step % 3, 3 + step % 2], normal(2, 3, seed=step), 5)
+        optimiser.step()
+    return table
+
+
+def test_row_adam_goes_on_from_its_state():
+    whole, table = normal(5, 3), normal(5, 3)
+    one = RowAdam(table, 0.05, 0.1)
+    moved(RowAdam(whole, 0.05, 0.1), whole, range(8))
+    moved(one, table, range(4))
+    state = one.state_dict()
+    assert set(state["state"][0]) == {"step", "exp_avg", "exp_avg_sq"}
+    assert state["state"][0]["step"] == 4
+    other = RowAdam(table, 1.0)
+    other.load_state_dict(state)
+    assert torch.equal(moved(other, table, range(4, 8)), whole)
+
+
+def test_row_adam_follows_a_schedule_of_its_rate():
+    table, twin = normal(5, 3), normal(5, 3)
+    optimiser = RowAdam(table, 0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, step_size=1, gamma=0.5)
+    moved(optimiser, table, range(1))
+    schedule.step()
+    before = table.clone()
+    moved(optimiser, table, range(1, 2))
+    reference = RowAdam(twin, 0.1)
+    moved(reference, twin, range(1))
+    moved(reference, twin, range(1, 2))
+    torch.testing.assert_close(2 * (table - before), twin - before, rtol=0, atol=1e-12)
+
+
+def test_row_adam_calls_a_closure_for_its_gradient():
+    table = normal(5, 3)
+    optimiser = RowAdam(table, 0.1)
+
+    def closure() -> float:
+        assert torch.is_grad_enabled()
+        table.grad = sparse([1], normal(1, 3), 5)
+        return 2.5
+
+    before = table.clone()
+    assert optimiser.step(closure) == 2.5
+    assert (table != before).any(dim=1).tolist() == [False, True, False, False, False]

@@ -1,11 +1,11 @@
-"""Targets: the moving average by hand, the lazy one against it, the one of outputs against it."""
+"""Targets: the moving average by hand, the lazy one against it."""
 
 import pytest
 import torch
 
 from buir.graph.encoders import EmbeddingEncoder, GraphEncoder, WalkEncoder
 from buir.graph.hashing import stream
-from buir.learning.targets import LazyTarget, OutputTarget, TableTarget
+from buir.learning.targets import LazyTarget, TableTarget
 from tests.support import dense
 
 GRAPH = dense.graph_of(dense.random_matrix())
@@ -28,7 +28,7 @@ def test_the_moving_average_by_hand():
     assert target.settled().tolist() == [[2.75], [3.75]]
 
 
-@pytest.mark.parametrize("kind", [TableTarget, LazyTarget, OutputTarget])
+@pytest.mark.parametrize("kind", [TableTarget, LazyTarget])
 def test_no_target_has_a_gradient(kind: type):
     online = table_of().requires_grad_()
     target = kind(online, WalkEncoder(GRAPH, 2, 2), 0.9)
@@ -80,15 +80,13 @@ def test_a_row_that_stood_still_for_long_is_exact_in_float32():
     assert lazy.settled().view(-1).tolist() == pytest.approx([1 - 0.999**3000, 0.0], abs=2e-5)
 
 
-def test_the_average_of_outputs_is_the_output_of_the_average():
-    encoder = GraphEncoder(GRAPH, 3)
+@pytest.mark.parametrize("kind", [TableTarget, LazyTarget])
+def test_a_target_resumes_at_any_time(kind: type):
     online = table_of()
-    plain, outputs = TableTarget(online, encoder, 0.8), OutputTarget(online, encoder, 0.8)
-    rows = torch.tensor([0, 5, 19, 5])
-    for step in range(6):
-        outputs.observe(encoder.encode_all(online))
-        torch.testing.assert_close(outputs.encode(rows, step), plain.encode(rows, step), rtol=0, atol=1e-12)
-        online += table_of(seed=step + 1)
-        for target in (plain, outputs):
-            target.after_step()
-    torch.testing.assert_close(outputs.settled(), plain.settled(), rtol=0, atol=1e-12)
+    target = kind(online, EmbeddingEncoder(), 0.5)
+    for _ in range(3):
+        target.after_step()
+    target.resume(table_of(seed=1))
+    assert torch.equal(target.settled(), table_of(seed=1))
+    target.after_step()
+    torch.testing.assert_close(target.settled(), (online + table_of(seed=1)) / 2, rtol=0, atol=1e-15)

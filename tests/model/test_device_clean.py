@@ -15,7 +15,7 @@ from tests.support import dense
 MATRIX = dense.random_matrix(n_users=30, n_items=20, density=0.2, seed=1)
 N = MATRIX.shape[0]
 
-KINDS = ["id", "graph", "graph-dropped", "graph-outputs", "walk", "walk-uniformity"]
+KINDS = ["id", "graph", "graph-dropped", "walk", "walk-uniformity"]
 HOST_READS = [
     "cpu",
     "item",
@@ -45,7 +45,6 @@ def learner_of(kind: str, device: str) -> tuple[BootstrapLearner, Pairs]:
         N,
         momentum=0.9,
         uniformity=0.1 if kind.endswith("uniformity") else 0.0,
-        output_target=kind == "graph-outputs",
     )
     users, items = (torch.from_numpy(part.astype(np.int64)).to(device) for part in MATRIX.nonzero())
     return BootstrapLearner(bootstrap, 0.01, 1e-4, (users, items)), Pairs(users, items)

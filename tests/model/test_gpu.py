@@ -10,8 +10,9 @@ from scipy.sparse import csr_array
 from buir.graph.bipartite import BipartiteGraph
 from buir.graph.encoders import EmbeddingEncoder, Encoder, GraphEncoder, WalkEncoder
 from buir.graph.hashing import bernoulli, mix, permutation, uniform
-from buir.graph.propagation import drop_edges, layer_tables, propagate
-from buir.graph.walks import read, sample_walks
+from buir.graph.propagation import drop_edges, propagate, sum_of_layers
+from buir.graph.reads import read
+from buir.graph.walks import sample_walks
 from buir.learning.bootstrap import Bootstrap, initial_weights
 from buir.learning.learner import BootstrapLearner
 from buir.learning.loop import Pairs, run_epoch, training_device
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.gpu
 MATRIX = dense.random_matrix(n_users=300, n_items=200, density=0.05, seed=3)
 N = MATRIX.shape[0]
 DEVICES = ("cpu", "cuda")
-KINDS = ["id", "graph", "graph-dropped", "graph-outputs", "walk", "walk-uniformity", "walk-sparse", "id-sparse"]
+KINDS = ["id", "graph", "graph-dropped", "walk", "walk-uniformity", "walk-sparse", "id-sparse"]
 
 
 def table_of(width: int, seed: int = 0) -> torch.Tensor:
@@ -52,7 +53,6 @@ def learner_of(kind: str, device: str) -> tuple[BootstrapLearner, Pairs]:
         momentum=0.9,
         uniformity=0.1 if kind.endswith("uniformity") else 0.0,
         row_sparse=kind.endswith("sparse"),
-        output_target=kind.endswith("outputs"),
     )
     users, items = (torch.from_numpy(part.astype(np.int64)).to(device) for part in MATRIX.nonzero())
     return BootstrapLearner(bootstrap, 0.01, 1e-4, (users, items)), Pairs(users, items)
@@ -95,11 +95,9 @@ def test_propagation_forward_and_backward(n_layers: int, width: int, rate: float
         assert torch.equal(first, again)
 
 
-def test_layer_tables():
+def test_the_sum_of_layers():
     one, other = both(
-        lambda device: torch.stack(
-            layer_tables(table_of(130).to(device), BipartiteGraph.from_matrix(MATRIX).to(device), 3)
-        )
+        lambda device: sum_of_layers(table_of(130).to(device), BipartiteGraph.from_matrix(MATRIX).to(device), 3)
     )
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 

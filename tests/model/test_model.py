@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_array
 
 from buir.errors import CollapseWarning
-from buir.learning import collapse
+from buir.learning import diagnostics
 from buir.learning.bootstrap import initial_weights
 from buir.model.estimator import BUIR
 from buir.ranking.evaluation import evaluate
@@ -18,7 +18,6 @@ KINDS = {
     "id": {"encoder": "id"},
     "graph": {"encoder": "graph"},
     "graph-dropped": {"encoder": "graph", "edge_drop_rate": 0.3},
-    "graph-outputs": {"encoder": "graph", "output_target": True},
     "walk": {"encoder": "walk", "row_sparse": False},
     "walk-sparse": {"encoder": "walk", "row_sparse": True},
     "id-sparse": {"encoder": "id", "row_sparse": True},
@@ -71,7 +70,6 @@ def test_paper_gives_the_authors_settings():
         "cumulative_patience": True,
         "uniformity": 0.0,
         "row_sparse": False,
-        "output_target": False,
         "seed": 0,
     }
     assert {name: params[name] for name in expected} == expected
@@ -233,7 +231,7 @@ def test_a_fit_within_no_grad_learns_as_well():
 
 
 def test_a_collapsed_model_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(collapse, "LOST", 2.0)
+    monkeypatch.setattr(diagnostics, "LOST", 2.0)
     with pytest.warns(CollapseWarning, match=r"effective rank is \d+\.\d of 12 dimensions") as caught:
         fit(make(embedding_dim=12))
     assert len(caught) == 1

@@ -340,3 +340,19 @@ def test_a_file_that_only_looks_like_a_model(name):
     pattern = rf"^the file is no whole BUIR \({text}.*\); expected the settings and arrays that save\(\) writes: save the model again$"
     with pytest.raises(StorageError, match=pattern):
         BUIR.load(forged(forge))
+
+
+@pytest.mark.parametrize("unfitted", [False, True])
+def test_a_removed_parameter_at_its_default_is_passed_over(unfitted):
+    def forge(arrays, facts):
+        facts["parameters"]["output_target"] = False
+        facts["fitted"] = not unfitted
+
+    back = BUIR.load(forged(forge))
+    assert "output_target" not in back.get_params()
+    assert back.get_params() == fitted().get_params()
+
+
+def test_a_removed_parameter_elsewhere_is_named():
+    with pytest.raises(StorageError, match=r"^the model was trained with output_target=True, .* expected .*=False"):
+        BUIR.load(forged(lambda arrays, facts: facts["parameters"].update(output_target=True)))

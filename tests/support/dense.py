@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from buir.graph.bipartite import BipartiteGraph
+from buir.graph.reads import Bags
 
 UINT32 = 0xFFFFFFFF
 UINT64 = 0xFFFFFFFFFFFFFFFF
@@ -54,6 +55,15 @@ def mean_of_powers(matrix: Tensor, n_layers: int) -> Tensor:
         power = matrix @ power
         total = total + power
     return total / (n_layers + 1)
+
+
+def reading_matrix(bags: Bags, n_nodes: int) -> torch.Tensor:
+    """The dense matrix whose product with a table is what the bags read."""
+    n_outputs = len(bags.node) // bags.width
+    matrix = torch.zeros(n_outputs, n_nodes, dtype=torch.float64)
+    for entry, (node, weight) in enumerate(zip(bags.node.tolist(), bags.weight.tolist(), strict=True)):
+        matrix[entry // bags.width, node] += weight
+    return matrix
 
 
 def hash_pair(row: int, col: int) -> int:

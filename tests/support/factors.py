@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from buir.data import fit_inputs
+from buir.data import as_csr, fit_inputs
 from buir.ranking.top_k import FactorScorer
 from buir.recommend import Recommender
 
@@ -36,7 +36,7 @@ class Fixed(Recommender):
     def __init__(self, user_factors: Any, item_factors: Any, user_items: Any) -> None:
         self.user_factors = np.array(user_factors, dtype=np.float32)
         self.item_factors = np.array(item_factors, dtype=np.float32)
-        self._remember(user_items)
+        self._remember(as_csr(user_items, warn=False))
 
     def _recalculated_users(self, user_items: csr_array) -> FactorScorer:
         return FactorScorer(user_items @ self.item_factors, self.item_factors)

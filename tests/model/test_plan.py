@@ -1,0 +1,124 @@
+"""What "auto" means: batch size with its rates, dense or row-sparse steps, the encoder of a name."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from buir.graph.bipartite import BipartiteGraph
+from buir.graph.encoders import EmbeddingEncoder, GraphEncoder, WalkEncoder
+from buir.learning.bootstrap import initial_weights
+from buir.learning.targets import LazyTarget, TableTarget
+from buir.model.estimator import BUIR
+from buir.model.fitting import Plan
+from tests.support import dense
+
+
+def plan_of(model: BUIR, n_pairs: int = 5000, n_nodes: int = 300) -> Plan:
+    return Plan.of(model.get_params(), n_pairs=n_pairs, n_nodes=n_nodes)
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "expected"),
+    [
+        (9, 9),
+        (1024, 128),
+        (8191, 128),
+        (8192, 256),
+        (20_000, 512),
+        (65_535, 1024),
+        (65_536, 2048),
+        (131_072, 4096),
+        (262_144, 8192),
+        (10**8, 8192),
+    ],
+)
+def test_the_batch_grows_with_the_data(n_pairs: int, expected: int):
+    assert plan_of(BUIR(), n_pairs).batch_size == expected
+    assert plan_of(BUIR(batch_size=77), n_pairs).batch_size == 77
+
+
+def test_the_rates_follow_an_automatic_batch():
+    def rates(model: BUIR, n_pairs: int) -> tuple[float, float]:
+        plan = plan_of(model, n_pairs)
+        return plan.learning_rate, plan.momentum
+
+    model = BUIR(learning_rate=0.002, momentum=0.99)
+    assert rates(model, 50_000) == rates(model, 2000) == (0.002, 0.99)
+    assert rates(model, 10**6) == pytest.approx((0.002 * 8**0.5, 0.99**8), rel=1e-12)
+    assert rates(BUIR.paper(), 10**6) == (1e-3, 0.995)
+    assert rates(BUIR(batch_size=8192, learning_rate=0.002, momentum=0.99), 10**6) == (0.002, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reads"),
+    [
+        ({}, 2 * 8192 * 17),
+        ({"n_layers": 3, "walks": 5}, 2 * 8192 * 16),
+        ({"encoder": "id"}, 2 * 8192),
+        ({"encoder": "id", "batch_size": "auto"}, 2 * 128),
+    ],
+)
+def test_row_sparse_is_chosen_where_a_step_reads_a_small_share(settings, reads):
+    model = BUIR(**({"batch_size": 8192} | settings))
+    assert plan_of(model, n_nodes=3 * reads).row_sparse is False
+    assert plan_of(model, n_nodes=3 * reads + 1).row_sparse is True
+    assert plan_of(dataclasses.replace(model, row_sparse=True), n_nodes=10).row_sparse is True
+    assert plan_of(dataclasses.replace(model, row_sparse=False), n_nodes=10**9).row_sparse is False
+
+
+def test_the_whole_graph_is_never_row_sparse():
+    assert plan_of(BUIR(encoder="graph"), n_nodes=10**9).row_sparse is False
+
+
+def test_a_plan_is_decided_and_keeps_what_was_given():
+    model = BUIR(device="cpu", epochs=7, seed=3, popularity=0.2, valid_metric="recall_at_5", cumulative_patience=True)
+    plan = plan_of(model)
+    decided = {"device": torch.device("cpu"), "batch_size": 128, "row_sparse": False}
+    kept = {name: value for name, value in model.get_params().items() if name not in {*decided, "embedding_dim"}}
+    assert dataclasses.asdict(plan) == kept | decided
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.epochs = 8  # type: ignore[misc]
+    assert plan_of(BUIR(encoder="id", n_layers=3)).n_layers == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "encoder", "target"),
+    [
+        ({"encoder": "id", "row_sparse": False}, EmbeddingEncoder, TableTarget),
+        ({"encoder": "id", "row_sparse": True}, EmbeddingEncoder, LazyTarget),
+        ({"encoder": "graph", "n_layers": 4, "edge_drop_rate": 0.2}, GraphEncoder, TableTarget),
+        ({"encoder": "walk", "n_layers": 4, "walks": 3, "row_sparse": True}, WalkEncoder, LazyTarget),
+    ],
+)
+def test_settings_reach_the_networks(settings, encoder, target):
+    matrix = dense.random_matrix()
+    model = BUIR(uniformity=0.3, batch_size=10, momentum=0.9, **settings)
+    weights, graph = initial_weights(*matrix.shape, 4, "graph", 0), BipartiteGraph.from_matrix(matrix)
+    bootstrap = plan_of(model).bootstrap(weights, graph)
+    assert type(bootstrap.encoder) is encoder
+    assert type(bootstrap.target) is target
+    for name in {"n_layers", "edge_drop_rate", "walks"} & set(vars(bootstrap.encoder)):
+        assert getattr(bootstrap.encoder, name) == getattr(model, name)
+    assert (bootstrap.uniformity, bootstrap.target.momentum, bootstrap.n_users) == (0.3, 0.9, matrix.shape[0])
+
+
+def test_settings_reach_the_loop():
+    settings = {
+        "epochs": 7,
+        "batch_size": 10,
+        "seed": 4,
+        "validate_every": 3,
+        "patience": 2,
+        "cumulative_patience": True,
+    }
+    plan = plan_of(BUIR(**settings, valid_metric="recall_at_5"))
+    schedule = plan.schedule(validated=True, first_epoch=5, epochs_told=6)
+    assert dataclasses.asdict(schedule) == {
+        **{name: value for name, value in settings.items() if name != "cumulative_patience"},
+        "cumulative": True,
+        "metric": "recall_at_5",
+        "first_epoch": 5,
+        "epochs_told": 6,
+    }
+    assert plan.schedule(validated=False, first_epoch=0, epochs_told=0).metric is None
