@@ -120,9 +120,9 @@ def sync_command(out: Latest = None, tracking_uri: Uri = None) -> None:
     """Write into MLflow what it missed while it was down."""
     with _one_line_errors():
         _prepare_mlflow()
-        from buir.experiment import comparison, results
+        from buir.experiment import comparison, records
 
-        folder = out or results.latest()
+        folder = out or records.latest_results()
         done = comparison.sync(folder, say=typer.echo, tracking_uri=tracking_uri)
         for dataset in done:
             typer.echo(f"MLflow has all runs on {dataset}.")
@@ -142,11 +142,11 @@ def report_command(
 ) -> None:
     """Write one page, in HTML and in Markdown, that says which model is best where, and how surely."""
     with _one_line_errors():
-        from buir.experiment import comparison, results
+        from buir.experiment import comparison, records
 
         if experiment is not None and out is not None:
             _stop(f"error: got {experiment!r} and --out {out}, expected one of them: leave out the other", 2)
-        folder = out or (results.find(experiment) if experiment is not None else results.latest())
+        folder = out or (records.find_results(experiment) if experiment is not None else records.latest_results())
         written = comparison.make_report(folder, to or folder / "report", say=lambda _: None)
         for file in written.files:
             typer.echo(file)
@@ -164,10 +164,10 @@ def ui_command(
     """Show results in MLflow's user interface until Ctrl-C."""
     with _one_line_errors():
         _prepare_mlflow()
-        from buir.experiment import results
+        from buir.experiment import records
         from buir.experiment.tracking import store, viewer
 
-        folder = out or (results.latest() if store_uri is None else Path.cwd())
+        folder = out or (records.latest_results() if store_uri is None else Path.cwd())
         if store_uri is not None and store_uri.startswith("http"):
             for name, page in viewer.pages(store_uri)(store_uri):
                 typer.echo(f"{name}: {page}")

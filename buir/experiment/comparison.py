@@ -110,7 +110,7 @@ def explore(
         tracker = _make_tracker(journal, tracking_uri, say)
         forecast = Forecast(sources.sizes(), journal.records())
         tasks, bench = [[cell] for cell in missing], Bench(config, journal, sources)
-        with closing(Progress(missing, forecast, jobs=jobs, on_record=tracker.log_search, searches=True)) as progress:
+        with closing(Progress(missing, forecast, jobs=jobs, on_record=tracker.log, searches=True)) as progress:
             failures = run_tasks(SEARCH, tasks, bench, progress, jobs)
         found = _found(journal, cells)
         for (dataset, pct), rows in frame(found).groupby(["dataset", "train_pct"], sort=False):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import mlflow.pyfunc
 import numpy as np
@@ -17,9 +18,9 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 from pydantic import BaseModel, ConfigDict
 
-from buir.data import binary
 from buir.model import BUIR
-from buir.recommend import lookups
+from buir.ranking import FactorScorer
+from buir.recommend import Catalogue, Lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +56,7 @@ class Query(BaseModel, Generic[UserId, ItemId]):
     user: UserId | None = None
     """Her id; None for somebody known by ``items`` alone."""
     items: list[ItemId] = []
-    """What she has liked. If it holds an item that the model knows, her list is computed from it alone, without training."""
+    """What she has liked. If the model knows one of these items, her list is computed from them alone."""
     allow: list[ItemId] | None = None
     """The only items that may be listed; None: all."""
     deny: list[ItemId] = []
@@ -79,7 +80,8 @@ class Lists(PythonModel):
     def load_context(self, context: Any) -> None:
         """Load BUIR from the artifact ``model``."""
         self.model = BUIR.load(context.artifacts["model"])
-        self.popular = np.argsort(-np.bincount(_seen(self.model).indices, minlength=self.model.n_items), kind="stable")
+        counts = np.bincount(_seen(self.model).indices, minlength=self.model.n_items)
+        self.popular = pd.Index(self.model.item_ids_[np.argsort(-counts, kind="stable")])
 
     def answer(self, queries: Sequence[Query], params: dict[str, Any] | None) -> list[Ranked]:
         """Make one list for each query, in their order.
@@ -89,86 +91,54 @@ class Lists(PythonModel):
         queries
             Users, unknown ones too. Unknown items are passed over.
         params
-            ``k``, the length of a list, and ``unknown``: what a user without a row and without a known item gets, "popular"
-            (the items with most training users, without scores) or "empty".
+            ``k``, the length of a list, and ``unknown``: what a user without a row and without a known item gets,
+            "popular" (the items with most training users, without scores) or "empty".
         """
         chosen = {"k": 10, "unknown": "popular"} | (params or {})
         if chosen["k"] < 1 or chosen["unknown"] not in ("popular", "empty"):
             msg = f"params are {chosen}; expected k of at least 1, and unknown 'popular' or 'empty'"
             raise ValueError(msg)
-        k = min(int(chosen["k"]), self.model.n_items)
-        rows = self._rows([query.user for query in queries], "user")
-        liked = [self._known_items(query.items) for query in queries]
-        told = np.array([len(items) > 0 for items in liked], dtype=bool)
-        free = np.array([query.allow is None for query in queries], dtype=bool)
-        answers: list[Ranked | None] = [None] * len(queries)
-        for places, history in ((~told & (rows >= 0), False), (told, True)):
-            # An allow list of everything would be a full row of the catalogue, so those without one are ranked apart.
-            for restricted in (False, True):
-                group = np.flatnonzero(places & (free != restricted))
-                for place, answer in self._ranked(
-                    group, queries, rows, liked if history else None, k, allow=restricted
-                ):
-                    answers[place] = answer
-        k = k if chosen["unknown"] == "popular" else 0
-        return [
-            self._impersonal(query, k) if answer is None else answer
-            for query, answer in zip(queries, answers, strict=True)
-        ]
-
-    def _ranked(
-        self,
-        places: np.ndarray,
-        queries: Sequence[Query],
-        rows: np.ndarray,
-        liked: list[np.ndarray] | None,
-        k: int,
-        *,
-        allow: bool,
-    ) -> Iterator[tuple[int, Ranked]]:
-        if not len(places):
-            return
-        lists = {
-            "filter_items": self._matrix([self._known_items(queries[place].deny) for place in places]),
-            "items": self._matrix([self._known_items(queries[place].allow or []) for place in places])
-            if allow
-            else None,
+        k, catalogue = int(chosen["k"]), Catalogue.of(self.model)
+        rows = catalogue.users.rows(pd.Index([query.user for query in queries], dtype=object), "user", strict=False)
+        known = np.flatnonzero(rows >= 0)
+        # Two queries may ask for the same user: so users are called by the numbers of their queries.
+        numbered = replace(
+            catalogue,
+            users=Lookup(known, "user"),
+            seen=_seen(self.model)[rows[known]],
+            scorer=lambda: FactorScorer(self.model.user_factors[rows[known]], self.model.item_factors),
+        )
+        told = {
+            number: query.items
+            for number, query in enumerate(queries)
+            if any(item in catalogue.items.index for item in query.items)
         }
-        users = rows[places]
-        if liked is None:
-            ids, scores = self.model.recommend(users, N=k, **lists)
-        else:
-            # A known user's history may leave out what training saw; neither may be listed again.
-            known = np.flatnonzero(users >= 0)
-            stored = binary(known, users[known], (len(places), self.model.n_users)) @ _seen(self.model)
-            lists["filter_items"] = lists["filter_items"] + stored
-            history = self._matrix([liked[place] for place in places])
-            ids, scores = self.model.recommend(np.arange(len(places)), history, k, recalculate_user=True, **lists)
-        source = "user" if liked is None else "history"
-        for place, row, values in zip(places.tolist(), ids, scores, strict=True):
-            found = row >= 0
-            items = self.model.item_ids_[row[found]].tolist()
-            yield place, Ranked(items=items, scores=values[found].tolist(), source=source)
+        frame = numbered.frame(
+            range(len(queries)),
+            k,
+            exclude_seen=True,
+            allow={number: query.allow for number, query in enumerate(queries) if query.allow is not None},
+            deny={number: query.deny for number, query in enumerate(queries)},
+            unknown="skip",
+            histories=told or None,
+            trained_only=False,
+        )
+        items, scores = (frame.groupby("user")[column].agg(list).to_dict() for column in ("item", "score"))
+        strangers = k if chosen["unknown"] == "popular" else 0
+        return [
+            Ranked(items=items.get(n, []), scores=scores.get(n, []), source="history" if n in told else "user")
+            if n in told or rows[n] >= 0
+            else self._impersonal(query, strangers)
+            for n, query in enumerate(queries)
+        ]
 
     def _impersonal(self, query: Query, k: int) -> Ranked:
         if not k:
             return Ranked(items=[], scores=[], source="none")
-        order = self.popular[~np.isin(self.popular, self._known_items(query.deny))]
+        order = self.popular[~self.popular.isin(query.deny)]
         if query.allow is not None:
-            order = order[np.isin(order, self._known_items(query.allow))]
-        return Ranked(items=self.model.item_ids_[order[:k]].tolist(), scores=[], source="popular")
-
-    def _rows(self, labels: Sequence[Any], side: Literal["user", "item"]) -> np.ndarray:
-        lookup = lookups(self.model)[side == "item"]
-        return lookup.rows(pd.Index(list(labels), dtype=object), side, strict=False)
-
-    def _known_items(self, labels: Sequence[Any]) -> np.ndarray:
-        rows = self._rows(labels, "item")
-        return rows[rows >= 0]
-
-    def _matrix(self, lists: list[np.ndarray]) -> csr_array:
-        users = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
-        return binary(users, np.concatenate(lists), (len(lists), self.model.n_items))
+            order = order[order.isin(query.allow)]
+        return Ranked(items=order[:k].tolist(), scores=[], source="popular")
 
 
 def log_model(model: BUIR, name: str = "model", **options: Any) -> Any:
@@ -209,7 +179,10 @@ def save_model(model: BUIR, path: str | Path, **options: Any) -> None:
 def _files(model: BUIR) -> Iterator[dict[str, Any]]:
     """Write the file and the code that MLflow copies, and say what else it has to know."""
     if not isinstance(model, BUIR):
-        msg = f"model is a {type(model).__name__}; expected a BUIR, which has a file of its own: log others with their own flavour"
+        msg = (
+            f"model is a {type(model).__name__}; expected a BUIR, which has a file of its own: "
+            "log others with their own flavour"
+        )
         raise TypeError(msg)
     _seen(model)
     user, item = (ids[:1].tolist() for ids in (model.user_ids_, model.item_ids_))
@@ -227,6 +200,9 @@ def _files(model: BUIR) -> Iterator[dict[str, Any]]:
 
 def _seen(model: BUIR) -> csr_array:
     if model.seen_ is None:
-        msg = "the model has no training rows, without which seen items would be listed; expected a model saved with training_matrix=True"
+        msg = (
+            "the model has no training rows, without which seen items would be listed; "
+            "expected a model saved with training_matrix=True"
+        )
         raise ValueError(msg)
     return model.seen_

@@ -1,7 +1,8 @@
 """The verbs of every model: lists, similar rows, raw ids."""
 
 from buir.recommend.foreign import recommend_frame
-from buir.recommend.lookup import as_index, lookups
+from buir.recommend.frames import Catalogue
+from buir.recommend.lookup import Lookup, as_index, lookups
 from buir.recommend.ranges import Above, AtLeast, MetricAtK, check_parameters
 from buir.recommend.recommender import Recommender
 from buir.recommend.similarity import vectors_of
@@ -9,6 +10,8 @@ from buir.recommend.similarity import vectors_of
 __all__ = [
     "Above",
     "AtLeast",
+    "Catalogue",
+    "Lookup",
     "MetricAtK",
     "Recommender",
     "as_index",

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from buir.data import binary, take
 from buir.ranking import FactorScorer, Scorer, as_count, top_k
-from buir.recommend.lookup import ItemLists, Lookup, read_histories, read_users
+from buir.recommend.lookup import ItemLists, Lookup, lookups, read_histories, read_users
 
 UNKNOWN = ("error", "skip", "popular")
 
@@ -39,6 +39,11 @@ class Catalogue:
     scorer: Callable[[], Scorer]
     fold: Callable[[csr_array], Scorer]
     """Score function of the users with these histories."""
+
+    @classmethod
+    def of(cls, model: Any) -> Catalogue:
+        """Take what a fitted model has."""
+        return cls(type(model).__name__, *lookups(model), model.seen_, model.scorer, model._recalculated_users)
 
     def frame(
         self,

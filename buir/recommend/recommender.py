@@ -14,7 +14,6 @@ from buir.errors import NotFittedError, counted
 from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
 from buir.recommend.frames import Catalogue
-from buir.recommend.lookup import lookups
 from buir.recommend.ranges import check_parameters
 from buir.recommend.similarity import cosines, most_similar, vectors_of
 
@@ -296,9 +295,5 @@ class Recommender:
         -------
         Columns ``user`` and ``item`` (ids in their own type), ``score`` (float32), ``rank`` (from 1), users in the order asked.
         """
-        users_by_id, items_by_id = lookups(self)
-        catalogue = Catalogue(
-            type(self).__name__, users_by_id, items_by_id, self.seen_, self.scorer, self._recalculated_users
-        )
         options = {"exclude_seen": exclude_seen, "allow": allow, "deny": deny, "unknown": unknown}
-        return catalogue.frame(users, k, **options, histories=histories, trained_only=trained_only)
+        return Catalogue.of(self).frame(users, k, **options, histories=histories, trained_only=trained_only)

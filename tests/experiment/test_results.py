@@ -5,8 +5,7 @@ import os
 import pytest
 
 from buir.experiment.config import ConfigError
-from buir.experiment.records.journal import Journal
-from buir.experiment.results import find, latest
+from buir.experiment.records.journal import Journal, find_results, latest_results
 
 
 @pytest.fixture
@@ -35,35 +34,30 @@ def root(tmp_path, monkeypatch):
     ],
 )
 def test_a_benchmark_is_found_by_each_of_its_names(root, name, folder):
-    assert find(name, root) == root / folder
+    assert find_results(name, root) == root / folder
 
 
 def test_a_folder_is_taken_as_it_is(root):
-    assert find("results/empty", root).resolve() == root / "empty"
+    assert find_results("results/empty", root).resolve() == root / "empty"
 
 
 def test_the_folder_of_that_name_comes_before_another_benchmark_of_that_name(root):
     Journal(root / "quickstart").write_plan({"name": "other", "datasets": [], "keys": []})
-    assert find("quickstart", root) == root / "quickstart"
+    assert find_results("quickstart", root) == root / "quickstart"
     os.utime(Journal(root / "quickstart").plan_file(), (1, 1))
-    assert find("quickstart", root) == root / "quickstart"
+    assert find_results("quickstart", root) == root / "quickstart"
 
 
 def test_an_unknown_name_is_told_with_the_nearest(root, tmp_path):
     with pytest.raises(
         ConfigError, match=r"quikstart: neither a folder nor a benchmark in .*; did you mean 'quickstart'"
     ):
-        find("quikstart", root)
+        find_results("quikstart", root)
     with pytest.raises(ConfigError, match=r"x: neither .*: there are no results at all; run buir benchmark first"):
-        find("x", tmp_path / "nowhere")
+        find_results("x", tmp_path / "nowhere")
 
 
 def test_the_latest_is_the_one_written_last(root, tmp_path):
-    assert latest(root) == root / "sparsity"
+    assert latest_results(root) == root / "sparsity"
     with pytest.raises(ConfigError, match=r"no results in .*nowhere; run buir benchmark first, or name their folder"):
-        latest(tmp_path / "nowhere")
-
-
-def test_a_plan_without_its_data_is_found_by_its_other_names(root):
-    Journal(root / "old").write_plan({"name": "study", "keys": []})
-    assert find("study", root) == find("old", root) == root / "old"
+        latest_results(tmp_path / "nowhere")

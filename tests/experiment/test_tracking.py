@@ -4,6 +4,8 @@ import importlib
 import json
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,7 +24,6 @@ from buir.experiment.report.figures import sparsity_figure
 from buir.experiment.run import plan as benchmark
 from buir.experiment.statistics.findings import find
 from buir.experiment.tracking import runs, store
-from buir.experiment.tracking import tracker as tracking
 from buir.experiment.tracking.tracker import Tracker
 from tests.support.benchmarks import Watcher, make_config
 from tests.support.records import make_record
@@ -346,33 +347,42 @@ def test_a_refused_cell_is_a_run_with_the_reason(out):
     assert set(run.data.metrics) == {"train_pct"}
 
 
-class Health(BaseHTTPRequestHandler):
-    """A server that is alive and fails at everything else."""
+@contextmanager
+def broken_server(health: int) -> Iterator[tuple[str, list[str]]]:
+    """A server that says how it is and fails at everything else; its address, and the paths it was asked for."""
+    asked = []
 
-    asked: list[str] = []  # noqa: RUF012 - one server in one test
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(health if self.path == "/health" else 400)
+            self.end_headers()
 
-    def do_GET(self):
-        self.asked.append(self.path)
-        self.send_response(200 if self.path == "/health" else 400)
-        self.end_headers()
+        do_POST = do_GET  # noqa: N815 - the name is http.server's
 
-    do_POST = do_GET  # noqa: N815 - the name is http.server's
+        def log_message(self, format, *args):
+            """Be quiet."""
 
-    def log_message(self, format, *args):
-        """Be quiet."""
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
-def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_warning(out, monkeypatch):
-    probes = []
-    tracker, told = make_tracker(out, "http://127.0.0.1:9")
-    with monkeypatch.context() as patch:
-        patch.setattr(tracking.store, "answers", lambda uri: bool(probes.append(uri)))
+def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_warning(out):
+    with broken_server(health=503) as (uri, asked):
+        tracker, told = make_tracker(out, uri)
         for record in Journal(out).records():
             tracker.log(record)
         assert tracker.finish({}) == {}
-    assert probes == 2 * ["http://127.0.0.1:9"]
+    assert asked == ["/health", "/health"]
     assert len(told) == 1
-    assert told[0].startswith("MLflow cannot be used (no answer from http://127.0.0.1:9). Nothing is lost: ")
+    assert told[0].startswith(f"MLflow cannot be used (no answer from {uri}). Nothing is lost: ")
     assert told[0].endswith(f"buir sync --out {out}")
     later, told = make_tracker(out)
     assert len(later.finish({})) == 1
@@ -381,22 +391,14 @@ def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_
 
 
 def test_a_server_that_breaks_down_later_is_told_once(out):
-    server = HTTPServer(("127.0.0.1", 0), Health)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        uri = f"http://127.0.0.1:{server.server_port}"
+    with broken_server(health=200) as (uri, asked):
         assert store.answers(uri)
         tracker, told = make_tracker(out, uri)
         for record in Journal(out).records():
             tracker.log(record)
         assert tracker.down
         assert len(told) == 1
-        assert Health.asked.count("/health") == 2
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        assert asked.count("/health") == 2
     assert not store.answers(uri, seconds=0.5)
 
 
@@ -406,21 +408,20 @@ def logged_cells(out: Path) -> set[str]:
 
 def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once(out, monkeypatch):
     """The store fails at some calls of a fake clock's time; the runs are real."""
-    now, broken, asked = [0.0], [False], []
+    now, broken, failed = [0.0], [False], []
     told = Told()
     tracker = Tracker(Journal(out), store.store_uri(out), told, clock=lambda: now[0])
-    leaf = tracking.Writer.leaf
+    log_inputs = MlflowClient.log_inputs
 
-    def write(self, record):
-        asked.append(record.key)
+    def fail(self, run_id, *args, **options):
+        # a run is begun and not finished, as when a server dies in the middle of it
         if broken[0]:
-            # begun and not finished, as when a server dies in the middle of a run
-            self._create("half", 0, {"kind": "fit", "cell": record.key})
+            failed.append(run_id)
             msg = "connection reset"
             raise ConnectionError(msg)
-        leaf(self, record)
+        log_inputs(self, run_id, *args, **options)
 
-    monkeypatch.setattr(tracking.Writer, "leaf", write)
+    monkeypatch.setattr(MlflowClient, "log_inputs", fail)
     records = list(Journal(out).records())
     tracker.log(records[0])
     broken[0] = True
@@ -429,7 +430,8 @@ def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once
     broken[0] = False
     tracker.log(records[2])
     assert tracker.down
-    assert asked == [records[0].key, records[1].key]
+    assert logged_cells(out) == {records[0].key}
+    assert len(failed) == 1
     assert len(told) == 1
     assert told[0].startswith("MLflow cannot be used (connection reset). Nothing is lost: ")
     now[0] = 60.0
@@ -438,15 +440,18 @@ def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once
     assert told[1:] == ["MLflow can be used again, and has what it missed."]
     assert logged_cells(out) == {record.key for record in records}
     assert len(all_runs(out, "fit")) == 8
+    make_client(out).set_terminated(next(r.info.run_id for r in all_runs(out, "fit")), "FAILED")
+    tracker, _ = Tracker(Journal(out), store.store_uri(out), told, clock=lambda: now[0]), now.__setitem__(0, 100.0)
     broken[0] = True
-    tracker.log(records[4])
-    now[0] = 200.0
-    tracker.log(records[5])
+    for record in records:
+        tracker.log(record)
+    assert len(failed) == 2
     assert [line.startswith("MLflow cannot be used") for line in told] == [True, False, True]
     broken[0] = False
     # The end does not wait for the minute to be over.
     assert len(tracker.finish({})) == 1
     assert len(told) == 4
+    assert logged_cells(out) == {record.key for record in records}
     assert len(all_runs(out, "fit")) == 8
     assert {run.info.run_name for run in all_runs(out, "sweep")} == {"popularity", "BUIR-id"}
 
@@ -501,15 +506,31 @@ def test_the_views_are_left_alone_unless_they_change(monkeypatch):
     assert all(len(value) < 20_000 for value in first.values())
 
 
-def test_views_are_written_for_versions_whose_format_is_known(monkeypatch):
+def test_views_are_written_for_versions_whose_format_is_known():
     for version, supported in (("3.14.9", False), ("3.15.0", True), ("3.17.2", True), ("4.0.0", False), ("x", False)):
-        monkeypatch.setattr(store.importlib.metadata, "version", lambda _, version=version: version)
-        assert store.views_supported() is supported
+        assert store.views_supported(version) is supported
 
 
-def test_names_and_numbers_that_mlflow_refuses_stay_out():
+def test_a_version_of_another_format_shows_the_note_and_no_views(out, monkeypatch):
+    monkeypatch.setattr(mlflow, "__version__", "4.0.0")
+    tracker, told = make_tracker(out)
+    experiments = tracker.finish({"synthetic": {"table.md": "x"}})
+    assert told == []
+    tags = make_client(out).get_experiment(experiments["synthetic"]).tags
+    assert tags["mlflow.note.content"].startswith("**tiny on synthetic**")
+    assert not [tag for tag in tags if tag.startswith("mlflow.sharedViewState.")]
+
+
+def test_names_and_numbers_that_mlflow_refuses_stay_out(tmp_path):
     assert runs.finite({"a": 1, "b": float("nan"), "c": float("inf"), "d": None, "e": True, "f": "x"}) == {"a": 1.0}
-    assert runs.leaf_name(make_record(model="ALS", seed=1)) == "ALS-train20-s1"
-    assert runs.leaf_name(make_record(model="ALS", split_seed=2, seed=1)) == "ALS-train20-split2-s1"
+    data = {"users": 1, "items": 1} | {part: 1 for part in ("train", "valid", "test")}
+    data |= {f"{part}_digest": part for part in ("train", "valid", "test")}
+    told = {"model": "ALS", "data": data, "status": "refused"}
+    for name, facts in {
+        "ALS-train20-s1": {"seed": 1},
+        "ALS-train20-split2-s1": {"split_seed": 2, "seed": 1},
+        "ALS-train20-split2-tuning": {"split_seed": 2, "work": "search"},
+    }.items():
+        assert runs.RunContent.of(make_record(**told, **facts), Journal(tmp_path)).name == name
     assert headline((10, 20)) == ("ndcg_at_20", "recall_at_20")
     assert headline((5, 10)) == ("ndcg_at_5", "recall_at_5")

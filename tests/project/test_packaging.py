@@ -45,7 +45,9 @@ def test_the_wheel_holds_the_packages_and_what_they_read(wheel):
     )
     configs = {f"buir/{name}" for name in names_below("configs", "*.yaml")}
     assert configs
-    assert shipped == code | configs
+    read = names_below("buir", "*.json") | names_below("buir", "*.j2")
+    assert {"buir/experiment/tracking/note.md.j2", "buir/experiment/tracking/views.json"} <= read
+    assert shipped == code | configs | read
 
 
 def test_the_wheel_carries_the_licence_and_the_command(wheel):

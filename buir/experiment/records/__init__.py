@@ -10,7 +10,14 @@ from buir.experiment.records.errors import (
     ViewerError,
     WorkerDiedError,
 )
-from buir.experiment.records.journal import Journal, Kind, replace_atomically
+from buir.experiment.records.journal import (
+    Journal,
+    Kind,
+    experiment_name,
+    find_results,
+    latest_results,
+    replace_atomically,
+)
 from buir.experiment.records.provenance import available_cores, mixture, versions
 from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
 
@@ -28,8 +35,11 @@ __all__ = [
     "WorkerDiedError",
     "available_cores",
     "cell_key",
+    "experiment_name",
+    "find_results",
     "frame",
     "headline",
+    "latest_results",
     "metric_label",
     "mixture",
     "provenance",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from buir.experiment.config import ConfigError, suggestion
 from buir.experiment.records.errors import JournalBusyError
 from buir.experiment.records.record import Record, plain
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["benchmark", "tune"]
 """Of a plan."""
+RESULTS = Path("results")
+"""Where the command line writes unless it is told otherwise."""
 
 
 class Journal:
@@ -119,6 +122,65 @@ class Journal:
     def plan_file(self, kind: Kind = "benchmark") -> Path:
         """Return where the latest plan of a kind lies."""
         return self.folder / f"{kind}.json"
+
+
+def experiment_name(benchmark: str, dataset: str) -> str:
+    """Name what MLflow shows of a benchmark on a data set."""
+    return f"buir-{benchmark}-{dataset}"
+
+
+def latest_results(root: Path = RESULTS) -> Path:
+    """Find the folder of the benchmark that was written last.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    found = _folders(root)
+    if not found:
+        msg = f"no results in ./{root}; run buir benchmark first, or name their folder with --out"
+        raise ConfigError([msg])
+    return found[-1]
+
+
+def find_results(name: str, root: Path = RESULTS) -> Path:
+    """Find the folder of a benchmark.
+
+    Parameters
+    ----------
+    name
+        A folder; the name of a benchmark under ``root``, such as "quickstart"; or the name that MLflow shows for it
+        on a data set, such as "buir-quickstart-synthetic".
+    root
+        Where the benchmarks are.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is called so.
+    """
+    folders = _folders(root)
+    known: dict[str, Path] = {}
+    for folder in folders:
+        if plan := Journal(folder).read_plan():
+            known |= {experiment_name(plan["name"], dataset): folder for dataset in plan["datasets"]}
+            known[plan["name"]] = folder
+    # A folder's own name comes before what the benchmark of another one is called.
+    known |= {folder.name: folder for folder in folders}
+    if name in known:
+        return known[name]
+    if Path(name).is_dir():
+        return Path(name)
+    names = suggestion(name, known) if known else ": there are no results at all; run buir benchmark first"
+    msg = f"{name}: neither a folder nor a benchmark in ./{root}{names}"
+    raise ConfigError([msg])
+
+
+def _folders(root: Path) -> list[Path]:
+    """List the folders that hold a benchmark, the latest last."""
+    plans = sorted(root.glob("*/benchmark.json"), key=lambda file: file.stat().st_mtime)
+    return [plan.parent for plan in plans]
 
 
 def _read(folder: Path, key: str) -> Record | None:

@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING
 
 from buir.experiment.tracking import store, viewer
-from buir.experiment.tracking.runs import experiment_name
 
 if TYPE_CHECKING:
     from buir.experiment.tracking.tracker import Tracker
 
-__all__ = ["Tracker", "experiment_name", "store", "viewer"]
+__all__ = ["Tracker", "store", "viewer"]
 
 
 def __getattr__(name: str) -> type:

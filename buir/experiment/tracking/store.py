@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import re
 import time
 import urllib.error
 import urllib.request
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 VIEW_KEY = "sparsity"
 _VIEW_PREFIX = "mlflow.sharedViewState."
 VIEW_TAG = f"{_VIEW_PREFIX}{VIEW_KEY}"
-_PROBE_SECONDS = 2.0
-_SECTIONS = {
-    "Sparsity": "Mean against the share of training data kept (step: per cent)",
-    "Cost": "Cost (step: per cent kept)",
-}
 
 
 def store_uri(out: str | Path) -> str:
@@ -46,7 +41,7 @@ def is_local(uri: str) -> bool:
     return uri.startswith("sqlite:")
 
 
-def answers(uri: str, seconds: float = _PROBE_SECONDS) -> bool:
+def answers(uri: str, seconds: float = 2.0) -> bool:
     """Ask a server once whether it is there; a store without server always is."""
     if urlsplit(uri).scheme not in ("http", "https"):
         return True
@@ -68,7 +63,7 @@ def best_key(train_pct: int) -> str:
 
 
 def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: bool = True) -> str:
-    """Write the link that opens an experiment, on charts or on the table of runs, outside the GenAI mode of the interface.
+    """Write the link that opens an experiment, outside the GenAI mode of the interface.
 
     Parameters
     ----------
@@ -79,7 +74,7 @@ def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: 
     view
         Key of a saved view; None for none.
     charts
-        Whether charts are shown beside the table.
+        Whether charts are shown beside the table of runs.
     """
     wanted = [f"viewStateShareKey={view}"] if view else []
     wanted += ["compareRunsMode=CHART"] if charts else []
@@ -88,14 +83,17 @@ def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: 
     )
 
 
-def views_supported() -> bool:
-    """Tell whether this MLflow keeps named views in the format written here (internal to MLflow since 3.15)."""
-    found = re.match(r"(\d+)\.(\d+)", importlib.metadata.version("mlflow"))
+def views_supported(version: str) -> bool:
+    """Tell whether a version of MLflow keeps named views in the format written here (internal to MLflow since 3.15)."""
+    found = re.match(r"(\d+)\.(\d+)", version)
     return found is not None and (3, 15) <= (int(found[1]), int(found[2])) < (4, 0)
 
 
 def view_tags(metrics: Mapping[str, str], levels: Iterable[int], existing: Mapping[str, str]) -> dict[str, str]:
     """Write the tags of the saved views: the curves, and the best models at each level.
+
+    The curves are those of the sweeps, one run for each model: of the single fits MLflow loads no more than a hundred
+    at first, and draws without a word what it has. The tables list the fits, and MLflow orders groups by their means.
 
     Parameters
     ----------
@@ -106,112 +104,36 @@ def view_tags(metrics: Mapping[str, str], levels: Iterable[int], existing: Mappi
     existing
         The experiment's present tags; a view keeps its tag if only the time stamps would change.
     """
-    views = {VIEW_KEY: ("Recall & NDCG vs sparsity", _curves(metrics))}
-    views |= {best_key(pct): (f"Best at {pct} %", _best(metrics, pct)) for pct in levels}
-    return {
-        f"{_VIEW_PREFIX}{key}": _view(name, state, existing.get(f"{_VIEW_PREFIX}{key}"))
-        for key, (name, state) in views.items()
+    given = json.loads(files(__package__).joinpath("views.json").read_text(encoding="utf-8"))
+    costs = given["costs"]
+    curves = given["curves"] | {
+        "selectedColumns": _columns(["model"], [*metrics, "time/fit_s"]),
+        "compareRunCharts": _charts(given["chart"], metrics, "sparsity") + _charts(given["chart"], costs, "cost"),
     }
+    best = given["best"] | {
+        "selectedColumns": _columns(["model", "train_pct"], metrics),
+        "compareRunCharts": _charts(given["chart"] | given["bar"], metrics, "best"),
+    }
+    views = {VIEW_KEY: ("Recall & NDCG vs sparsity", curves)} | {
+        best_key(pct): (f"Best at {pct} %", best | {"searchFilter": best["searchFilter"] % pct}) for pct in levels
+    }
+    tags, now = {}, int(time.time() * 1000)
+    for key, (name, view) in views.items():
+        tag = f"{_VIEW_PREFIX}{key}"
+        content = json.dumps(given["state"] | {"orderByKey": f"metrics.`{next(iter(metrics))}`"} | view)
+        same = existing.get(tag, "").endswith(f'"state": {json.dumps(content)}}}')
+        made = json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": content})
+        tags[tag] = existing[tag] if same else made
+    return tags
 
 
-def _view(name: str, state: Mapping[str, Any], existing: str | None) -> str:
-    now = int(time.time() * 1000)
-    content = json.dumps(state)
-    if existing is not None:
-        try:
-            if json.loads(existing).get("state") == content:
-                return existing
-        except (ValueError, AttributeError):
-            pass
-    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": content})
+def _columns(params: Iterable[str], metrics: Iterable[str]) -> list[str]:
+    return [f"params.`{name}`" for name in params] + [f"metrics.`{name}`" for name in metrics]
 
 
-def _curves(metrics: Mapping[str, str]) -> dict[str, Any]:
-    """Draw the means against the training share, a line for each model, and below what they cost.
-
-    The lines are those of the sweeps, one run for each model: of the single fits MLflow loads no more than a hundred at first,
-    and draws without a word what it has.
-    """
-    charts = [_chart(m, title, "Sparsity") for m, title in metrics.items()]
-    charts += [
-        _chart("time/fit_s", "processor seconds to fit", "Cost"),
-        _chart("memory/peak_mb", "peak memory, MB", "Cost"),
+def _charts(chart: Mapping[str, Any], metrics: Mapping[str, str], section: str) -> list[dict[str, Any]]:
+    return [
+        {**chart, "uuid": f"buir-{metric.replace('/', '-')}", "metricSectionId": f"buir-{section}"}
+        | {"displayName": title, "metricKey": metric, "selectedMetricKeys": [metric]}
+        for metric, title in metrics.items()
     ]
-    return _state("sweep", metrics, ["model"], ["time/fit_s"]) | {
-        "compareRunSections": [_section(name) for name in _SECTIONS],
-        "compareRunCharts": charts,
-    }
-
-
-def _best(metrics: Mapping[str, str], train_pct: int) -> dict[str, Any]:
-    """List the models at one level, the highest mean first: MLflow orders groups by their means."""
-    bar = {"type": "BAR", "runsCountToCompare": 20}
-    charts = [_chart(m, title, "Best") | bar for m, title in metrics.items()]
-    state = _state("fit", metrics, ["model", "train_pct"], [])
-    return state | {
-        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "model"}]},
-        "searchFilter": f"{state['searchFilter']} and params.train_pct = '{train_pct}'",
-        "compareRunSections": [_section("Best")],
-        "compareRunCharts": charts,
-    }
-
-
-def _state(kind: str, metrics: Mapping[str, str], columns: Iterable[str], costs: Iterable[str]) -> dict[str, Any]:
-    """Write what all views have in common: the latest runs of a kind, the highest value first."""
-    return {
-        "searchFilter": f"tags.kind = '{kind}' and tags.latest = 'yes'",
-        "orderByKey": f"metrics.`{next(iter(metrics))}`",
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"params.`{c}`" for c in columns] + [f"metrics.`{m}`" for m in (*metrics, *costs)],
-        "columnOrder": [],
-        "columnWidths": {},
-        "runsExpanded": {},
-        "runsPinned": [],
-        "runsHidden": [],
-        "runsVisibilityMap": {},
-        "runsHiddenMode": "SHOW_ALL",
-        "viewMaximized": False,
-        "runListHidden": False,
-        "isAccordionReordered": True,
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "groupsExpanded": {},
-        "autoRefreshEnabled": True,
-        "groupBy": None,
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-    }
-
-
-def _section(name: str) -> dict[str, Any]:
-    place = {"uuid": f"buir-{name.lower()}", "name": _SECTIONS.get(name, name), "columns": 2, "cardHeight": 360}
-    return place | {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
-
-
-def _chart(metric: str, title: str, section: str) -> dict[str, Any]:
-    return {
-        "uuid": f"buir-{metric.replace('/', '-')}",
-        "type": "LINE",
-        "metricSectionId": f"buir-{section.lower()}",
-        "displayName": title,
-        "deleted": False,
-        "isGenerated": False,
-        "runsCountToCompare": 100,
-        "metricKey": metric,
-        "selectedMetricKeys": [metric],
-        "xAxisKey": "step",
-        "selectedXAxisMetricKey": "",
-        "useGlobalXaxisKey": False,
-        "useGlobalLineSmoothing": True,
-        "lineSmoothness": 0,
-        "scaleType": "linear",
-        "xAxisScaleType": "linear",
-        "range": {},
-        "yAxisKey": "metric",
-        "yAxisExpressions": [],
-        "displayPoints": True,
-        "ignoreOutliers": False,
-    }

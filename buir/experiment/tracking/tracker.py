@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from mlflow import MlflowClient
 
 from buir.experiment.config import models
-from buir.experiment.tracking import runs, store
+from buir.experiment.records import experiment_name
+from buir.experiment.tracking import store
 from buir.experiment.tracking.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from buir.experiment.records import Journal, Kind, Record
-
 
 _RETRY_SECONDS = 60.0  # a server that is restarted is missed for a minute, one that is gone costs a probe in each
 
@@ -44,29 +44,15 @@ class Tracker:
         self._clock = clock
         self._retry_at = 0.0
         self._writers: dict[str, Writer] = {}
-        self._client: MlflowClient | None = None
         self.down = False
 
     def log(self, record: Record) -> None:
-        """Write one cell, and those that an outage kept out; does nothing within a minute after a failure."""
-        self._guarded("benchmark", lambda plan: self._writer(plan, record.dataset).leaf(record))
+        """Write one cell, or one search for settings, and what an outage kept out.
 
-    def log_search(self, record: Record) -> None:
-        """Write one search for settings, as `log` writes a cell."""
-        self._guarded("tune", lambda plan: self._writer(plan, record.dataset).search(record))
-
-    def finish_searches(self) -> dict[str, str]:
-        """Write what is missing of the searches of the latest tuning; return as `finish` does."""
-        done: dict[str, str] = {}
-
-        def write(plan: dict[str, Any]) -> None:
-            for dataset, records in self._searches(plan).items():
-                writer = self._writer(plan, dataset)
-                writer.searches(records)
-                done[dataset] = writer.experiment_id
-
-        self._guarded("tune", write, at_once=True)
-        return {} if self.down else done
+        Does nothing within a minute after a failure.
+        """
+        kind = "benchmark" if record.work == "cell" else "tune"
+        self._guarded(kind, lambda plan: self._writer(plan, record.dataset).write(record))
 
     def finish(self, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """Write what is missing of the latest plan, the sweeps, and the summary runs.
@@ -81,49 +67,42 @@ class Tracker:
         -------
         Data set -> id of its experiment, empty if the store could not be used.
         """
+        return self._finish("benchmark", artifacts)
+
+    def finish_searches(self) -> dict[str, str]:
+        """Write what is missing of the searches of the latest tuning; return as `finish` does."""
+        return self._finish("tune", {})
+
+    def _finish(self, kind: Kind, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         done: dict[str, str] = {}
 
         def write(plan: dict[str, Any]) -> None:
-            by_dataset: dict[str, list[Record]] = {}
-            for record in self._journal.records(plan["keys"]):
-                by_dataset.setdefault(record.dataset, []).append(record)
-            searches = self._searches(plan)
-            for dataset, records in by_dataset.items():
+            cells = _by_dataset(self._records("benchmark", plan) if kind == "benchmark" else [])
+            searches = _by_dataset(self._records("tune", plan))
+            for dataset in cells if kind == "benchmark" else searches:
                 writer = self._writer(plan, dataset)
-                writer.everything(plan, records, artifacts.get(dataset, {}))
-                writer.searches(searches.get(dataset, []))
+                if dataset in cells:
+                    writer.write_all("cell", cells[dataset])
+                    writer.summarise(plan, cells[dataset], artifacts.get(dataset, {}))
+                writer.write_all("search", searches.get(dataset, []))
                 done[dataset] = writer.experiment_id
 
-        self._guarded("benchmark", write, at_once=True)
+        self._guarded(kind, write, at_once=True)
         return {} if self.down else done
 
     def _writer(self, plan: Mapping[str, Any], dataset: str) -> Writer:
-        name = runs.experiment_name(plan["name"], dataset)
+        name = experiment_name(plan["name"], dataset)
         if name not in self._writers:
-            if self._client is None:
-                self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
             colours = models.colours(plan["models"])
-            self._writers[name] = Writer(self._client, self._journal, name, colours, local=store.is_local(self._uri))
+            self._writers[name] = Writer(client, self._journal, name, colours, local=store.is_local(self._uri))
         return self._writers[name]
 
-    def _searches(self, plan: Mapping[str, Any]) -> dict[str, list[Record]]:
-        """Find the finished searches of a plan, by data set."""
-        found: dict[str, list[Record]] = {}
-        for key in plan.get("searches", []):
-            record = self._journal.read_search(key)
-            if record is not None:
-                found.setdefault(record.dataset, []).append(record)
-        return found
-
-    def _catch_up(self, kind: Kind, plan: Mapping[str, Any]) -> None:
-        """Write what the journal got while the store was away."""
+    def _records(self, kind: Kind, plan: Mapping[str, Any]) -> Iterator[Record]:
+        """Iterate over the finished cells of a plan, or its finished searches."""
         if kind == "benchmark":
-            for record in self._journal.records(plan["keys"]):
-                self._writer(plan, record.dataset).leaf(record)
-        else:
-            for dataset, records in self._searches(plan).items():
-                for record in records:
-                    self._writer(plan, dataset).search(record)
+            return self._journal.records(plan["keys"])
+        return filter(None, map(self._journal.read_search, plan["searches"]))
 
     def _guarded(self, kind: Kind, write: Callable[[dict[str, Any]], None], *, at_once: bool = False) -> None:
         """Run ``write`` unless the store is down; a failure of any kind makes it down, and is told once."""
@@ -135,7 +114,8 @@ class Tracker:
                 msg = f"no answer from {self._uri}"
                 raise ConnectionError(msg)
             if self.down and not at_once:
-                self._catch_up(kind, plan)
+                for record in self._records(kind, plan):
+                    self._writer(plan, record.dataset).write(record)
             write(plan)
         except Exception as error:  # noqa: BLE001 - tracking must never end a benchmark, whatever a store does
             self._retry_at = self._clock() + _RETRY_SECONDS
@@ -152,3 +132,10 @@ class Tracker:
             if self.down:
                 self._warn("MLflow can be used again, and has what it missed.")
             self.down = False
+
+
+def _by_dataset(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.dataset, []).append(record)
+    return found

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from buir.experiment.records import ViewerError
@@ -116,11 +116,7 @@ def _wait(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the server and its workers, politely first."""
-    for sign, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        try:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, sign)
-            process.wait(patience)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+            process.wait(5.0)

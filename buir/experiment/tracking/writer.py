@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
+import mlflow
+import pandas as pd
+from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
 
 from buir.experiment.records import metric_label
-from buir.experiment.tracking import contents, runs, store
+from buir.experiment.tracking import runs, store
+from buir.model import BUIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from buir.experiment.records import Journal, Record
 
 _PARENT = "mlflow.parentRunId"
+_BATCH = 1000  # most metrics that MLflow takes in one call
 
 
 class Writer:
@@ -34,94 +40,134 @@ class Writer:
         self._colours = colours
         location = (journal.folder.resolve() / "artifacts" / name).as_uri() if local else None
         self.experiment_id = _experiment(client, name, location)
-        self._leaves: dict[str, Run] = {}
-        self._searches: dict[str, Run] = {}
+        self._written: dict[str, Run] = {}
         self._sweeps: dict[str, Run] = {}
         self._summary: Run | None = None
         self._find_runs()
 
-    def leaf(self, record: Record) -> None:
-        """Log one cell, unless a whole run of it is there."""
-        if record.key in self._leaves:
+    def write(self, record: Record) -> None:
+        """Log one cell or one search for settings, unless a whole run of it is there."""
+        if record.key in self._written:
             return
-        start = round(1000 * record.started)
-        parent = self._sweep(record.model, start)
-        tags = runs.leaf_tags(record) | {_PARENT: parent.info.run_id, "latest": "yes"}
-        run = self._create(runs.leaf_name(record), start, tags | self._colour(record.model))
-        end = contents.write_fit(self._client, run.info.run_id, record, self._journal)
+        content = runs.RunContent.of(record, self._journal)
+        parent = self._sweep(record.model, content.start)
+        tags = {**content.tags, _PARENT: parent.info.run_id, "latest": "yes"}
+        run = self._create(content.name, content.start, tags)
+        run_id = run.info.run_id
+        self._client.log_batch(run_id, params=[Param(name, value) for name, value in content.params.items()])
+        model_id = self._log_model(run_id, record)
+        final = [
+            Metric(name, value, content.end, record.train_pct, model_id=model_id)
+            for name, value in content.metrics.items()
+        ]
+        self._client.log_batch(run_id, final)
+        for first in range(0, len(content.steps), _BATCH):
+            self._client.log_batch(run_id, content.steps[first : first + _BATCH])
+        self._client.log_inputs(run_id, datasets=content.inputs)
+        self._log_artifacts(run_id, content.artifacts)
         # The status comes last: a run without it is not whole, and is replaced by the next attempt.
-        self._client.set_terminated(run.info.run_id, "FINISHED", end)
-        self._leaves[record.key] = run
-
-    def search(self, record: Record) -> None:
-        """Log one search for settings, unless a whole run of it is there."""
-        if record.key in self._searches:
-            return
-        start = round(1000 * record.started)
-        parent = self._sweep(record.model, start)
-        tags = runs.search_tags(record) | {_PARENT: parent.info.run_id, "latest": "yes"}
-        run = self._create(runs.search_name(record), start, tags | self._colour(record.model))
-        end = contents.write_search(self._client, run.info.run_id, record)
-        self._client.set_terminated(run.info.run_id, "FINISHED", end)
-        self._searches[record.key] = run
-        if "means" not in parent.data.tags and parent.info.status == "RUNNING":
+        self._client.set_terminated(run_id, "FINISHED", content.end)
+        self._written[record.key] = run
+        if record.work == "search" and "means" not in parent.data.tags and parent.info.status == "RUNNING":
             # Nothing of this model may ever be measured: the run that holds its searches must not look busy for ever.
-            self._client.set_terminated(parent.info.run_id, "FINISHED", end)
+            self._client.set_terminated(parent.info.run_id, "FINISHED", content.end)
 
-    def searches(self, records: Sequence[Record]) -> None:
-        """Log the searches of a plan, and tell them from those of older ones."""
+    def write_all(self, work: Literal["cell", "search"], records: Sequence[Record]) -> None:
+        """Log the cells, or the searches, of a plan, and tell them from those of older ones."""
         for record in records:
-            self.search(record)
-        self._mark_latest(self._searches, {record.key for record in records})
+            self.write(record)
+        keys = {record.key for record in records}
+        for key, run in self._written.items():
+            if work in run.data.tags:
+                self._mark_latest(run, latest=key in keys)
 
-    def everything(self, plan: Mapping[str, Any], records: Sequence[Record], artifacts: Mapping[str, Any]) -> None:
-        """Bring the experiment up to date with the records of a plan."""
-        for record in records:
-            self.leaf(record)
-        self._mark_latest(self._leaves, {record.key for record in records})
+    def summarise(self, plan: Mapping[str, Any], records: Sequence[Record], artifacts: Mapping[str, Any]) -> None:
+        """Bring the sweeps, the summary and the page up to date with the cells of a plan."""
         models = dict.fromkeys(record.model for record in records)
         for model in models:
             self._finish_sweep(model, [r for r in records if r.model == model], plan["headline"])
-        self._mark_latest(self._sweeps, set(models))
+        for model, run in self._sweeps.items():
+            self._mark_latest(run, latest=model in models)
         note = runs.note(plan, records, str(artifacts.get("table.md", "")))
-        self._finish_summary(plan, records, artifacts, note)
+        digest = _digest([note, [record.key for record in records], sorted(artifacts)])
+        self._finish_summary(note, digest, {"config.json": plan["config"], **artifacts})
         self._describe(plan, records, note)
 
     def _find_runs(self) -> None:
         """Look up what is there; drop runs that were begun and not finished."""
-        token = None
-        while True:
-            page = self._client.search_runs([self.experiment_id], max_results=1000, page_token=token)
-            for run in page:
-                self._sort_in(run)
-            token = page.token
-            if not token:
-                return
+        page = self._client.search_runs([self.experiment_id], max_results=1000)
+        found = list(page)
+        while page.token:
+            page = self._client.search_runs([self.experiment_id], max_results=1000, page_token=page.token)
+            found += page
+        for run in found:
+            tags = run.data.tags
+            kind, key = tags.get("kind"), tags.get("cell") or tags.get("search", "")
+            if kind == "sweep":
+                self._sweeps[tags["model"]] = run
+            elif kind == "summary":
+                self._summary = run
+            elif kind in ("fit", "tune") and run.info.status == "FINISHED" and key not in self._written:
+                self._written[key] = run
+            elif kind in ("fit", "tune"):
+                self._delete(run)
 
-    def _sort_in(self, run: Run) -> None:
-        tags = run.data.tags
-        kind = tags.get("kind")
-        if kind in ("fit", "tune"):
-            known, key = (self._leaves, "cell") if kind == "fit" else (self._searches, "search")
-            if run.info.status == "FINISHED" and tags.get(key, "") not in known:
-                known[tags[key]] = run
-            else:
-                contents.delete_models(self._client, self.experiment_id, run.info.run_id)
-                self._client.delete_run(run.info.run_id)
-        elif kind == "sweep":
-            self._sweeps[tags["model"]] = run
-        elif kind == "summary":
-            self._summary = run
+    def _delete(self, run: Run) -> None:
+        source = f"source_run_id = '{run.info.run_id}'"
+        for model in self._client.search_logged_models([self.experiment_id], source):
+            self._client.delete_logged_model(model.model_id)
+        self._client.delete_run(run.info.run_id)
 
     def _create(self, name: str, start: int, tags: Mapping[str, str]) -> Run:
-        return self._client.create_run(self.experiment_id, start_time=start, tags=dict(tags), run_name=name)
+        model = tags.get("model")
+        colour = {"mlflow.runColor": self._colours[model]} if model in self._colours else {}
+        return self._client.create_run(self.experiment_id, start_time=start, tags={**tags, **colour}, run_name=name)
 
-    def _colour(self, model: str) -> dict[str, str]:
-        return {"mlflow.runColor": self._colours[model]} if model in self._colours else {}
+    def _log_model(self, run_id: str, record: Record) -> str | None:
+        """Log the fitted model of a cell if it was kept, ``runs:/<run>/model``; return its id."""
+        file = self._journal.model_file(record.key)
+        if not file.is_file():
+            return None
+        with warnings.catch_warnings():
+            # MLflow warns of type hints of its own when its models are imported.
+            warnings.simplefilter("ignore")
+            from mlflow.models import Model
+
+            from buir.experiment import serving
+
+        logged = self._client.create_logged_model(
+            self.experiment_id,
+            "model",
+            source_run_id=run_id,
+            params={name: str(value) for name, value in record.params.items()},
+            model_type="recommender",
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "model"
+            about = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
+            serving.save_model(BUIR.load(file), place, mlflow_model=about)
+            self._client.log_model_artifacts(logged.model_id, str(place))
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, record.train_pct)])
+        return logged.model_id
+
+    def _log_artifacts(self, run_id: str, artifacts: Mapping[str, Any]) -> None:
+        """Log contents by name: texts, dicts, frames, files, and Matplotlib figures."""
+        for name, content in artifacts.items():
+            if isinstance(content, Path):
+                self._client.log_artifact(run_id, str(content), str(Path(name).parent))
+            elif isinstance(content, pd.DataFrame):
+                self._client.log_table(run_id, content, name)
+            elif isinstance(content, dict):
+                self._client.log_dict(run_id, content, name)
+            elif isinstance(content, str):
+                self._client.log_text(run_id, content, name)
+            else:
+                self._client.log_figure(run_id, content, name)
 
     def _sweep(self, model: str, start: int) -> Run:
         if model not in self._sweeps:
-            tags = {"kind": "sweep", "model": model, "mlflow.source.name": "buir benchmark"} | self._colour(model)
+            tags = {"kind": "sweep", "model": model, "mlflow.source.name": "buir benchmark"}
             self._sweeps[model] = self._create(model, start, tags)
         return self._sweeps[model]
 
@@ -136,7 +182,7 @@ class Writer:
         if "means" in old.data.tags:
             del self._sweeps[model]
             new = self._sweep(model, start)
-            for child in (*self._leaves.values(), *self._searches.values()):
+            for child in self._written.values():
                 if child.data.tags.get("model") == model:
                     self._client.set_tag(child.info.run_id, _PARENT, new.info.run_id)
             self._client.delete_run(old.info.run_id)
@@ -149,39 +195,30 @@ class Writer:
         self._client.set_terminated(run_id, "FINISHED", end)
         self._sweeps[model] = self._client.get_run(run_id)
 
-    def _finish_summary(
-        self, plan: Mapping[str, Any], records: Sequence[Record], artifacts: Mapping[str, Any], note: str
-    ) -> None:
-        digest = _digest([note, [record.key for record in records], sorted(artifacts)])
+    def _finish_summary(self, note: str, digest: str, artifacts: Mapping[str, Any]) -> None:
         if self._summary is None:
             tags = {"kind": "summary", "mlflow.source.name": "buir benchmark"}
             self._summary = self._create("summary", round(1000 * time.time()), tags)
         elif self._summary.data.tags.get("content") == digest:
             return
         run_id = self._summary.info.run_id
-        self._client.log_dict(run_id, dict(plan["config"]), "config.json")
-        for name, content in artifacts.items():
-            if isinstance(content, str):
-                self._client.log_text(run_id, content, name)
-            else:
-                self._client.log_figure(run_id, content, name)
+        self._log_artifacts(run_id, artifacts)
         self._client.set_tag(run_id, "mlflow.note.content", note)
         self._client.set_tag(run_id, "content", digest)
         self._client.set_terminated(run_id, "FINISHED")
 
-    def _mark_latest(self, known: Mapping[str, Run], keys: set[str]) -> None:
-        """Tell the runs of the latest plan from older ones, so that views do not average over both."""
-        for key, run in known.items():
-            latest = "yes" if key in keys else "no"
-            if run.data.tags.get("latest") != latest:
-                self._client.set_tag(run.info.run_id, "latest", latest)
+    def _mark_latest(self, run: Run, *, latest: bool) -> None:
+        """Tell a run of the latest plan from older ones, so that views do not average over both."""
+        mark = "yes" if latest else "no"
+        if run.data.tags.get("latest") != mark:
+            self._client.set_tag(run.info.run_id, "latest", mark)
 
     def _describe(self, plan: Mapping[str, Any], records: Sequence[Record], note: str) -> None:
         experiment = self._client.get_experiment(self.experiment_id)
         tags = {"mlflow.note.content": note, "mlflow.experimentKind": "custom_model_development"}
-        if store.views_supported():
+        if store.views_supported(mlflow.__version__):
             shown = {f"test/{name}": metric_label(name) for name in plan["headline"]}
-            levels = sorted({record.train_pct for record in records if record.status == "ok"})
+            levels = sorted({record.train_pct for record in records if record.ok})
             tags |= store.view_tags(shown, levels, experiment.tags)
         for name, value in tags.items():
             if experiment.tags.get(name) != value:
@@ -191,13 +228,7 @@ class Writer:
 def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        try:
-            return client.create_experiment(name, artifact_location=location)
-        except MlflowException:
-            # Somebody else may have made it in the meantime.
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
+        return client.create_experiment(name, artifact_location=location)
     if found.lifecycle_stage != "active":
         msg = f"the experiment {name!r} was deleted in MLflow; restore it there, or give the benchmark another name"
         raise ValueError(msg)
