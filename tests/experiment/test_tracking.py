@@ -523,7 +523,7 @@ def test_a_version_of_another_format_shows_the_note_and_no_views(out, monkeypatc
 
 def test_names_and_numbers_that_mlflow_refuses_stay_out(tmp_path):
     assert runs.finite({"a": 1, "b": float("nan"), "c": float("inf"), "d": None, "e": True, "f": "x"}) == {"a": 1.0}
-    data = {"users": 1, "items": 1} | {part: 1 for part in ("train", "valid", "test")}
+    data = {"users": 1, "items": 1} | dict.fromkeys(("train", "valid", "test"), 1)
     data |= {f"{part}_digest": part for part in ("train", "valid", "test")}
     told = {"model": "ALS", "data": data, "status": "refused"}
     for name, facts in {

@@ -12,6 +12,8 @@ import pandas as pd
 from jinja2 import Template
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
+from buir.experiment.records import frame
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -167,30 +169,23 @@ def level_means(records: Iterable[Record], headline: Iterable[str]) -> dict[int,
     A sweep shows the headline metrics, the seconds and the memory only: MLflow's first page draws a chart for every
     metric of its runs, and these are to be seen there at once. The single fits carry all metrics.
     """
-    names = {*(f"test/{name}" for name in headline), "time/fit_s", "memory/peak_mb"}
-    by_level: dict[int, list[dict[str, float]]] = {}
-    for record in records:
-        if record.ok:
-            by_level.setdefault(record.train_pct, []).append(final_metrics(record))
-    return {
-        pct: {
-            name: sum(row[name] for row in rows) / len(rows)
-            for name in rows[0]
-            if name in names and all(name in row for row in rows)
-        }
-        for pct, rows in sorted(by_level.items())
-    }
+    shown = {name: f"test/{name}" for name in headline} | {"fit_s": "time/fit_s", "peak_mb": "memory/peak_mb"}
+    done = frame(record for record in records if record.ok)
+    if done.empty:
+        return {}
+    means = done.groupby("train_pct")[list(shown)].agg(lambda values: sum(values) / len(values)).rename(columns=shown)
+    rows: Any = means.to_dict("index")
+    return {int(pct): finite(row) for pct, row in rows.items()}
 
 
 def best_models(records: Sequence[Record], metric: str) -> str:
     """Name the model with the highest mean at each level, in a sentence; nothing if nothing is finished."""
-    means: dict[int, dict[str, float]] = {}
-    for model in dict.fromkeys(record.model for record in records):
-        mine = [record for record in records if record.model == model]
-        for pct, values in level_means(mine, [metric]).items():
-            means.setdefault(pct, {})[model] = values[f"test/{metric}"]
-    best = [f"at {pct} % {max(values, key=values.__getitem__)}" for pct, values in sorted(means.items())]
-    return f"Highest mean test/{metric}: {', '.join(best)}." if best else ""
+    done = frame(record for record in records if record.ok)
+    if done.empty:
+        return ""
+    means = done.groupby(["train_pct", "model"], sort=False)[metric].mean()
+    best = [f"at {pct} % {model}" for pct, model in means.groupby("train_pct").idxmax()]
+    return f"Highest mean test/{metric}: {', '.join(best)}."
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, float]:
@@ -209,8 +204,8 @@ def note(plan: Mapping[str, Any], records: Sequence[Record], table: str) -> str:
     if tuning:
         tuning = tuning | {"trials": next((r.tuning["trials"] for r in records if r.tuning), tuning["trials"])}
     # Lines are wrapped in the file, and whole in the note.
-    template = files(__package__).joinpath("note.md.j2").read_text(encoding="utf-8").replace("\n  ", " ")
-    return Template(template).render(
+    template = files("buir.experiment.tracking").joinpath("note.md.j2").read_text(encoding="utf-8")
+    return Template(template.replace("\n  ", " ")).render(
         plan=plan,
         records=records,
         best=best_models(records, plan["headline"][0]),

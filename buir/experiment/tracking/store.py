@@ -104,14 +104,14 @@ def view_tags(metrics: Mapping[str, str], levels: Iterable[int], existing: Mappi
     existing
         The experiment's present tags; a view keeps its tag if only the time stamps would change.
     """
-    given = json.loads(files(__package__).joinpath("views.json").read_text(encoding="utf-8"))
-    costs = given["costs"]
+    given = json.loads(files("buir.experiment.tracking").joinpath("views.json").read_text(encoding="utf-8"))
+    costs, columns = given["costs"], [f"metrics.`{metric}`" for metric in metrics]
     curves = given["curves"] | {
-        "selectedColumns": _columns(["model"], [*metrics, "time/fit_s"]),
+        "selectedColumns": ["params.`model`", *columns, "metrics.`time/fit_s`"],
         "compareRunCharts": _charts(given["chart"], metrics, "sparsity") + _charts(given["chart"], costs, "cost"),
     }
     best = given["best"] | {
-        "selectedColumns": _columns(["model", "train_pct"], metrics),
+        "selectedColumns": ["params.`model`", "params.`train_pct`", *columns],
         "compareRunCharts": _charts(given["chart"] | given["bar"], metrics, "best"),
     }
     views = {VIEW_KEY: ("Recall & NDCG vs sparsity", curves)} | {
@@ -120,15 +120,11 @@ def view_tags(metrics: Mapping[str, str], levels: Iterable[int], existing: Mappi
     tags, now = {}, int(time.time() * 1000)
     for key, (name, view) in views.items():
         tag = f"{_VIEW_PREFIX}{key}"
-        content = json.dumps(given["state"] | {"orderByKey": f"metrics.`{next(iter(metrics))}`"} | view)
+        content = json.dumps(given["state"] | {"orderByKey": columns[0]} | view)
         same = existing.get(tag, "").endswith(f'"state": {json.dumps(content)}}}')
         made = json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": content})
         tags[tag] = existing[tag] if same else made
     return tags
-
-
-def _columns(params: Iterable[str], metrics: Iterable[str]) -> list[str]:
-    return [f"params.`{name}`" for name in params] + [f"metrics.`{name}`" for name in metrics]
 
 
 def _charts(chart: Mapping[str, Any], metrics: Mapping[str, str], section: str) -> list[dict[str, Any]]:

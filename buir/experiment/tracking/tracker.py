@@ -13,7 +13,7 @@ from buir.experiment.tracking import store
 from buir.experiment.tracking.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from buir.experiment.records import Journal, Kind, Record
 
@@ -77,14 +77,14 @@ class Tracker:
         done: dict[str, str] = {}
 
         def write(plan: dict[str, Any]) -> None:
-            cells = _by_dataset(self._records("benchmark", plan) if kind == "benchmark" else [])
-            searches = _by_dataset(self._records("tune", plan))
-            for dataset in cells if kind == "benchmark" else searches:
+            cells = list(self._records("benchmark", plan)) if kind == "benchmark" else []
+            searches = list(self._records("tune", plan))
+            for dataset in dict.fromkeys(r.dataset for r in (cells if kind == "benchmark" else searches)):
                 writer = self._writer(plan, dataset)
-                if dataset in cells:
-                    writer.write_all("cell", cells[dataset])
-                    writer.summarise(plan, cells[dataset], artifacts.get(dataset, {}))
-                writer.write_all("search", searches.get(dataset, []))
+                if mine := [record for record in cells if record.dataset == dataset]:
+                    writer.write_all("cell", mine)
+                    writer.summarise(plan, mine, artifacts.get(dataset, {}))
+                writer.write_all("search", [record for record in searches if record.dataset == dataset])
                 done[dataset] = writer.experiment_id
 
         self._guarded(kind, write, at_once=True)
@@ -132,10 +132,3 @@ class Tracker:
             if self.down:
                 self._warn("MLflow can be used again, and has what it missed.")
             self.down = False
-
-
-def _by_dataset(records: Iterable[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(record.dataset, []).append(record)
-    return found

@@ -90,7 +90,15 @@ class Writer:
             self._mark_latest(run, latest=model in models)
         note = runs.note(plan, records, str(artifacts.get("table.md", "")))
         digest = _digest([note, [record.key for record in records], sorted(artifacts)])
-        self._finish_summary(note, digest, {"config.json": plan["config"], **artifacts})
+        if self._summary is None:
+            tags = {"kind": "summary", "mlflow.source.name": "buir benchmark"}
+            self._summary = self._create("summary", round(1000 * time.time()), tags)
+        if self._summary.data.tags.get("content") != digest:
+            run_id = self._summary.info.run_id
+            self._log_artifacts(run_id, {"config.json": plan["config"], **artifacts})
+            self._client.set_tag(run_id, "mlflow.note.content", note)
+            self._client.set_tag(run_id, "content", digest)
+            self._client.set_terminated(run_id, "FINISHED")
         self._describe(plan, records, note)
 
     def _find_runs(self) -> None:
@@ -119,7 +127,7 @@ class Writer:
         self._client.delete_run(run.info.run_id)
 
     def _create(self, name: str, start: int, tags: Mapping[str, str]) -> Run:
-        model = tags.get("model")
+        model = tags.get("model", "")
         colour = {"mlflow.runColor": self._colours[model]} if model in self._colours else {}
         return self._client.create_run(self.experiment_id, start_time=start, tags={**tags, **colour}, run_name=name)
 
@@ -194,18 +202,6 @@ class Writer:
         self._client.log_batch(run_id, metrics, [Param(k, v) for k, v in params.items()], [RunTag("means", digest)])
         self._client.set_terminated(run_id, "FINISHED", end)
         self._sweeps[model] = self._client.get_run(run_id)
-
-    def _finish_summary(self, note: str, digest: str, artifacts: Mapping[str, Any]) -> None:
-        if self._summary is None:
-            tags = {"kind": "summary", "mlflow.source.name": "buir benchmark"}
-            self._summary = self._create("summary", round(1000 * time.time()), tags)
-        elif self._summary.data.tags.get("content") == digest:
-            return
-        run_id = self._summary.info.run_id
-        self._log_artifacts(run_id, artifacts)
-        self._client.set_tag(run_id, "mlflow.note.content", note)
-        self._client.set_tag(run_id, "content", digest)
-        self._client.set_terminated(run_id, "FINISHED")
 
     def _mark_latest(self, run: Run, *, latest: bool) -> None:
         """Tell a run of the latest plan from older ones, so that views do not average over both."""
