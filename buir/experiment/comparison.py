@@ -148,16 +148,12 @@ def make_report(out: str | Path, folder: str | Path, *, say: Say) -> report.Repo
         msg = f"{out}: none of the {len(plan['keys'])} runs of {plan['name']!r} is finished; run it again: {made}"
         raise NothingToShowError(msg)
     return report.write_report(
+        plan,
         records,
         journal.read_users,
         folder,
-        name=plan["name"],
-        config=plan["config"],
-        expected=len(plan["keys"]),
         command=shlex.join(["buir", "report", "--out", str(out), "--to", str(folder)]),
         rerun=made,
-        plan=plan,
-        headlines=plan["headline"],
         progress=say,
     )
 

@@ -3,8 +3,9 @@
 import re
 from dataclasses import replace
 
-from buir.experiment.report.tables import aligned, markdown_report, results_table, seconds_table, text_report
-from buir.experiment.report.verdicts import interval_text
+from buir.experiment.report.blocks import aligned, table
+from buir.experiment.report.tables import markdown_report, results_table, searches_table, seconds_table, text_report
+from buir.experiment.report.words import interval_text
 from buir.experiment.statistics.findings import find
 from tests.support.records import make_cells
 
@@ -28,7 +29,7 @@ RESULTS = make_results(
 def test_every_mean_stands_with_its_interval_and_what_is_missing_is_said():
     records, found = RESULTS
     done = [r for r in records if (r.model, r.train_pct) != ("EASE", 50)]
-    rows, notes = results_table(done, "ndcg_at_20", found)
+    made, notes = results_table(done, "ndcg_at_20", found)
     shown = {
         (part.train_pct, model): interval_text(part.intervals[model, "ndcg_at_20"])
         for part in found
@@ -39,15 +40,15 @@ def test_every_mean_stands_with_its_interval_and_what_is_missing_is_said():
         for part in found
         for model in part.leaders["ndcg_at_20"].names
     }
-    assert rows[0] == ["model", "train 20 %", "train 50 %"]
+    assert [*made.frame.columns] == ["model", "train 20 %", "train 50 %"]
     assert {mark for (pct, _), mark in marks.items() if pct == 20} == {"*", "≈"}
-    for row in rows[1:]:
+    for row in made.frame.to_numpy():
         for pct, cell in zip((20, 50), row[1:], strict=True):
             if (row[0], pct) in REFUSED:
                 assert cell == "n/a "
             elif row[0] != "EASE":
                 assert cell == shown[pct, row[0]] + marks.get((pct, row[0]), " ")
-    assert "not run " not in rows[3][1]
+    assert [*made.frame["train 20 %"]][2] == "n/a "
     assert notes == ["n/a: BPR: too many items", "n/a: EASE: too many items"]
 
 
@@ -55,14 +56,15 @@ def test_a_cell_that_was_not_run():
     records, found = make_results({"ALS": 0.3, "BPR": 0.1})
     missing = [r for r in records if (r.model, r.train_pct) != ("BPR", 50)]
     part = next(part for part in found if part.train_pct == 20)
-    assert results_table(missing, "ndcg_at_20", [part])[0][2][2] == "not run "
+    made, notes = results_table(missing, "ndcg_at_20", [part])
+    assert [*made.frame["train 50 %"]] == ["not run ", "not run "]
+    assert notes == []
 
 
 def test_models_without_chance_and_single_runs_have_intervals_too():
     for seeds in ((0,), (0, 1, 2)):
         records, found = make_results({"popularity": 0.2, "ALS": 0.3}, seeds=seeds, levels=(0.2,))
         text = text_report(records, found, METRICS)
-        assert "±" not in text
         low, high = map(float, re.findall(r"^popularity +0\.\d{4} \[(0\.\d{4}), (0\.\d{4})\]", text, re.MULTILINE)[0])
         assert low < high
     assert "[95 % interval over users, model seeds]; * highest mean of a column; ≈ not shown to be worse" in text
@@ -70,15 +72,29 @@ def test_models_without_chance_and_single_runs_have_intervals_too():
 
 def test_seconds_name_their_unit_and_searches_count_once():
     records, _ = make_results({"ALS": 0.3}, tuned=True, levels=(0.2,), split_seeds=(0, 1), seeds=(0, 1))
-    assert seconds_table(records) == [
-        ["seconds", "fit (processor)", "rank (clock)", "tune (processor)"],
-        # two splits with seeds 0 and 1; a search of three trials on each, of 2 and of 3 seconds
-        ["ALS", "34.0", "0.4", "15.0"],
+    made = seconds_table(records).frame
+    assert [*made.columns] == ["seconds", "fit (processor)", "rank (clock)", "tune (processor)"]
+    # two splits with seeds 0 and 1; a search of three trials on each, of 2 and of 3 seconds
+    assert made.to_numpy().tolist() == [["ALS", "34.0", "0.4", "15.0"]]
+
+
+def test_searches_name_their_split_where_there_are_several():
+    records, _ = make_results({"ALS": 0.3}, tuned=True, levels=(0.2,), split_seeds=(0, 1), seeds=(0,))
+    refused = replace(records[0], model="EASE", status="refused", reason="too large", tuning={})
+    made = searches_table([*records, refused]).frame
+    assert [*made.columns][:3] == ["model", "split seed", "valid NDCG@20"]
+    assert made.to_numpy().tolist() == [
+        ["ALS", "0", "0.1200", "3", "6.0", "embedding_dim=64"],
+        ["ALS", "1", "0.1200", "3", "9.0", "embedding_dim=64"],
+        ["EASE", "0", "n/a", "", "", "refused: too large"],
     ]
+    assert "split seed" not in searches_table(records[:1]).frame
 
 
 def test_text_has_aligned_columns():
-    assert aligned([["m", "x"], ["long", "1"], ["s", "22"]]) == "m      x\n--------\nlong   1\ns     22"
+    shown = table(["m", "x"], [["long", "1"], ["s", "22"]])
+    assert aligned(shown) == "m      x\n--------\nlong   1\ns     22"
+    assert aligned(shown, words=True) == "m     x\n--------\nlong  1\ns     22"
     text = text_report(*RESULTS, METRICS)
     assert text.startswith("toy, protocol nested, full ranking, mean over 60 test users\n\nNDCG@20\nmodel  ")
     assert text.count("n/a: BPR: too many items") == 1
@@ -89,7 +105,7 @@ def test_text_has_aligned_columns():
 def test_markdown():
     text = markdown_report(*RESULTS, METRICS)
     assert "| NDCG@20 | train 20 % | train 50 % |\n| --- | ---: | ---: |\n| ALS | 0." in text
-    assert re.search(r"^\| EASE \| n/a  \| 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]  \|$", text, re.MULTILINE)
+    assert re.search(r"^\| EASE \| n/a \| 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\] \|$", text, re.MULTILINE)
     assert "| seconds | fit (processor) | rank (clock) | tune (processor) |" in text
 
 

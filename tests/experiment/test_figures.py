@@ -52,7 +52,7 @@ def test_points_and_bars_are_those_of_the_findings(monkeypatch):
 
 def test_levels_are_drawn_in_rising_order_with_the_confidence_of_the_findings():
     records, frames = make_cells({"ALS": (0.1, 0.5)})
-    found = find(records, frames.__getitem__, confidence=0.8)
+    found = [replace(part, confidence=0.8) for part in find(records, frames.__getitem__)]
     figure = sparsity_figure(found[::-1])
     assert [axes.get_ylabel() for axes in figure.axes] == ["NDCG@20", "Recall@20"]
     low, high = np.asarray(bars(figure.axes[0])["ALS"].lines[0].get_ydata(), dtype=float)

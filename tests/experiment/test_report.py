@@ -1,21 +1,26 @@
 """The report: what it says is true of its records, whoever wins."""
 
-import csv
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from buir.experiment.report.advice import advice, seconds_text, standing, winners
-from buir.experiment.report.outcomes import _bounds
-from buir.experiment.report.pages import Bullets, Cell, Fold, Image, Page, Section, Table
-from buir.experiment.report.verdicts import verdict_figure
-from buir.experiment.report.write import write_report
-from buir.experiment.statistics.findings import find, reference_models, user_metrics
-from tests.support.benchmarks import make_config
+from buir.experiment.records import provenance
+from buir.experiment.report.advice import advice, standing, winners
+from buir.experiment.report.blocks import Cell, Fold, Image, Section, Table, table
+from buir.experiment.report.content import make_content
+from buir.experiment.report.figures import verdict_figure
+from buir.experiment.report.tables import text_report
+from buir.experiment.report.words import range_text, seconds_text, span_text
+from buir.experiment.report.write import render, write_report
+from buir.experiment.statistics.findings import HEADLINES, find, reference_models, user_metrics
 from tests.support.records import make_cells
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "report"
 
 
 class Outline(HTMLParser):
@@ -42,148 +47,189 @@ class Outline(HTMLParser):
             self.titles.append(data)
 
 
-def report(folder, means, *, name="study", cells=None, **options):
-    records, frames = make_cells(means, **(cells or {}))
-    return write_report(records, frames.__getitem__, folder, name=name, **options)
+def plan_of(records, **changes):
+    return {"name": "study", "keys": [r.key for r in records], "headline": HEADLINES, "config": None} | changes
 
 
-CONFIG = make_config(
-    name="study", seeds=[0, 1, 2], protocol={"kind": "time", "test_fraction": 0.2}, tuning={"trials": 3}
-).model_dump(mode="json", exclude_none=True)
+class Content:
+    """What a report of records says, asked by the titles of its sections."""
+
+    def __init__(self, records, frames, made_by=(), **plan):
+        self.found = find(records, frames.__getitem__)
+        self.csv, self.sections = {}, {}
+        content = make_content(plan_of(records, **plan), records, self.found, made_by)
+        self.csv = content["csv"]
+        self.sections = {section.title: section.blocks for section in content["sections"]}
+
+    def said(self, title):
+        """All sentences of a section."""
+        blocks = self.sections[title]
+        return " ".join(" ".join(b) if isinstance(b, list) else b for b in blocks if isinstance(b, str | list))
+
+    def tables(self, title):
+        """All tables of a section as texts, by model or whatever stands in the first column, those in folds too."""
+        flat = [b for block in self.sections[title] for b in (block.blocks if isinstance(block, Fold) else [block])]
+        return [block.frame.map(str).set_index(block.frame.columns[0]) for block in flat if isinstance(block, Table)]
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"-?\d+\.\d+|-?\d+", text.replace(",", ""))]
+
+
+REFUSED = {
+    "status": "refused",
+    "reason": "25,181 items need 5 GB",
+    "metrics": {},
+    "groups": {"user": [], "item": []},
+    "n_test_users": 0,
+}
+
+
+# -- one golden page for each form
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    means = {"popularity": (0.2, 0.2), "ALS": (0.3, 0.5), "BUIR-nb": (0.5, 0.3), "BUIR-walk": (0.5, 0.3)}
+def golden(tmp_path_factory):
+    """Write the report of few records on a machine that is always the same; return its folder and the texts in it."""
+    means = {"popularity": (0.2, 0.2), "ALS": (0.3, 0.5), "BUIR-nb": (0.5, 0.3)}
+    records, frames = make_cells(means, tuned=True, seeds=(0, 1), n_users=30)
+    records.append(replace(records[0], key="f" * 16, model="EASE|2", kind="ease", **REFUSED))
+    config = {"name": "study", "seeds": [0, 1], "data": [{"dataset": "synthetic"}], "models": [{"kind": "als"}]}
+    start = "buir benchmark study.yaml --jobs 2"
+    plan = plan_of([], keys=["k"] * 20, config=config, command=start, jobs=2)
     folder = tmp_path_factory.mktemp("report")
-    records, frames = make_cells(means, tuned=True, names=("ndcg", "recall", "map"), ks=(10, 20))
-    reason = {
-        "status": "refused",
-        "reason": "25,181 items need 5 GB",
-        "metrics": {},
-        "groups": {"user": [], "item": []},
-    }
-    refused = replace(records[0], key="f" * 16, model="EASE", kind="ease", **reason)
-    made = write_report(
-        [*records, refused],
-        frames.__getitem__,
-        folder,
-        name="study",
-        command="buir report study",
-        rerun="buir benchmark study.yaml --jobs 2",
-        plan={"command": "buir benchmark study.yaml --jobs 2", "jobs": 2},
-        expected=30,
-        config=CONFIG,
-    )
-    return made, records, frames
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "machine", lambda: {"processor": "Fast 9", "cores": 8, "system": "Linux x86_64"})
+        patch.setattr(provenance, "versions", lambda: {"torch": "9.9.9", "optuna": "5.0.0"})
+        made = write_report(plan, records, frames.__getitem__, folder, command="buir report study", rerun=start)
+    texts = {file.name: file.read_text(encoding="utf-8") for file in made.files}
+    texts["study.html"] = re.sub(r"(?<=base64,)[^\"]+", "", texts["study.html"])
+    return folder, texts | {"terminal.txt": text_report(records, made.findings, HEADLINES) + "\n"}
 
 
-def test_the_html_needs_no_other_file(written):
+NAMES = ["study.html", "study.md", "study.csv", "study-differences.csv", "study-groups.csv", "terminal.txt"]
+
+
+def test_every_form_is_the_golden_one(golden):
+    _, texts = golden
+    assert [*texts] == [*NAMES[:5], "study.yaml", "terminal.txt"]
+    for name in NAMES:
+        assert texts[name] == (GOLDEN / name).read_text(encoding="utf-8"), name
+
+
+def test_the_html_needs_no_other_file(golden):
+    _, texts = golden
     outline = Outline()
-    outline.feed(written[0].html.read_text(encoding="utf-8"))
+    outline.feed(texts["study.html"])
     assert outline.open == []
     assert outline.outside == []
     assert outline.images == 2
-    assert outline.titles[:3] == ["Summary", "What should I use on my data?", "How to read the numbers"]
-    for title in (
-        "Results on toy",
-        "Verdicts",
-        "Sparse and active users",
-        "Rare and popular items",
-        "Cost",
-        "Tuning",
-        "Settings",
-    ):
-        assert title in outline.titles
+    assert outline.titles == re.findall(r"^## (.*)$", texts["study.md"], re.MULTILINE)
+    assert len(outline.titles) == 13
 
 
-def test_the_markdown_shows_files_that_exist(written):
-    text = written[0].markdown.read_text(encoding="utf-8")
-    files = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+def test_the_markdown_shows_files_that_exist(golden):
+    folder, texts = golden
+    files = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", texts["study.md"])
     assert files == ["study-figures/levels-toy-nested.png", "study-figures/verdicts.png"]
     for file in files:
-        assert (written[0].markdown.parent / file).read_bytes().startswith(b"\x89PNG")
+        assert (folder / file).read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_number_of_a_model_stands_with_its_interval(written):
-    text = written[0].markdown.read_text(encoding="utf-8")
-    (found, _) = written[0].findings
-    interval = found.intervals["ALS", "ndcg_at_20"]
-    assert interval.low < interval.value < interval.high
-    assert f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]" in text
-    table = text.split("NDCG@20, mean over 60 users")[1].split("\n\n")[1].splitlines()[2:]
-    assert [row.split(" | ")[0].strip("| ") for row in table] == ["popularity", "ALS", "BUIR-nb", "BUIR-walk", "EASE"]
-    assert all(re.search(r"\| (\*\*)?0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]", row) for row in table[:4])
-    assert "refused" in table[4]
+# -- the content
 
 
-def test_the_csv_has_every_metric_of_every_model_and_level(written):
-    rows = list(csv.DictReader(written[0].table.read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == 4 * 2 * 6
-    assert {row["metric"] for row in rows} == {f"{m}_at_{k}" for m in ("ndcg", "recall", "map") for k in (10, 20)}
-    assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in rows)
+@pytest.fixture(scope="module")
+def content():
+    means = {"popularity": (0.2, 0.2), "ALS": (0.3, 0.5), "BUIR-nb": (0.5, 0.3), "BUIR-walk": (0.5, 0.3)}
+    records, frames = make_cells(means, tuned=True, names=("ndcg", "recall", "map"), ks=(10, 20))
+    refused = replace(records[0], key="f" * 16, model="EASE", kind="ease", **REFUSED)
+    config = {"seeds": [0, 1, 2], "data": [{"dataset": "synthetic"}]}
+    started = {"command": "buir benchmark study.yaml", "jobs": 2}
+    return Content([*records, refused], frames, keys=range(30), config=config, **started)
 
 
-def test_the_winner_is_named_when_it_is_buir_and_when_it_is_not(written):
-    text = written[0].markdown.read_text(encoding="utf-8")
-    sparse, dense = written[0].findings
+def test_every_number_of_a_model_stands_with_its_interval(content):
+    ndcg, recall, seconds = content.tables("Results on toy")
+    assert [*ndcg.index] == [*recall.index] == [*seconds.index] == ["popularity", "ALS", "BUIR-nb", "BUIR-walk", "EASE"]
+    for shown, metric in ((ndcg, "ndcg_at_20"), (recall, "recall_at_20")):
+        for part in content.found:
+            column = shown[f"{part.train_pct} % kept"]
+            for model in part.models:
+                interval = part.intervals[model, metric]
+                assert interval.low < interval.value < interval.high
+                ends = [interval.value, interval.low, interval.high]
+                assert numbers(column[model]) == pytest.approx(ends, abs=5e-5)
+                assert column[model].endswith(" ≈") == (model in part.leaders[metric].ties)
+    assert [*ndcg.loc["EASE"]] == ["refused", "not run"]
+    # a run of ALS takes 8, 9 or 10 seconds, and its search three trials of 2 seconds
+    assert [*seconds.loc["ALS"]] == ["9 s + 6 s", "9 s + 6 s"]
+    assert [*seconds.loc["popularity"]] == ["0.5 s + 2 s", "0.5 s + 2 s"]
+    assert [*seconds.loc["EASE"]] == ["", ""]
+
+
+def test_what_is_best_is_marked(content):
+    table = content.sections["Results on toy"][1]
+    sparse, dense = content.found
+    for part, column in ((sparse, "20 % kept"), (dense, "50 % kept")):
+        best = [c.tone == "best" for c in table.frame[column] if isinstance(c, Cell)]
+        assert best == [model == part.leaders["ndcg_at_20"].best for model in part.models]
+
+
+def test_the_csvs_have_every_number(content):
+    means, differences, groups = (content.csv[end] for end in ("", "-differences", "-groups"))
+    assert len(means) == 4 * 2 * 6
+    assert set(means["metric"]) == {f"{m}_at_{k}" for m in ("ndcg", "recall", "map") for k in (10, 20)}
+    assert (means["low"] <= means["mean"]).all()
+    assert (means["mean"] <= means["high"]).all()
+    # two references against three others, two metrics, two levels
+    assert len(differences) == 2 * 3 * 2 * 2
+    asked = {"level": "0.5", "model": "BUIR-nb", "other": "ALS", "metric": "recall_at_20"}
+    (row,) = differences[(differences[[*asked]] == pd.Series(asked)).all(axis=1)].to_dict("records")
+    (c,) = [c for c in content.found[1].verdicts["BUIR-nb", "recall_at_20"] if c.other == "ALS"]
+    assert (row["difference"], row["low"], row["high"]) == (c.difference.value, c.difference.low, c.difference.high)
+    assert (row["p"], row["p_holm"], row["verdict"]) == (c.p, c.p_holm, "loses")
+    users = groups[groups["of"] == "users"]
+    assert len(users) == 2 * 5 * 4 * 2
+    assert (users["standing"] == "best").sum() == 2 * 5 * 2
+    asked = {"of": "items", "group": 2, "model": "ALS", "level": "0.2", "metric": "ndcg_at_20"}
+    (row,) = groups[(groups[[*asked]] == pd.Series(asked)).all(axis=1)].to_dict("records")
+    # three runs with 0.10, 0.11 and 0.12
+    assert (row["mean"], row["smallest_run"], row["largest_run"]) == pytest.approx((0.11, 0.10, 0.12))
+    assert (row["n_users"], row["n_items"], row["low_degree"], row["high_degree"]) == (9, 4, 3, 5)
+    assert pd.isna(row["low"])
+    assert pd.isna(row["high"])
+
+
+def test_the_winner_is_named_when_it_is_buir_and_when_it_is_not(content):
+    sparse, dense = content.found
     assert set(sparse.leaders["ndcg_at_20"].names) == {"BUIR-nb", "BUIR-walk"}
     assert dense.leaders["ndcg_at_20"].names == ("ALS",)
-    assert (
-        "BUIR in 2 places (a data set at a level), by NDCG@20:\n\n"
-        "- A variant of BUIR has the highest mean in **1**: toy 20 %.\n"
-        "- It is shown to be better than every model of another kind in **1**: toy 20 %.\n"
-        "- Another model has the highest mean, and BUIR's best variant is not shown to be worse, in **0**.\n"
-        "- Every variant of BUIR is shown to be worse than the model with the highest mean in **1**: toy 50 %.\n\n"
-    ) in text
-    assert re.search(
-        r"toy, 50 %: Not BUIR: use \*\*ALS\*\* \(NDCG@20 0\.\d{4} .*\): it beats every other model\. BUIR's best variant is BUIR-\w+, 0\.\d{4}",
-        text,
-    )
+    (shown,) = content.tables("What should I use on my data?")
+    assert [*shown["highest mean NDCG@20"]] == [sparse.leaders["ndcg_at_20"].best, "ALS"]
+    assert [*shown["not shown to be worse"]] == [sparse.leaders["ndcg_at_20"].ties[0], "none"]
+    sizes = shown.iloc[:, :4].map(lambda text: float(text.replace(",", "")))
+    assert [*sizes.loc["toy, 20 %"][:2]] == [60, 100]
+    assert [*sizes["training pairs"] / 60] == pytest.approx([*sizes["pairs per user"]], abs=0.05)
+    assert shown["fastest of these (processor time)"]["toy, 50 %"] == "ALS (9 s)"
+    assert "toy, 50 %: Not BUIR: use **ALS**" in content.said("What should I use on my data?")
+    assert numbers(content.said("Summary"))[:5] == [24, 5, 1, 1, 5]  # runs, models, data sets, refused, missing
 
 
-def test_protocol_budget_cost_and_gaps_are_said(written):
-    text = written[0].markdown.read_text(encoding="utf-8")
-    assert "**Nested levels on a fixed test set**" in text
-    assert "here they cover: users, model seeds." in text
-    assert "had 3 trials of seeded search, for each data set" in text
-    assert "at most 60 s of training each" not in text
-    assert "A trial of a model that trains in epochs ends at its first validation after 60 processor seconds" in text
-    assert (
-        "Models that are fitted in one go (popularity, ALS, EASE) **cannot be ended**: their trials took what they took."
-        in text
-    )
-    assert "| ALS | no | 2.0 | toy 20 % |\n| BUIR-nb | yes | 2.0 | toy 20 % |" in text
-    assert "Only one split seed was run: they say **nothing about other splits** of the same data" in text
-    assert "in seconds of the processor (all threads together): mean of training a run" in text
-    assert "| data set | level | model | training, processor s | ranking, s on the clock |" in text
-    assert "popularity | `(nothing)`" in text
-    assert "`learning_rate` | 0.0001 to 0.01 (logarithmic)" in text
-    assert "3 (1 pruned, 0 failed) | 1 | 6.0 | 0.1200" in text
-    assert "no test pair has decided anything" in text
-    assert "| ALS | 9 s + 6 s | 9 s + 6 s |" in text
-    assert "5 of 30 runs are not finished" in text
-    assert "25,181 items need 5 GB" in text
-    assert "Made by `buir report study`." in text
-    assert (
-        "Runs: `buir benchmark study.yaml --jobs 2` (with another folder after --out, everything runs again)." in text
-    )
-    assert "Latest start of the runs: buir benchmark study.yaml --jobs 2; cells at the same time (--jobs): 2." in text
-    assert "| torch | 2.13.0 |" in text
-    assert re.search(r"\| optuna \| \S+ \(when this page was made; not recorded by the runs\) \|", text)
-    assert "| runs | 25 | unknown | unknown | unknown | unknown |" in text
-    assert re.search(r"\| this page \|  \| [^|]+ \| \d+ \|  \| ", text)
-    assert "| `0123abc` | 25 |" in text
-    assert "were computed by" not in text
-    assert written[0].warning is None
-    assert "| seeds | `[0, 1, 2]` |" in text
-    for record in written[1]:
-        assert f"`{record.key}`" in text
-        assert f"`{record.split_digest}`" in text
+def test_verdicts_stand_with_interval_and_p(content):
+    folds = [block for block in content.sections["Verdicts"] if isinstance(block, Fold)]
+    assert len(folds) == 4
+    table = content.tables("Verdicts")[0]
+    for part in content.found:
+        for c in part.verdicts["BUIR-nb", "ndcg_at_20"]:
+            word, rest = table[f"{part.train_pct} %"][c.other].split(" ", 1)
+            assert word == c.verdict
+            expected = [c.difference.value, c.difference.low, c.difference.high, max(c.p_holm, 0.001)]
+            assert numbers(rest) == pytest.approx(expected, abs=5e-4)
 
 
-def test_groups_of_users_have_intervals_and_add_up(written):
-    for found in written[0].findings:
+def test_groups_of_users_have_intervals_and_add_up(content):
+    for found in content.found:
         assert len(found.groups) == 5
         assert sum(g.n_users for g in found.groups) == 60
         bounds = [(group.low, group.high) for group in found.groups]
@@ -195,61 +241,60 @@ def test_groups_of_users_have_intervals_and_add_up(written):
             assert all(g.leaders[metric].best in found.models for g in found.groups)
 
 
-def test_groups_are_shown_for_ndcg_and_for_recall(written):
-    text = written[0].markdown.read_text(encoding="utf-8")
-    users, _, rest = text.partition("## Sparse and active users")[2].partition("## Rare and popular items")
-    items = rest.partition("## All metrics")[0]
-    for part in (users, items):
-        assert part.count("NDCG@20\n\n| model |") == part.count("Recall@20\n\n| model |") == 2
-        assert "NDCG@20 and Recall@20" in part
-    assert "| items | 4 | 4 | 4 | 4 | 4 |\n| users measured | 9 | 9 | 9 | 9 | 9 |" in items
-    assert "**The range is not an interval**" in items
-    # three runs with 0.10, 0.11 and 0.12
-    assert "| ALS | 0.1100 (0.1000 to 0.1200) |" in items
-
-
-def read_csv(file):
-    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
-
-
-def test_the_csvs_have_the_differences_and_the_groups(written):
-    made = written[0]
-    rows = read_csv(made.differences)
-    # two references against three others, two metrics, two levels
-    assert len(rows) == 2 * 3 * 2 * 2
-    (row,) = [
-        r
-        for r in rows
-        if (r["level"], r["model"], r["other"], r["metric"]) == ("0.5", "BUIR-nb", "ALS", "recall_at_20")
-    ]
-    (c,) = [c for c in made.findings[1].verdicts["BUIR-nb", "recall_at_20"] if c.other == "ALS"]
-    assert (float(row["difference"]), float(row["low"]), float(row["high"])) == pytest.approx(
-        (c.difference.value, c.difference.low, c.difference.high), abs=1e-6
+def test_groups_are_shown_for_ndcg_and_for_recall(content):
+    users, items = (content.tables(f"{of}") for of in ("Sparse and active users", "Rare and popular items"))
+    assert len(users) == len(items) == 4
+    assert sum(numbers(" ".join(users[0].loc["users"]))) == 60
+    groups = content.found[0].groups
+    assert numbers(users[1].loc["ALS"].iloc[2])[0] == pytest.approx(
+        groups[2].intervals["ALS", "recall_at_20"].value, abs=5e-5
     )
-    assert (float(row["p"]), float(row["p_holm"]), row["verdict"]) == pytest.approx((c.p, c.p_holm, "loses"), abs=1e-6)
-    groups = read_csv(made.groups)
-    assert {(r["of"], r["metric"]) for r in groups} == {
-        (of, metric) for of in ("users", "items") for metric in ("ndcg_at_20", "recall_at_20")
-    }
-    users = [r for r in groups if r["of"] == "users"]
-    assert len(users) == 2 * 5 * 4 * 2
-    assert sum(r["standing"] == "best" for r in users) == 2 * 5 * 2
-    (row,) = [
-        r
-        for r in groups
-        if r["of"] == "items"
-        and r["group"] == "2"
-        and r["model"] == "ALS"
-        and r["level"] == "0.2"
-        and r["metric"] == "ndcg_at_20"
+    assert [*items[0].loc["items"]] == ["4"] * 5
+    assert [*items[0].loc["users measured"]] == ["9"] * 5
+    assert [*items[0].loc["ALS"]] == ["0.1100 (0.1000 to 0.1200)"] * 5
+    assert [*items[0].columns] == ["0 to 2 users", "3 to 5 users", "6 to 8 users", "9 to 11 users", "12 to 14 users"]
+
+
+def test_all_metrics_at_the_headlines_length(content):
+    shown = content.tables("All metrics")[1]
+    assert [*shown.columns] == ["NDCG@20", "Recall@20", "MAP@20", "coverage@20"]
+    value = content.found[1].intervals["ALS", "map_at_20"].value
+    assert numbers(shown["MAP@20"]["ALS"])[0] == pytest.approx(value, abs=5e-5)
+    assert shown["coverage@20"]["ALS"] == "0.2600 (0.2500 to 0.2700)"
+
+
+def test_what_was_spent_and_searched(content):
+    (cost,) = content.tables("Cost")
+    assert [*cost[cost["model"] == "ALS"].iloc[0]][1:] == [
+        *("ALS", "9.0 (8.0 to 10.0)", "0.1 (0.1 to 0.1)", "301 (300 to 302)", "6.0", "3"),
     ]
-    assert (row["mean"], row["low"], row["smallest_run"], row["largest_run"]) == (
-        "0.110000",
-        "",
-        "0.100000",
-        "0.120000",
-    )
-    assert (row["n_users"], row["n_items"], row["low_degree"], row["high_degree"]) == ("9", "4", "3", "5")
+    longest, spaces, best = content.tables("Tuning")
+    assert [*longest.loc["ALS"]] == ["no", "2.0", "toy 20 %"]
+    assert [*longest.loc["BUIR-nb"]] == ["yes", "2.0", "toy 20 %"]
+    assert [*spaces.loc["popularity"]] == ["`(nothing)`", ""]
+    assert spaces.loc["ALS"].to_numpy().tolist()[1] == ["`learning_rate`", "0.0001 to 0.01 (logarithmic)"]
+    row = best[best["model"] == "ALS"].iloc[0]
+    assert [*row][2:] == ["0", "3 (1 pruned, 0 failed)", "1", "6.0", "0.1200", "`embedding_dim=64`"]
+    said = content.said("Tuning")
+    assert [*map(int, numbers(said))] == [3, 20, 60]  # trials, NDCG@20, seconds of a trial
+    assert "(popularity, ALS, EASE) **cannot be ended**" in said
+    assert "no test pair has decided" in said
+
+
+def test_what_is_missing_and_what_computed_it(content):
+    assert numbers(content.said("What is missing")) == [5, 30]
+    (refused,) = content.tables("What is missing")
+    assert [*refused.loc["toy"]] == ["20 %", "EASE", "25,181 items need 5 GB"]
+    splits, machines, versions, commits, keys, config = content.tables("Data, versions, configuration")
+    assert len(splits) == 2
+    assert [*splits.iloc[0]][3:] == ["60", "100", splits.iloc[0]["training pairs"], "50", "70"]
+    assert [*machines.loc["runs"]] == ["25", *["unknown"] * 4]
+    assert int(machines.loc["this page"]["cores"]) == provenance.available_cores()
+    assert versions["version"]["torch"] == "2.13.0"
+    assert re.fullmatch(r"\S+ \(when this page was made; .*\)", versions["version"]["optuna"])
+    assert commits["runs"].to_dict() == {"`0123abc`": "25"}
+    assert len(keys) == 25
+    assert config["value"]["seeds"] == "`[0, 1, 2]`"
 
 
 def test_intervals_of_metrics_stay_between_0_and_1():
@@ -261,41 +306,47 @@ def test_intervals_of_metrics_stay_between_0_and_1():
         frames[record.key]["ndcg_at_20"] = abs(0.4 * record.seed - (record.model != "ALS"))
     (found,) = find(records, frames.__getitem__, headlines=("ndcg_at_20",))
     als, ours = (found.intervals[name, "ndcg_at_20"] for name in ("ALS", "BUIR-nb"))
-    assert als.low == 0.0 < als.value < als.high < 1.0 or als.high == 1.0
-    assert ours.high == 1.0 > ours.value > ours.low >= 0.0
+    # means of 0 and 0.4, of 1 and 0.6: without bounds Student's t reaches 2.5 to either side
+    assert (als.low, als.value, als.high) == (0.0, pytest.approx(0.2), 1.0)
+    assert (ours.low, ours.value, ours.high) == (0.0, pytest.approx(0.8), 1.0)
     assert all(0 <= i.low <= i.high <= 1 for group in found.groups for i in group.intervals.values())
 
 
 def test_runs_of_several_commits_are_told_and_counted(tmp_path):
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, levels=(0.2,), n_users=20)
     records[:2] = [replace(record, git_commit="fedcba9876543210") for record in records[:2]]
-    made = write_report(records, frames.__getitem__, tmp_path, name="x")
-    warning = "These runs were computed by 2 commits of one version: 0123abc (4), fedcba9876 (2)."
-    assert made.warning is not None
-    assert made.warning.startswith(warning)
-    text = made.markdown.read_text(encoding="utf-8")
-    assert text.count(warning) == 1
-    assert "| `0123abc` | 4 |\n| `fedcba9876543210` | 2 |" in text
+    warning = write_report(plan_of(records), records, frames.__getitem__, tmp_path).warning
+    assert warning is not None
+    assert "2 commits" in warning
+    content = Content(records, frames)
+    assert content.said("Summary").count(warning) == 1
+    commits = content.tables("Data, versions, configuration")[3]["runs"]
+    assert commits.to_dict() == {"`0123abc`": "4", "`fedcba9876543210`": "2"}
+    assert write_report(plan_of(records), records[2:], frames.__getitem__, tmp_path).warning is None
 
 
-def test_records_that_know_their_machine(tmp_path):
+def test_records_that_know_their_machine():
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, levels=(0.2,), n_users=20)
     machine = {"processor": "Fast 9", "cores": 8, "threads": 4, "system": "Linux x86_64"}
     records[1:] = [replace(r, machine=machine, versions=r.versions | {"optuna": "5.0.0"}) for r in records[1:]]
-    text = write_report(records, frames.__getitem__, tmp_path, name="x").markdown.read_text(encoding="utf-8")
-    assert "| runs | 1 | unknown | unknown | unknown | unknown |\n| runs | 5 | Fast 9 | 8 | 4 | Linux x86_64 |" in text
-    assert "| optuna | 5.0.0 |" in text
-    assert "command not recorded; cells at the same time (--jobs): not recorded." in text
+    content = Content(records, frames)
+    machines, versions = content.tables("Data, versions, configuration")[1:3]
+    assert machines.loc["runs"].to_numpy().tolist() == [
+        ["1", *["unknown"] * 4],
+        ["5", "Fast 9", "8", "4", "Linux x86_64"],
+    ]
+    assert versions["version"]["optuna"] == "5.0.0"
 
 
 def test_a_report_is_reproduced_whatever_the_order_in_which_runs_were_finished(tmp_path):
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, n_users=30)
     other = sorted(records, key=lambda record: (-record.seed, -record.level))
-    made = [write_report(r, frames.__getitem__, tmp_path / str(i), name="x") for i, r in enumerate((records, other))]
-    assert made[0].markdown.read_bytes() == made[1].markdown.read_bytes()
-    assert made[0].table.read_bytes() == made[1].table.read_bytes()
-    figure = "x-figures/verdicts.png"
-    assert (tmp_path / "0" / figure).read_bytes() == (tmp_path / "1" / figure).read_bytes()
+    for place, some in (("0", records), ("1", other)):
+        write_report(plan_of(some), some, frames.__getitem__, tmp_path / place)
+    files = sorted(file.relative_to(tmp_path / "0") for file in (tmp_path / "0").rglob("*.*"))
+    assert len(files) == 7
+    for file in files:
+        assert (tmp_path / "0" / file).read_bytes() == (tmp_path / "1" / file).read_bytes(), file
 
 
 def findings_of(means, **cells):
@@ -399,38 +450,44 @@ def test_seconds_have_two_digits():
     assert [seconds_text(s) for s in (0.0344, 8.16, 12.4, 1400)] == ["0.034 s", "8.2 s", "12 s", "1,400 s"]
 
 
-def test_the_authors_protocol_warns_against_comparing_levels(tmp_path):
-    made = report(tmp_path, {"ALS": 0.3, "BUIR-nb": 0.4}, cells={"protocol": "author", "n_users": 20})
-    assert "must NOT be compared with each other" in made.markdown.read_text(encoding="utf-8")
+def test_the_authors_protocol_warns_against_comparing_levels():
+    content = Content(*make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, protocol="author", n_users=20))
+    assert "must NOT be compared" in content.said("How to read the numbers")
 
 
-def test_several_splits_are_covered_and_each_has_its_search(tmp_path):
+def test_several_splits_are_covered_and_each_has_its_search():
     cells = {"split_seeds": (0, 1, 2), "seeds": (0,), "tuned": True, "levels": (0.2,)}
-    text = report(tmp_path, {"ALS": 0.3, "BUIR-nb": 0.4}, cells=cells).markdown.read_text(encoding="utf-8")
-    assert "here they cover: users, split seeds, model seeds." in text
-    assert (
-        "account for other users of these 3 splits, for other splits of the same data and for other model seeds" in text
-    )
-    assert "nothing about other splits" not in text
-    assert "no test pair has decided anything" in text
-    searches = [line for line in text.splitlines() if line.startswith("| toy | 20 % | ALS |") and "pruned" in line]
-    assert [line.split(" | ")[3:6:2] for line in searches] == [["0", "1"], ["1", "1"], ["2", "1"]]
+    content = Content(*make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, **cells))
+    said = content.said("How to read the numbers")
+    assert "here they cover: users, split seeds, model seeds." in said
+    assert "of these 3 splits" in said
+    assert "nothing about other splits" not in said
+    assert "no test pair has decided" in content.said("Tuning")
+    best = content.tables("Tuning")[2]
+    assert [*best[best["model"] == "ALS"]["split seed"]] == ["0", "1", "2"]
     # three searches of three trials that take 2, 3 and 4 seconds, 9 seconds on average
-    assert "| 27.0 | 3 |" in text
-    assert "+ 9 s" in text
+    (cost,) = content.tables("Cost")
+    assert [*cost["search, processor s"]] == ["27.0", "27.0"]
+    assert content.tables("Results on toy")[2].loc["ALS"].iloc[0].endswith("+ 9 s")
 
 
-def test_a_search_that_served_several_splits_is_admitted(tmp_path):
+def test_one_split_says_nothing_about_others(content):
+    said = content.said("How to read the numbers")
+    assert "here they cover: users, model seeds." in said
+    assert "nothing about other splits" in said
+    assert "**Nested levels" in said
+
+
+def test_a_search_that_served_several_splits_is_admitted():
     cells = {"split_seeds": (0, 1), "seeds": (0,), "tuned": True, "levels": (0.2,)}
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, **cells)
     first = {record.model: record.tuning for record in records if record.split_seed == 0}
-    shared = [replace(record, tuning=first[record.model]) for record in records]
-    text = write_report(shared, frames.__getitem__, tmp_path, name="x").markdown.read_text(encoding="utf-8")
-    assert "Settings were searched on one split and used on another" in text
-    assert "no test pair" not in text
+    said = Content([replace(record, tuning=first[record.model]) for record in records], frames).said("Tuning")
+    assert "searched on one split and used on another" in said
+    assert "no test pair" not in said
 
 
-def test_budgets_of_data_sets_and_fits_ended_by_the_clock_are_told(tmp_path):
+def test_budgets_of_data_sets_and_fits_ended_by_the_clock_are_told():
     cells = {"datasets": ("toy", "huge"), "seeds": (0,), "tuned": True, "levels": (0.2,)}
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, **cells)
     for place, record in enumerate(records):
@@ -438,24 +495,37 @@ def test_budgets_of_data_sets_and_fits_ended_by_the_clock_are_told(tmp_path):
         tuning = record.tuning | {"trials": 10 if huge else 30, "fit_seconds": 90.0}
         capped = huge and record.model == "BUIR-nb"
         records[place] = replace(record, fit_seconds=90.0, capped=capped, tuning=tuning)
-    text = write_report(records, frames.__getitem__, tmp_path, name="x").markdown.read_text(encoding="utf-8")
-    assert "had 30 trials on toy, 10 trials on huge of seeded search" in text
-    assert "have 90 processor seconds to train, the same for every model that trains in epochs" in text
-    assert "Runs that were ended so: BUIR-nb 1 of 2. Models that are fitted in one go are never ended." in text
-    assert "The clock limits trials only" not in text
+    said = Content(records, frames).said("Tuning")
+    assert "30 trials on toy, 10 trials on huge" in said
+    assert "have 90 processor seconds" in said
+    assert "ended so: BUIR-nb 1 of 2." in said
+    assert "The clock limits trials only" not in said
+    assert "The clock limits trials only" in Content(*make_cells({"ALS": 0.3}, tuned=True)).said("Tuning")
 
 
-def test_words_agree_with_their_number(tmp_path):
-    made = report(tmp_path, {"ALS": 0.3, "BUIR-nb": 0.4, "BUIR-id": 0.2}, cells={"n_users": 30})
-    text = made.markdown.read_text(encoding="utf-8")
-    assert "Where BUIR-nb and BUIR-id win, tie and lose on NDCG@20" in text
-    made = report(tmp_path, {"ALS": 0.3, "BUIR-nb": 0.4}, cells={"n_users": 30})
-    text = made.markdown.read_text(encoding="utf-8")
-    assert "Where BUIR-nb wins, ties and loses on NDCG@20" in text
-    assert "| 1 items |" not in text
-    assert _bounds(1, 1, "item") == "1 item"
-    assert _bounds(0, 0, "user") == "0 users"
-    assert _bounds(2, 3, "item") == "2 to 3 items"
+def test_without_searches_there_is_no_table_of_them():
+    assert Content(*make_cells({"ALS": 0.3}, levels=(0.2,), n_users=20)).tables("Tuning") == []
+
+
+def test_words_agree_with_their_number():
+    for means, words in (
+        ({"ALS": 0.3, "BUIR-nb": 0.4, "BUIR-id": 0.2}, "BUIR-nb and BUIR-id win, tie and lose"),
+        ({"ALS": 0.3, "BUIR-nb": 0.4}, "BUIR-nb wins, ties and loses"),
+    ):
+        image = Content(*make_cells(means, n_users=30)).sections["Verdicts"][0]
+        assert isinstance(image, Image)
+        assert words in image.caption
+    assert range_text([1, 1], "item") == "1 item"
+    assert range_text([0], "user") == "0 users"
+    assert range_text([3, 2], "item") == "2 to 3 items"
+
+
+def test_ends_are_shown_where_they_differ():
+    assert span_text([], ".1f") == ""
+    assert span_text([1.0, 3.0], ".1f") == "2.0 (1.0 to 3.0)"
+    assert [span_text(values, ".1f") for values in ([2.0], [2.0, 2.01])] == ["2.0", "2.0"]
+    assert span_text([2.0, 2.0], ".1f", equal=True) == "2.0 (2.0 to 2.0)"
+    assert span_text([2.0], ".1f", equal=True) == "2.0"
 
 
 def test_verdict_figure_has_a_panel_for_each_reference():
@@ -467,9 +537,10 @@ def test_verdict_figure_has_a_panel_for_each_reference():
     assert [text.get_text().split("\n")[0] for text in figure.axes[1].texts] == ["ties", "loses"]
 
 
-def test_one_model_alone_has_no_verdicts(tmp_path, recwarn):
-    made = report(tmp_path, {"BUIR-nb": 0.4}, cells={"n_users": 30})
-    assert "## Verdicts" not in made.markdown.read_text(encoding="utf-8")
+def test_one_model_alone_has_no_verdicts(recwarn):
+    content = Content(*make_cells({"BUIR-nb": 0.4}, n_users=30))
+    assert "Verdicts" not in content.sections
+    assert len(content.csv["-differences"]) == 0
     assert not recwarn
 
 
@@ -478,39 +549,42 @@ def test_references_and_metrics():
     assert reference_models(records) == ("BUIR-nb", "BUIR-id")
     assert reference_models([r for r in records if r.model == "ALS"]) == ("ALS",)
     assert user_metrics(records, ("recall_at_20",)) == ["recall_at_20", "ndcg_at_20"]
-    with pytest.raises(
-        ValueError, match="metric 'ndcg_at_5' was not computed in every cell; there are: ndcg_at_20, recall_at_20"
-    ):
+    with pytest.raises(ValueError, match="'ndcg_at_5' was not computed in every cell; there are: ndcg_at_20"):
         user_metrics(records, ("ndcg_at_5",))
 
 
-def test_errors_are_told(tmp_path):
-    records, frames = make_cells({"ALS": 0.2}, levels=(0.2,))
-    with pytest.raises(ValueError, match="reference 'BUIR' is not in the benchmark; its models are ALS"):
-        write_report(records, frames.__getitem__, tmp_path, name="x", references=["BUIR"])
-    with pytest.raises(ValueError, match="no finished run among 0 records of x: run the benchmark first"):
-        write_report([], frames.__getitem__, tmp_path, name="x")
+def test_nothing_finished_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no finished run among 0 records of study"):
+        write_report(plan_of([]), [], {}.__getitem__, tmp_path)
 
 
-def test_page_renders_both_forms_by_hand():
-    table = Table(["model", "a|b"], [["x", Cell("0.1 <", "best")], ["y", "0.2"]], "Caption")
-    page = Page("T & co", [Section("First", ["Some **bold** and `code`.", Bullets(["one"]), Fold("more", [table])])])
-    text, files = page.markdown()
-    assert files == {}
-    assert text == (
-        "# T & co\n\n## First\n\nSome **bold** and `code`.\n\n- one\n\n<details><summary>more</summary>\n\nCaption\n\n"
-        "| model | a\\|b |\n| --- | ---: |\n| x | **0.1 <** |\n| y | 0.2 |\n\n</details>\n"
+# -- the templates
+
+
+def test_both_forms_by_hand():
+    shown = table(["model", "a|b"], [["x", Cell("0.1 <", "best")], ["y", "0.2"]], "Caption")
+    words = table(["what", "why"], [["z", "so\nit is"]], words=True)
+    blocks = ["Some **bold** and `code`.", ["one", "two"], Fold("more & more", [shown, words])]
+    content = {"title": "T & co", "sections": [Section("First", blocks), Section("Last", ["End."])]}
+    assert render("md", content, {}, "pics") == (
+        "# T & co\n\n## First\n\nSome **bold** and `code`.\n\n- one\n- two\n\n"
+        "<details><summary>more &amp; more</summary>\n\nCaption\n\n"
+        "| model | a\\|b |\n| --- | ---: |\n| x | **0.1 <** |\n| y | 0.2 |\n\n"
+        "| what | why |\n| --- | --- |\n| z | so it is |\n\n</details>\n\n## Last\n\nEnd.\n"
     )
-    markup = page.html()
+    markup = render("html", content, {}, "pics")
     assert "<h1>T &amp; co</h1>" in markup
+    assert '<h2 id="s1">Last</h2>' in markup
     assert "<p>Some <b>bold</b> and <code>code</code>.</p>" in markup
+    assert "<ul><li>one</li><li>two</li></ul>" in markup
     assert '<td class="best">0.1 &lt;</td>' in markup
     assert "<caption>Caption</caption>" in markup
+    assert markup.count('<table class="text">') == 1
 
 
 def test_figures_are_embedded_or_beside():
-    page = Page("t", [Section("s", [Image("dot", Figure(figsize=(1, 1)), "A dot")])])
-    text, files = page.markdown("pics")
-    assert "![A dot](pics/dot.png)" in text
-    assert files["dot.png"].startswith(b"\x89PNG")
-    assert '<img alt="A dot" src="data:image/png;base64,iVBOR' in page.html()
+    content = {"title": "t", "sections": [Section("s", [Image("dot", Figure(figsize=(1, 1)), 'A "dot"')])]}
+    assert '![A "dot"](pics/dot.png)' in render("md", content, {"dot": b"\x89PNG"}, "pics")
+    markup = render("html", content, {"dot": b"\x89PNG"}, "pics")
+    assert 'src="data:image/png;base64,iVBORw=="' in markup
+    assert 'alt="A &#34;dot&#34;"' in markup

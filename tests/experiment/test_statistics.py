@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from buir.experiment.statistics.panel import Panel, make_panels
+from buir.experiment.records import frame
+from buir.experiment.statistics.panel import Panel, make_panel
 from buir.experiment.statistics.resampling import bootstrap_means, holm, run_error, sign_flip_p, student_draws
-from buir.experiment.statistics.summary import Interval, Summary
+from buir.experiment.statistics.summary import Interval, Leaders, Summary
 from tests.support.records import make_record
 
 METRIC = "ndcg_at_20"
@@ -32,8 +33,7 @@ def panel_of(values, *, users=None, degrees=None, digests=None, metric=METRIC):
                 digest = f"digest{split}" if digests is None else digests[model]
                 place = {"model": model, "split_seed": split, "seed": seed, "split_digest": digest}
                 records.append(make_record(key=key, **place))
-    (panel,) = make_panels(records, frames.__getitem__, [metric])
-    return panel
+    return make_panel(frame(records), frames.__getitem__, [metric])
 
 
 def world(
@@ -223,7 +223,7 @@ def test_verdicts_by_a_clear_case():
     (loss,) = [c for c in summary.against("middle", METRIC) if c.other == "best"]
     assert loss.difference.value == pytest.approx(-0.1, abs=0.01)
     assert (loss.p, loss.p_holm) == (1e-4, pytest.approx(3e-4))
-    assert summary.leaders(METRIC) == ("best", [])
+    assert summary.leaders(METRIC) == Leaders("best", ())
     assert len(summary.all_pairs(METRIC)) == 6
 
 
@@ -242,7 +242,7 @@ def test_equal_models_tie_with_p_1():
     (comparison,) = Summary(panel_of(values)).against("a", METRIC)
     assert (comparison.p, comparison.verdict) == (1.0, "ties")
     assert (comparison.difference.value, comparison.difference.low, comparison.difference.high) == (0.0, 0.0, 0.0)
-    assert Summary(panel_of(values)).leaders(METRIC) == ("a", ["b"])
+    assert Summary(panel_of(values)).leaders(METRIC) == Leaders("a", ("b",))
 
 
 def test_the_two_directions_mirror_each_other():
@@ -357,12 +357,12 @@ def test_what_cannot_be_paired_is_refused():
         panel_of({"a": {0: {0: [0.1, 0.2]}}, "b": {0: {0: [0.1, 0.2, 0.3]}}})
     with pytest.raises(ValueError, match="hold a user twice or a missing value"):
         panel_of({"a": {0: {0: [0.1, np.nan]}}})
-    frame = pd.DataFrame({"user": [0], "train_degree": [1], METRIC: [0.5]})
+    users = pd.DataFrame({"user": [0], "train_degree": [1], METRIC: [0.5]})
     record = make_record(split_digest="d")
     with pytest.raises(ValueError, match=r"lack \['recall_at_20'\], found \['user', 'train_degree', 'ndcg_at_20'\]"):
-        make_panels([record], lambda key: frame, ["recall_at_20"])
+        make_panel(frame([record]), lambda key: users, ["recall_at_20"])
     with pytest.raises(ValueError, match=r"two cells for a on toy at level 0.2, split seed 0, seed 0"):
-        make_panels([record, replace(record, key="l")], lambda key: frame, [METRIC])
+        make_panel(frame([record, replace(record, key="l")]), lambda key: users, [METRIC])
     with pytest.raises(ValueError, match="metric 'map_at_5' is not among the compared ones"):
         Summary(panel_of(good)).interval("a", "map_at_5")
     with pytest.raises(ValueError, match="confidence is 95, expected a share between 0 and 1"):

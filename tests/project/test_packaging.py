@@ -47,6 +47,7 @@ def test_the_wheel_holds_the_packages_and_what_they_read(wheel):
     assert configs
     read = names_below("buir", "*.json") | names_below("buir", "*.j2")
     assert {"buir/experiment/tracking/note.md.j2", "buir/experiment/tracking/views.json"} <= read
+    assert {f"buir/experiment/report/templates/report.{form}.j2" for form in ("html", "md")} <= read
     assert shipped == code | configs | read
 
 

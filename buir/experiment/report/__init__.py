@@ -1,9 +1,9 @@
 """Tables, figures and the one page that says which model is best where."""
 
 from buir.experiment.report.advice import winners
-from buir.experiment.report.figures import sparsity_figure
-from buir.experiment.report.tables import aligned, markdown_report, searches_table, text_report
-from buir.experiment.report.verdicts import verdict_figure
+from buir.experiment.report.blocks import aligned
+from buir.experiment.report.figures import sparsity_figure, verdict_figure
+from buir.experiment.report.tables import markdown_report, searches_table, text_report
 from buir.experiment.report.write import Report, write_report
 
 __all__ = [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from buir.experiment.records import Record, metric_label
-from buir.experiment.report.verdicts import interval_text
+from buir.errors import counted
+from buir.experiment.records import metric_label
+from buir.experiment.report.words import interval_text, seconds_text
 from buir.experiment.statistics import Findings
 
 
@@ -23,8 +24,7 @@ def advice(found: Findings, kinds: Mapping[str, str], seconds: Mapping[str, floa
     """
     metric = found.headlines[0]
     leaders = found.leaders[metric]
-    best = leaders.best
-    value = f"{metric_label(metric)} {interval_text(found.intervals[best, metric])}"
+    best, value = leaders.best, _highest(found)
     if len(found.models) == 1:
         return f"Only **{best}** was run ({value}); there is nothing to compare it with."
     buirs = [name for name in found.models if kinds[name] == "buir"]
@@ -33,16 +33,15 @@ def advice(found: Findings, kinds: Mapping[str, str], seconds: Mapping[str, floa
         verb = "Use" if kinds[best] == "buir" or not buirs else "Not BUIR: use"
         sentences.append(f"{verb} **{best}** ({value}): it beats every other model.")
     else:
-        names = ", ".join(leaders.ties)
         fastest = min(leaders.names, key=lambda name: seconds[name])
-        sentences.append(f"**{best}** has the highest mean ({value}) but is not shown to beat {names}.")
-        sentences.append(
-            f"Of these, **{fastest}** trains fastest ({seconds_text(seconds[fastest])} of processor time)."
-        )
+        sentences += [
+            f"**{best}** has the highest mean ({value}) but is not shown to beat {', '.join(leaders.ties)}.",
+            f"Of these, **{fastest}** trains fastest ({seconds_text(seconds[fastest])} of processor time).",
+        ]
     if buirs and not set(buirs) & set(leaders.names):
         nearest = max(buirs, key=lambda name: found.intervals[name, metric].value)
         gap = f", {interval_text(found.gaps[nearest, metric])} behind" if (nearest, metric) in found.gaps else ""
-        start = "" if not leaders.ties else "BUIR is not the choice here: "
+        start = "BUIR is not the choice here: " if leaders.ties else ""
         sentences.append(f"{start}BUIR's best variant is {nearest}{gap}.")
     if any(kinds[name] == "popularity" for name in leaders.names):
         sentences.append(
@@ -54,7 +53,7 @@ def advice(found: Findings, kinds: Mapping[str, str], seconds: Mapping[str, floa
 
 
 def standing(findings: Sequence[Findings], kinds: Mapping[str, str]) -> list[str]:
-    """Say in how many places, and in which, BUIR leads, keeps up and falls behind: the first lines of a report hide nothing.
+    """Say in how many places BUIR leads, keeps up and falls behind, and in which: a report's first lines hide nothing.
 
     Parameters
     ----------
@@ -68,13 +67,12 @@ def standing(findings: Sequence[Findings], kinds: Mapping[str, str]) -> list[str
     One sentence if BUIR did not take part; else one that says what is counted, and a line for each outcome. Every place
     is in one of the lines "highest mean", "not shown to be worse", "shown to be worse" and "no finished run".
     """
-    metric = findings[0].headlines[0]
     if not any(kinds[name] == "buir" for found in findings for name in found.models):
         return [f"BUIR did not take part; {counted(len(findings), 'combination')} of data set and level compared."]
     highest, better, level, worse, absent = ([] for _ in range(5))
     for found in findings:
         place = f"{found.dataset} {found.train_pct} %"
-        leaders = found.leaders[metric]
+        leaders = found.leaders[found.headlines[0]]
         others = [name for name in found.models if kinds[name] != "buir"]
         if len(others) == len(found.models):
             absent.append(place)
@@ -82,12 +80,11 @@ def standing(findings: Sequence[Findings], kinds: Mapping[str, str]) -> list[str
             highest.append(place)
             if others and not set(others) & set(leaders.ties):
                 better.append(place)
-        elif any(kinds[name] == "buir" for name in leaders.ties):
-            level.append(place)
         else:
-            worse.append(place)
+            (level if any(kinds[name] == "buir" for name in leaders.ties) else worse).append(place)
+    metric = metric_label(findings[0].headlines[0])
     lines = [
-        f"BUIR in {counted(len(findings), 'place')} (a data set at a level), by {metric_label(metric)}:",
+        f"BUIR in {counted(len(findings), 'place')} (a data set at a level), by {metric}:",
         f"A variant of BUIR has the highest mean in {_named(highest)}.",
         f"It is shown to be better than every model of another kind in {_named(better)}.",
         f"Another model has the highest mean, and BUIR's best variant is not shown to be worse, in {_named(level)}.",
@@ -100,35 +97,17 @@ def winners(findings: Sequence[Findings]) -> list[str]:
     """Answer for each level of one data set which model is best there, and which ones are not shown to be worse."""
     lines = []
     for found in findings:
-        metric = found.headlines[0]
-        leaders = found.leaders[metric]
-        value = f"{metric_label(metric)} {interval_text(found.intervals[leaders.best, metric])}"
-        ties = (
-            f"not shown to be worse: {', '.join(leaders.ties)}" if leaders.ties else "all others are shown to be worse"
-        )
-        ties = ties if len(found.models) > 1 else "no other model was run"
-        lines.append(f"At {found.train_pct} %: **{leaders.best}** has the highest mean ({value}); {ties}.")
+        leaders = found.leaders[found.headlines[0]]
+        rest = "all others are shown to be worse" if len(found.models) > 1 else "no other model was run"
+        if leaders.ties:
+            rest = f"not shown to be worse: {', '.join(leaders.ties)}"
+        lines.append(f"At {found.train_pct} %: **{leaders.best}** has the highest mean ({_highest(found)}); {rest}.")
     return lines
 
 
-def mean_seconds(records: Sequence[Record], found: Findings) -> dict[str, float]:
-    """Mean training time of every model in one place, in seconds of the processor."""
-    times: dict[str, list[float]] = {}
-    for record in records:
-        place = (record.dataset, record.protocol, record.level)
-        if record.status == "ok" and place == (found.dataset, found.protocol, found.level):
-            times.setdefault(record.model, []).append(record.fit_s)
-    return {name: sum(values) / len(values) for name, values in times.items()}
-
-
-def seconds_text(seconds: float) -> str:
-    """Write a time with two digits that count: ``0.034 s``, ``8.2 s``, ``140 s``."""
-    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
-
-
-def counted(number: int, word: str) -> str:
-    """Write ``1 run``, ``2 runs``."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+def _highest(found: Findings) -> str:
+    metric = found.headlines[0]
+    return f"{metric_label(metric)} {interval_text(found.intervals[found.leaders[metric].best, metric])}"
 
 
 def _named(places: Sequence[str]) -> str:

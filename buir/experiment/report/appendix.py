@@ -1,122 +1,223 @@
-"""The back of a report: what was set and refused, and which data, machines and versions were used."""
+"""The back of a report: what was spent, searched, set and refused, and which data, machines and versions were used."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from buir.experiment.config import named_by_variable
-from buir.experiment.records import Record, provenance
-from buir.experiment.report.pages import Block, Fold, Section, Table
-from buir.experiment.report.spending import where
-from buir.experiment.report.tables import settings_text
+from buir.experiment.records import Record, frame, metric_label, provenance
+from buir.experiment.report.blocks import Block, Fold, Section, Table, table
+from buir.experiment.report.words import settings_text, span_text, value_text
+
+_WHERE = ["data set", "level", "model"]
 
 
-def settings_section(records: Sequence[Record]) -> Section:
-    """List all settings with which the measured models ran."""
-    shown: dict[tuple[Any, ...], set[str]] = {}
-    for record in records:
-        text = f"`{settings_text(record.params)}`"
-        shown.setdefault((*where(record), text), set()).add(str(record.seed))
-    rows = [[*place[:3], ", ".join(sorted(seeds)), place[3]] for place, seeds in shown.items()]
+def sections(plan: Mapping[str, Any], records: Sequence[Record]) -> list[Section]:
+    """Make the sections that say how the results came about."""
+    runs = frame(records)
+    runs["share"] = runs["train_pct"].map("{} %".format)
+    tuned = [record for record in records if record.tuning]
+    return [_cost(runs), _tuning(records, tuned), _settings(runs), _gaps(plan, runs), _provenance(plan, records)]
+
+
+def _cost(runs: pd.DataFrame) -> Section:
+    """Give seconds and memory of every model, next to what they bought."""
+    rows = []
+    for place, group in runs[runs["status"] == "ok"].groupby(["dataset", "share", "model"], sort=False):
+        # a search is shared by the model seeds of a split: its seconds are counted once
+        search = group.drop_duplicates("split_seed", keep="last")["tune_s"].sum()
+        forms = {"fit_s": ",.1f", "rank_s": ",.1f", "peak_mb": ",.0f"}
+        spans = (span_text(group[name].tolist(), form, equal=True) for name, form in forms.items())
+        rows.append([*place, *spans, f"{search:.1f}", str(group["n_trials"].max())])
+    head = ["training, processor s", "ranking, s on the clock", "peak memory, MB", "search, processor s", "trials"]
+    text = (
+        "Mean over runs (smallest to largest). Training and search are seconds of the processor, all threads together; "
+        "ranking is seconds on the wall clock. Times are of one machine; compare them with each other only."
+    )
+    return Section("Cost", [text, table([*_WHERE, *head], rows)])
+
+
+def _tuning(records: Sequence[Record], tuned: Sequence[Record]) -> Section:
+    """Tell budget, limits, search spaces and best trials."""
+    if not tuned:
+        return Section("Tuning", ["No settings were searched: every model ran with the settings listed below."])
+    metric, free = metric_label(tuned[0].tuning["metric"]), _fitted_in_one_go(tuned)
+    trials = {record.dataset: f"{record.tuning['trials']} trials" for record in tuned}
+    budgets = ", ".join(f"{number} on {dataset}" for dataset, number in trials.items())
+    budgets = budgets if len(set(trials.values())) > 1 else next(iter(trials.values()))
+    limit = "There was no limit on the time of a trial."
+    if seconds := tuned[0].tuning["max_seconds"]:
+        limit = (
+            f"A trial of a model that trains in epochs ends at its first validation after {seconds:g} processor "
+            "seconds of training, and keeps its best validated weights."
+        )
+        if free:
+            limit += f" Models that are fitted in one go ({', '.join(free)}) **cannot be ended**: "
+            limit += "their trials took what they took."
     return Section(
-        "Settings",
+        "Tuning",
         [
-            Fold(
-                "All settings of all models",
-                [Table(["data set", "level", "model", "seeds", "settings"], rows, text=True)],
-            )
+            f"Every model with settings to search had {budgets} of seeded search, for each data set, each level and "
+            f"each split; models without settings took one. Trials maximise {metric} on the validation part; the first "
+            "trial is the model's defaults; hopeless trials are pruned and count.",
+            limit,
+            _limits(records),
+            _longest_trials(tuned, free),
+            "Settings were searched on one split and used on another: pairs that decided there may be test pairs here."
+            if _shared_over_splits(tuned)
+            else "Each search saw the training and validation part of its own split only: no test pair has decided "
+            "anything.",
+            Fold("Search spaces", [_spaces(tuned)]),
+            Fold("Best trials", [_best_trials(tuned, metric)]),
         ],
     )
 
 
-def gaps_section(records: Sequence[Record], expected: int | None) -> Section:
+def _limits(records: Sequence[Record]) -> str:
+    """Say how long the reported runs were allowed to train, and how many of each model were ended."""
+    limits = sorted({record.fit_seconds for record in records if record.fit_seconds})
+    if not limits:
+        return "The clock limits trials only, not the runs that are reported."
+    free = _fitted_in_one_go(records)
+    timed = [record for record in records if record.ok and record.model not in free]
+    runs, hit = Counter(r.model for r in timed), Counter(r.model for r in timed if r.capped)
+    ended = ", ".join(f"{model} {hit[model]} of {number}" for model, number in runs.items())
+    return (
+        f"The runs that are reported have {' or '.join(f'{limit:g}' for limit in limits)} processor seconds to train, "
+        "the same for every model that trains in epochs; they end at the first validation after that, and the best "
+        f"validated weights until then are kept. Runs that were ended so: {ended or 'none'}. Models that are fitted in "
+        "one go are never ended."
+    )
+
+
+def _longest_trials(tuned: Sequence[Record], free: Sequence[str]) -> Table:
+    """Show the longest trial of each model: what the clock did not end may have had more time than what it did."""
+    rows = []
+    for model, mine in frame(tuned).groupby("model", sort=False):
+        seconds = [max((trial["seconds"] for trial in r.tuning["results"]), default=0.0) for r in mine["record"]]
+        dataset, share, _ = _where(mine["record"].iloc[seconds.index(max(seconds))])
+        rows.append([model, "no" if model in free else "yes", f"{max(seconds):.1f}", f"{dataset} {share}"])
+    head = ["model", "can be ended by the clock", "longest trial, processor s", "on"]
+    return table(head, rows, "Longest trial of each model", words=True)
+
+
+def _spaces(tuned: Sequence[Record]) -> Table:
+    spaces = {record.model: record.tuning["space"] or {"(nothing)": {}} for record in tuned}
+    rows = [[model, f"`{name}`", _bounds(found)] for model, space in spaces.items() for name, found in space.items()]
+    return table(["model", "setting", "searched"], rows, words=True)
+
+
+def _bounds(setting: Mapping[str, Any]) -> str:
+    if "choices" in setting or not setting:
+        return ", ".join(value_text(choice) for choice in setting.get("choices", ()))
+    step = f" in steps of {value_text(setting['step'])}" if setting.get("step") else ""
+    step = " (logarithmic)" if setting.get("log") else step
+    return f"{value_text(setting['low'])} to {value_text(setting['high'])}{step}"
+
+
+def _best_trials(tuned: Sequence[Record], metric: str) -> Table:
+    rows = []
+    # the model seeds of a split share its search
+    for record in {(*_where(record), record.split_seed): record for record in tuned}.values():
+        tuning = record.tuning
+        states = Counter(trial["state"] for trial in tuning["results"])
+        spent = f"{states.total()} ({states['pruned']} pruned, {states['failed']} failed)"
+        capped = sum(bool(trial["capped"]) for trial in tuning["results"])
+        best = [f"{record.tune_s:.1f}", f"{tuning['best_value']:.4f}", f"`{settings_text(tuning['best_params'])}`"]
+        rows.append([*_where(record), str(record.split_seed), spent, str(capped), *best])
+    head = ["split seed", "trials", "stopped by the clock", "processor s", f"best validation {metric}", "best settings"]
+    return table([*_WHERE, *head], rows, words=True)
+
+
+def _settings(runs: pd.DataFrame) -> Section:
+    """List all settings with which the measured models ran."""
+    texts = [f"`{settings_text(record.params)}`" for record in runs["record"]]
+    shown = runs.assign(settings=texts).groupby(["dataset", "share", "model", "settings"], sort=False)["seed"]
+    rows = [[*place[:3], ", ".join(sorted(set(map(str, seeds)))), place[3]] for place, seeds in shown]
+    made = table([*_WHERE, "seeds", "settings"], rows, words=True)
+    return Section("Settings", [Fold("All settings of all models", [made])])
+
+
+def _gaps(plan: Mapping[str, Any], runs: pd.DataFrame) -> Section:
     """Say what is missing."""
-    refused = [record for record in records if record.status == "refused"]
     blocks: list[Block] = []
-    if expected is not None and expected > len(records):
-        blocks.append(
-            f"**{expected - len(records)} of {expected} runs are not finished**: intervals and verdicts will change when they are."
+    if len(runs) < (expected := len(plan["keys"])):
+        text = (
+            f"**{expected - len(runs)} of {expected} runs are not finished**: intervals and verdicts will change when "
         )
-    if refused:
-        reasons: dict[tuple[str, ...], None] = {(*where(record), str(record.reason)): None for record in refused}
-        blocks.append(
-            Table(["data set", "level", "model", "refused because"], [list(line) for line in reasons], text=True)
-        )
+        blocks.append(text + "they are.")
+    refused = runs.loc[runs["status"] == "refused", ["dataset", "share", "model", "reason"]].drop_duplicates()
+    if len(refused):
+        blocks.append(table([*_WHERE, "refused because"], refused.to_numpy(), words=True))
     return Section("What is missing", blocks or ["Nothing: every run was finished and no model refused the data."])
 
 
-def provenance_section(
-    records: Sequence[Record], config: dict[str, Any] | None, plan: Mapping[str, Any] | None = None
-) -> Section:
-    """List splits with their digests, machines, versions, commits, commands and the configuration.
-
-    Parameters
-    ----------
-    records
-        Of all runs.
-    config
-        Of the benchmark.
-    plan
-        What is known of how the runs were started: its ``command`` and ``jobs``, if they are known.
-    """
-    splits: dict[tuple[str, ...], None] = {}
-    for record in records:
-        data = record.data or {}
-        sizes = [f"{data[name]:,}" if name in data else "" for name in ("users", "items", "train", "valid", "test")]
-        splits[(*where(record)[:2], str(record.split_seed), f"`{record.split_digest}`", *sizes)] = None
-    head = [
-        "data set",
-        "level",
-        "split seed",
-        "digest of the split",
-        "users",
-        "items",
-        "training pairs",
-        "validation",
-        "test",
+def _provenance(plan: Mapping[str, Any], records: Sequence[Record]) -> Section:
+    """List splits with their digests, machines, versions, commits, commands and the configuration."""
+    parts = ("users", "items", "train", "valid", "test")
+    splits = {
+        (r.dataset, r.train_pct, r.split_seed, r.split_digest): [f"{r.data[n]:,}" if n in r.data else "" for n in parts]
+        for r in records
+    }
+    rows = [[name, f"{pct} %", str(seed), f"`{digest}`", *n] for (name, pct, seed, digest), n in splits.items()]
+    head = ["split seed", "digest of the split", "users", "items", "training pairs", "validation", "test"]
+    commits = [[f"`{commit}`", str(number)] for commit, number in provenance.commits(records).items()]
+    keys = [[f"`{record.key}`", *_where(record), str(record.split_seed), str(record.seed)] for record in records]
+    blocks: list[Block] = [
+        table([*_WHERE[:2], *head], rows, "Splits"),
+        _machines(plan, records),
+        _versions(records),
+        table(["commit", "runs"], commits, "Commits of the package's source that computed the runs"),
+        Fold("Keys of all runs", [table(["key", *_WHERE, "split seed", "seed"], keys, words=True)]),
     ]
-    blocks: list[Block] = [Table(head, [list(row) for row in splits], caption="Splits")]
-    blocks += [_machines(records, plan or {}), _versions(records)]
-    counts = [[f"`{commit}`", str(number)] for commit, number in provenance.commits(records).items()]
-    blocks.append(Table(["commit", "runs"], counts, caption="Commits of the package's source that computed the runs"))
-    keys = Table(
-        ["key", "data set", "level", "model", "split seed", "seed"], [_key_row(record) for record in records], text=True
-    )
-    blocks.append(Fold("Keys of all runs", [keys]))
-    if config is not None:
-        shown = {**config, "data": named_by_variable(config)}
-        rows = [[name, f"`{json.dumps(value)}`"] for name, value in shown.items()]
-        blocks.append(Fold("Configuration", [Table(["key", "value"], rows, text=True)]))
+    if plan["config"] is not None:
+        config = {**plan["config"], "data": named_by_variable(plan["config"])}
+        rows = [[name, f"`{json.dumps(value)}`"] for name, value in config.items()]
+        blocks.append(Fold("Configuration", [table(["key", "value"], rows, words=True)]))
     return Section("Data, versions, configuration", blocks)
 
 
-def _machines(records: Sequence[Record], plan: Mapping[str, Any]) -> Table:
-    """Describe the machines of the runs; older records do not know theirs."""
-    known: dict[tuple[str, ...], int] = {}
-    for record in records:
-        about = record.machine
-        cells = [str(about[name]) for name in ("processor", "cores", "threads", "system")] if about else ["unknown"] * 4
-        known[tuple(cells)] = known.get(tuple(cells), 0) + 1
-    rows = [["runs", str(number), *cells] for cells, number in known.items()]
+def _machines(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
+    """Describe the machines of the runs; not every record knows its own."""
+    names = ("processor", "cores", "threads", "system")
+    known = Counter(tuple(str(record.machine.get(name, "unknown")) for name in names) for record in records)
     here = provenance.machine()
+    rows = [["runs", str(number), *about] for about, number in known.items()]
     rows.append(["this page", "", str(here["processor"]), str(here["cores"]), "", here["system"]])
-    caption = f"Machines. Latest start of the runs: {plan.get('command') or 'command not recorded'}; cells at the same time (--jobs): {plan.get('jobs', 'not recorded')}."
-    return Table(["what", "number", "processor", "cores", "threads of a run", "system"], rows, caption, text=True)
+    command, jobs = plan.get("command") or "command not recorded", plan.get("jobs", "not recorded")
+    caption = f"Machines. Latest start of the runs: {command}; cells at the same time (--jobs): {jobs}."
+    return table(["what", "number", "processor", "cores", "threads of a run", "system"], rows, caption, words=True)
 
 
 def _versions(records: Sequence[Record]) -> Table:
     """List the versions that records hold, and for packages that they do not know those that are installed now."""
-    versions: dict[str, dict[str, None]] = {}
-    for record in records:
-        for name, version in (record.versions or {}).items():
-            versions.setdefault(name, {})[str(version)] = None
+    versions: dict[str, dict[str, None]] = defaultdict(dict)
+    for name, version in ((name, version) for record in records for name, version in record.versions.items()):
+        versions[name][str(version)] = None
     rows = [[name, ", ".join(found)] for name, found in versions.items()]
     late = {name: version for name, version in provenance.versions().items() if name not in versions}
     rows += [[name, f"{version} (when this page was made; not recorded by the runs)"] for name, version in late.items()]
-    return Table(["what", "version"], rows, caption="Versions", text=True)
+    return table(["what", "version"], rows, "Versions", words=True)
 
 
-def _key_row(record: Record) -> list[str]:
-    return [f"`{record.key}`", *where(record), str(record.split_seed), str(record.seed)]
+def _where(record: Record) -> tuple[str, str, str]:
+    """Name data set, level and model of a record."""
+    return record.dataset, f"{record.train_pct} %", record.model
+
+
+def _fitted_in_one_go(records: Sequence[Record]) -> list[str]:
+    """Name the models that have no epochs: nothing asks them during their training."""
+    return list(dict.fromkeys(record.model for record in records if "epochs" not in record.params))
+
+
+def _shared_over_splits(tuned: Sequence[Record]) -> bool:
+    """Tell whether one search served several splits of the same data and level."""
+    # times are never equal by chance: equal trials are the same trials
+    places = [json.dumps([*_where(record), record.tuning["results"]], sort_keys=True) for record in tuned]
+    digests = {(place, record.split_digest) for place, record in zip(places, tuned, strict=True)}
+    return len(digests) > len(set(places))

@@ -2,170 +2,138 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
+
 from buir.experiment.config import recipe
-from buir.experiment.records import Record, mixture, replace_atomically
-from buir.experiment.report import appendix, csvfiles, outcomes, sections, spending
-from buir.experiment.report.pages import Page
-from buir.experiment.statistics import HEADLINES, Findings, ReadUsers, findings
+from buir.experiment.records import Record, frame, mixture, replace_atomically
+from buir.experiment.report.blocks import Fold, Image, markdown, one_line
+from buir.experiment.report.content import make_content
+from buir.experiment.statistics import PLACE, Findings, ReadUsers, findings
 
 
 @dataclass(frozen=True)
 class Report:
-    """Where a report lies, and what it found."""
+    """What a report found, and where it lies."""
 
-    html: Path
-    markdown: Path
-    table: Path
-    """Every mean with its interval."""
-    differences: Path
-    groups: Path
-    config: Path | None
-    """What runs the benchmark again."""
+    files: list[Path]
+    """The page in HTML and in Markdown; means, differences and groups as CSV; the configuration, if it is known."""
     findings: list[Findings]
     warning: str | None
     """What a reader has to know before anything else."""
 
-    @property
-    def files(self) -> list[Path]:
-        """All files, the page first."""
-        files = [self.html, self.markdown, self.table, self.differences, self.groups]
-        return [*files, self.config] if self.config else files
-
 
 def write_report(
+    plan: Mapping[str, Any],
     records: Sequence[Record],
     read_users: ReadUsers,
     folder: str | Path,
     *,
-    name: str,
-    config: dict[str, Any] | None = None,
-    expected: int | None = None,
     command: str | None = None,
     rerun: str | None = None,
-    plan: Mapping[str, Any] | None = None,
-    references: Sequence[str] | None = None,
-    headlines: Sequence[str] = HEADLINES,
-    confidence: float = 0.95,
-    seed: int = 0,
     progress: Callable[[str], object] | None = None,
 ) -> Report:
     """Write ``<name>.html``, ``<name>.md`` with ``<name>-figures/``, the numbers as CSV, and the configuration.
 
-    The numbers are in ``<name>.csv`` (means), ``<name>-differences.csv`` and ``<name>-groups.csv``; the configuration, if it
-    is given, in ``<name>.yaml``.
+    The numbers are in ``<name>.csv`` (means), ``<name>-differences.csv`` and ``<name>-groups.csv``; the configuration
+    is in ``<name>.yaml``.
 
     Parameters
     ----------
+    plan
+        The journal's: ``name``; ``keys`` of all runs, the unfinished too; ``headline``, the metrics that are tested, of
+        which the first decides the advice; ``config`` or None; ``command`` and ``jobs`` of their start, if known.
     records
-        Cell records of one benchmark, refused ones included.
+        Cell records of the plan, refused ones included.
     read_users
         From a cell's key to its per-user frame.
     folder
         Where the files go.
-    name
-        Of the benchmark; also the stem of the files.
-    config
-        The benchmark's configuration, to be printed.
-    expected
-        Number of cells planned; if more than there are records, the report says that it is not complete.
-    command
-        The command that makes this report, to be printed.
-    rerun
-        The command that makes the runs, to be printed.
-    plan
-        How the runs were started, see `buir.experiment.report.appendix.provenance_section`.
-    references
-        Models whose wins and losses are shown; by default all variants of BUIR.
-    headlines
-        Metrics that are tested; the first one decides the advice.
-    confidence
-        Of intervals, and 1 - alpha of the tests.
-    seed
-        Of all resampling: the same records give the same report.
+    command, rerun
+        The commands that make the report and the runs, to be printed.
     progress
         Told which part begins.
 
     Raises
     ------
     ValueError
-        If no cell is finished, or values cannot be compared (see `buir.experiment.statistics.panel.make_panels`).
+        If no cell is finished, or values cannot be compared (see `buir.experiment.statistics.panel.make_panel`).
     """
-    if not any(record.status == "ok" for record in records):
+    name, config = plan["name"], plan["config"]
+    if not any(record.ok for record in records):
         msg = f"no finished run among {len(records)} records of {name}: run the benchmark first, then report"
         raise ValueError(msg)
-    records = sorted(records, key=_order(records))
-    references = findings.reference_models(records) if references is None else tuple(references)
-    unknown = [model for model in references if model not in {record.model for record in records}]
-    if unknown:
-        msg = f"reference {unknown[0]!r} is not in the benchmark; its models are {', '.join(dict.fromkeys(r.model for r in records))}"
-        raise ValueError(msg)
-    found = findings.find(
-        records,
-        read_users,
-        references=references,
-        headlines=headlines,
-        confidence=confidence,
-        seed=seed,
-        progress=progress,
-    )
-    page = Page(
-        f"{name}: which model, on how much data?",
-        [
-            sections.summary(records, found, expected, report=command, rerun=rerun),
-            sections.recommendation(records, found),
-            sections.protocol(records, found, confidence),
-            *outcomes.results(records, found),
-            *outcomes.verdicts(found, references),
-            *outcomes.user_groups(found),
-            *outcomes.item_groups(records, found),
-            *outcomes.other_metrics(records, found),
-            spending.cost_section(records),
-            spending.tuning_section(records),
-            appendix.settings_section(records),
-            appendix.gaps_section(records, expected),
-            appendix.provenance_section(records, config, plan),
-        ],
-    )
+    records = _ordered(records)
+    found = findings.find(records, read_users, headlines=plan["headline"], progress=progress)
+    made_by = []
+    if rerun:
+        made_by.append(
+            f"Runs: `{rerun}` (with another folder after --out, everything runs again). Their whole configuration lies "
+            "beside this page."
+        )
+    if command:
+        made_by.append(f"Made by `{command}`.")
+    content = make_content(plan, records, found, made_by)
     if progress is not None:
         progress("writing")
+    images = _images(content)
+    pages = {f"{name}.{form}": render(form, content, images, f"{name}-figures") for form in ("html", "md")}
+    csv = {"lineterminator": "\n", "float_format": "%.6f", "index": False}
+    pages |= {f"{name}{end}.csv": shown.to_csv(**csv) for end, shown in content["csv"].items()}
+    pages |= {f"{name}.yaml": recipe(config)} if config is not None else {}
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    text, figures = page.markdown(f"{name}-figures")
-    places = Report(
-        folder / f"{name}.html",
-        folder / f"{name}.md",
-        folder / f"{name}.csv",
-        folder / f"{name}-differences.csv",
-        folder / f"{name}-groups.csv",
-        folder / f"{name}.yaml" if config is not None else None,
-        found,
-        mixture(records),
+    figures = {f"{name}-figures/{image}.png": drawn for image, drawn in images.items()}
+    for file, data in (figures | {page: text.encode() for page, text in pages.items()}).items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        replace_atomically(folder / file, data)
+    return Report([folder / page for page in pages], found, mixture(records))
+
+
+def render(form: str, content: Mapping[str, Any], images: Mapping[str, bytes], figures: str) -> str:
+    """Fill the template of a form: "html" holds the images, "md" links to them in the folder ``figures``."""
+    loader = FileSystemLoader(Path(__file__).with_name("templates"))
+    jinja = Environment(
+        loader=loader,
+        autoescape=select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    for file, content in figures.items():
-        (folder / f"{name}-figures").mkdir(exist_ok=True)
-        replace_atomically(folder / f"{name}-figures" / file, content)
-    replace_atomically(places.table, csvfiles.means(found).encode())
-    replace_atomically(places.differences, csvfiles.differences(found).encode())
-    replace_atomically(places.groups, csvfiles.groups(records, found).encode())
-    if config is not None and places.config is not None:
-        replace_atomically(places.config, recipe(config).encode())
-    replace_atomically(places.html, page.html().encode())
-    replace_atomically(places.markdown, text.encode())
-    return places
+    jinja.filters |= {"inline": _inline, "markdown": markdown, "one_line": one_line}
+    data = {image: base64.b64encode(drawn).decode() for image, drawn in images.items()}
+    return jinja.get_template(f"report.{form}.j2").render(content, images=data, figures=figures)
 
 
-def _order(records: Sequence[Record]) -> Callable[[Record], tuple[Any, ...]]:
-    """Order data sets and models as they came, levels and seeds ascending, no matter in which order runs were finished."""
-    datasets = {name: place for place, name in enumerate(dict.fromkeys(record.dataset for record in records))}
-    models = {name: place for place, name in enumerate(dict.fromkeys(record.model for record in records))}
+def _ordered(records: Sequence[Record]) -> list[Record]:
+    """Order data sets and models as they came, levels and seeds ascending, whatever run was finished first."""
+    runs = frame(records)
+    runs = runs.assign(**{name: pd.factorize(runs[name])[0] for name in ("dataset", "model")})
+    return runs.sort_values([*PLACE, "model", "split_seed", "seed"], kind="stable")["record"].tolist()
 
-    def key(record: Record) -> tuple[Any, ...]:
-        first = (datasets[record.dataset], record.protocol, record.level)
-        return (*first, models[record.model], record.split_seed, record.seed)
 
-    return key
+def _images(content: Mapping[str, Any]) -> dict[str, bytes]:
+    """Draw the figures of all sections, the same bytes for the same figure."""
+    blocks = [block for section in content["sections"] for block in section.blocks]
+    blocks += [inner for block in blocks if isinstance(block, Fold) for inner in block.blocks]
+    drawn = {}
+    for image in blocks:
+        if isinstance(image, Image):
+            image.figure.savefig(png := io.BytesIO(), format="png", dpi=130, metadata={"Software": None})
+            drawn[image.name] = png.getvalue()
+    return drawn
+
+
+def _inline(text: object) -> Markup:
+    """Escape a sentence for HTML; ``**bold**`` and `` `code` `` become tags."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(text)))
+    return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", marked))

@@ -1,13 +1,13 @@
 """The values of every model for every user at one sparsity level, aligned so that they can be compared in pairs."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from buir.experiment.records import Record
-
+PLACE = ["dataset", "protocol", "level"]
+"""Columns of a frame of records; models are compared where these are the same."""
 ReadUsers = Callable[[str], pd.DataFrame]
 """From a cell's key to its per-user frame: ``user``, ``train_degree`` and a column for each metric."""
 
@@ -67,13 +67,13 @@ class Panel:
         )
 
 
-def make_panels(records: Iterable[Record], read_users: ReadUsers, metrics: Sequence[str]) -> list[Panel]:
-    """Build one panel for each data set, protocol and level, in the order of the records.
+def make_panel(runs: pd.DataFrame, read_users: ReadUsers, metrics: Sequence[str]) -> Panel:
+    """Build the panel of one data set, protocol and level.
 
     Parameters
     ----------
-    records
-        Cell records; those that were refused are left out.
+    runs
+        Frame of its finished cells, see `buir.experiment.records.frame`.
     read_users
         Gives the per-user frame of a cell.
     metrics
@@ -85,83 +85,59 @@ def make_panels(records: Iterable[Record], read_users: ReadUsers, metrics: Seque
         If two cells claim the same place, if models were measured on different splits or users, or if a metric
         is missing: such values must not be compared in pairs.
     """
-    return list(iter_panels(records, read_users, metrics))
-
-
-def iter_panels(records: Iterable[Record], read_users: ReadUsers, metrics: Sequence[str]) -> Iterator[Panel]:
-    """Build the panels of `make_panels` one after the other, so that only one lies in memory."""
-    groups: dict[tuple[str, str, float], list[Record]] = {}
-    for record in records:
-        if record.status == "ok":
-            groups.setdefault((record.dataset, record.protocol, record.level), []).append(record)
-    for place, group in groups.items():
-        yield _panel(place, group, read_users, tuple(metrics))
-
-
-def _panel(
-    place: tuple[str, str, float], records: list[Record], read_users: ReadUsers, metrics: tuple[str, ...]
-) -> Panel:
-    where = f"{place[0]} at level {place[2]:g}"
-    _refuse_conflicts(records, where)
-    frames = {
-        (r.model, r.split_seed, r.seed): _frame(read_users(r.key), metrics, f"{r.model} on {where}") for r in records
-    }
-    by_split: dict[int, pd.Index] = {}
-    degrees: dict[int, pd.Series] = {}
-    for (model, split, seed), frame in frames.items():
-        expected = by_split.setdefault(split, frame.index)
-        degrees.setdefault(split, frame["train_degree"])
-        if not frame.index.equals(expected):
+    cells = list(runs["record"])
+    where = f"{cells[0].dataset} at level {cells[0].level:g}"
+    _refuse_conflicts(runs, where)
+    frames = {cell.key: _frame(read_users(cell.key), metrics, f"{cell.model} on {where}") for cell in cells}
+    first = {cell.split_seed: frames[cell.key] for cell in reversed(cells)}
+    for cell in cells:
+        mine, other = frames[cell.key], first[cell.split_seed]
+        if not mine.index.equals(other.index):
             msg = (
-                f"{model} (seed {seed}) on {where}, split seed {split}, was measured on {len(frame)} users, the first model "
-                f"on {len(expected)} or other ones; pairs need the same users: run these cells again"
+                f"{cell.model} (seed {cell.seed}) on {where}, split seed {cell.split_seed}, was measured on "
+                f"{len(mine)} users, the first model on {len(other)} or other ones; pairs need the same users: "
+                "run these cells again"
             )
             raise ValueError(msg)
-    users = np.unique(np.concatenate([index.to_numpy() for index in by_split.values()]))
-    rows = {split: np.searchsorted(users, index.to_numpy()) for split, index in by_split.items()}
-    values: dict[tuple[str, int], np.ndarray] = {}
-    for model, split in dict.fromkeys((model, split) for model, split, _ in frames):
-        seeds = sorted(seed for m, s, seed in frames if (m, s) == (model, split))
-        block = np.full((len(seeds), len(users), len(metrics)), np.nan)
-        for place_of_seed, seed in enumerate(seeds):
-            block[place_of_seed, rows[split]] = frames[model, split, seed][list(metrics)].to_numpy(np.float64)
-        values[model, split] = block
-    train_degree = {split: np.full(len(users), np.nan) for split in by_split}
-    for split, degree in degrees.items():
-        train_degree[split][rows[split]] = degree.to_numpy(np.float64)
-    models = tuple(dict.fromkeys(record.model for record in records))
-    return Panel(*place, metrics, models, users, train_degree, values)
+    users = np.unique(np.concatenate([frame.index for frame in first.values()]))
+    values = {}
+    for _, same in runs.groupby(["model", "split_seed"], sort=False)["record"]:
+        seeds = sorted(same, key=lambda cell: cell.seed)
+        blocks = [frames[cell.key].reindex(users)[list(metrics)].to_numpy(np.float64) for cell in seeds]
+        values[seeds[0].model, seeds[0].split_seed] = np.array(blocks, order="C")
+    degrees = {split: frame["train_degree"].reindex(users).to_numpy(np.float64) for split, frame in first.items()}
+    place = (cells[0].dataset, cells[0].protocol, cells[0].level)
+    return Panel(*place, tuple(metrics), tuple(runs["model"].unique()), users, degrees, values)
 
 
-def _frame(frame: pd.DataFrame, metrics: tuple[str, ...], where: str) -> pd.DataFrame:
+def _frame(frame: pd.DataFrame, metrics: Sequence[str], where: str) -> pd.DataFrame:
     """Index a per-user frame by user and keep what is needed."""
     missing = [name for name in ("user", "train_degree", *metrics) if name not in frame.columns]
     if missing:
-        msg = f"the per-user values of {where} lack {missing}, found {list(frame.columns)}; choose a metric that was computed"
+        msg = f"the per-user values of {where} lack {missing}, found {list(frame.columns)}; "
+        msg += "choose a metric that was computed"
         raise ValueError(msg)
     kept = frame[["user", "train_degree", *metrics]].set_index("user").sort_index()
     if kept.index.has_duplicates or kept[list(metrics)].isna().to_numpy().any():
-        msg = f"the per-user values of {where} hold a user twice or a missing value; expected one complete row for each test user"
+        msg = f"the per-user values of {where} hold a user twice or a missing value; "
+        msg += "expected one complete row for each test user"
         raise ValueError(msg)
     return kept
 
 
-def _refuse_conflicts(records: list[Record], where: str) -> None:
-    seen: dict[tuple[str, int, int], str] = {}
-    digests: dict[int, str] = {}
-    for record in records:
-        split, digest = record.split_seed, record.split_digest
-        place = (record.model, split, record.seed)
-        if place in seen:
+def _refuse_conflicts(runs: pd.DataFrame, where: str) -> None:
+    claim = ["model", "split_seed", "seed"]
+    for _, same in runs[runs.duplicated(claim, keep=False)].groupby(claim, sort=False)["record"]:
+        one, two = same.iloc[:2]
+        msg = (
+            f"two cells for {one.model} on {where}, split seed {one.split_seed}, seed {one.seed} (keys {one.key} and "
+            f"{two.key}): they differ in settings or version; keep one, or rename one model"
+        )
+        raise ValueError(msg)
+    for _, same in runs.drop_duplicates(["split_seed", "split_digest"]).groupby("split_seed", sort=False)["record"]:
+        for cell in same.iloc[1:2]:
             msg = (
-                f"two cells for {place[0]} on {where}, split seed {split}, seed {record.seed} "
-                f"(keys {seen[place]} and {record.key}): they differ in settings or version; keep one, or rename one model"
-            )
-            raise ValueError(msg)
-        seen[place] = record.key
-        if digests.setdefault(split, digest) != digest:
-            msg = (
-                f"{place[0]} on {where} used split {digest}, other models {digests[split]}, under the same split seed {split}: "
-                f"the data changed between the runs; run these cells again"
+                f"{cell.model} on {where} used split {cell.split_digest}, other models {same.iloc[0].split_digest}, "
+                f"under the same split seed {cell.split_seed}: the data changed between the runs; run these cells again"
             )
             raise ValueError(msg)

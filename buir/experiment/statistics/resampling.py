@@ -122,8 +122,8 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 def run_error(values: np.ndarray) -> tuple[float, int]:
     r"""Estimate the standard error that the choice of runs (splits or seeds) adds to a mean over runs and users.
 
-    Runs and users are crossed: every run measures the same users. The variance of the run means contains noise of single
-    users that the resampling of users has already counted, so that part is taken off:
+    Runs and users are crossed: every run measures the same users. The variance of the run means contains noise of
+    single users that the resampling of users has already counted, so that part is taken off:
 
     .. math:: \mathrm{se}^2 = \max(0,\; s^2_{runs} / R - \mathrm{MSE} / (R\,n))
 

@@ -4,18 +4,18 @@ How a number's uncertainty is found, in one place:
 
 * A model's value is the mean over split seeds of the mean over test users of the mean over model seeds.
 * **Users** are resampled (bootstrap), the same users for all models, and a user keeps all his values in all splits.
-* **Runs**: with two or more split seeds, each split is a run (its own model seeds are inside it); with one split seed, each
-  model seed is a run. A mean over few runs follows Student's t; that error is added to the resampled users' error.
+* **Runs**: with two or more split seeds, each split is a run (its own model seeds are inside it); with one split seed,
+  each model seed is a run. A mean over few runs follows Student's t; that error is added to the resampled users' error.
   Splits are paired between models, model seeds are not.
-* The **test** of a pair flips the signs of users' differences (all splits of a user together), Holm's correction over models.
+* The **test** of a pair flips the signs of users' differences (all splits of a user together), corrected over models
+  by Holm.
 * A **verdict** other than "ties" needs both: the corrected p-value at most alpha and an interval, over users and runs,
   that excludes zero. A tie says that no difference was shown, not that there is none.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from itertools import combinations, product
 from typing import Literal
 from zlib import crc32
 
@@ -48,6 +48,19 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Leaders:
+    """The model with the highest mean, and those that it was not shown to beat."""
+
+    best: str
+    ties: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, the best first."""
+        return (self.best, *self.ties)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One model against another: ``difference`` is model minus other."""
 
@@ -60,64 +73,38 @@ class Comparison:
     verdict: Verdict
 
 
+@dataclass(eq=False, kw_only=True)
 class Summary:
-    """Everything that is said about one panel.
+    """Everything that is said about one panel."""
 
-    Parameters
-    ----------
-    panel
-        Aligned values of all models.
-    confidence
-        Coverage of the intervals; tests use alpha = 1 - confidence.
-    n_resamples
-        Bootstrap resamples of the users.
-    n_flips
-        Random sign patterns of a test: the smallest possible p-value is 1 / (n_flips + 1).
-    seed
-        Everything drawn follows from it.
-    """
+    panel: Panel = field(kw_only=False)
+    confidence: float = 0.95
+    """Coverage of the intervals; tests use alpha = 1 - confidence."""
+    n_resamples: int = 2000
+    """Bootstrap resamples of the users."""
+    n_flips: int = 9999
+    """Random sign patterns of a test: the smallest possible p-value is 1 / (n_flips + 1)."""
+    seed: int = 0
+    """Everything drawn follows from it."""
+    _p_values: dict[str, dict[tuple[str, str], float]] = field(default_factory=dict, init=False)
 
-    def __init__(
-        self, panel: Panel, *, confidence: float = 0.95, n_resamples: int = 2000, n_flips: int = 9999, seed: int = 0
-    ) -> None:
-        if not 0 < confidence < 1:
-            msg = f"confidence is {confidence}, expected a share between 0 and 1, for example 0.95"
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            msg = f"confidence is {self.confidence}, expected a share between 0 and 1, for example 0.95"
             raise ValueError(msg)
-        self.panel = panel
-        self.confidence = confidence
-        self.n_resamples = n_resamples
-        self.n_flips = n_flips
-        self.seed = seed
-        self._p_values: dict[str, dict[tuple[str, str], float]] = {}
 
     def interval(self, model: str, metric: str) -> Interval:
-        """Mean of one model with its interval."""
-        panel, column = self.panel, self.panel.column(metric)
-        splits = self._splits(model)
-        draws = np.mean([self._draws[model, split][:, column] for split in splits], axis=0)
-        if len(splits) > 1:
-            runs = np.stack([panel.user_values(model, split)[:, column] for split in splits])
-            draws = draws + self._run_draws(runs, model, metric)
-        else:
-            draws = draws + self._seed_draws(model, metric)
-        value = float(np.mean([self._means[model, split][column] for split in splits]))
-        return self._interval(value, draws, splits, [model])
+        """Mean of one model with its interval. Metrics lie in [0, 1], which a mean plus an error does not know."""
+        found = self._estimate(metric, model)
+        return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+
+    def intervals(self) -> dict[tuple[str, str], Interval]:
+        """Means of all models in all metrics with their intervals."""
+        return {place: self.interval(*place) for place in product(self.panel.models, self.panel.metrics)}
 
     def difference(self, model: str, other: str, metric: str) -> Interval:
         """Paired difference ``model - other`` with its interval, over the splits that both have."""
-        panel, column = self.panel, self.panel.column(metric)
-        splits = self._splits(model, other)
-        draws = np.mean([(self._draws[model, s] - self._draws[other, s])[:, column] for s in splits], axis=0)
-        if len(splits) > 1:
-            # in one fixed order, so that b - a is the mirror image of a - b
-            first, second = sorted((model, other))
-            runs = np.stack([(panel.user_values(first, s) - panel.user_values(second, s))[:, column] for s in splits])
-            sign = 1.0 if first == model else -1.0
-            draws = draws + sign * self._run_draws(runs, first, second, metric)
-        else:
-            draws = draws + self._seed_draws(model, metric) - self._seed_draws(other, metric)
-        value = float(np.mean([(self._means[model, s] - self._means[other, s])[column] for s in splits]))
-        return self._interval(value, draws, splits, [model, other])
+        return self._estimate(metric, model, other)
 
     def p_value(self, model: str, other: str, metric: str) -> float:
         """Paired permutation test over users, without correction."""
@@ -136,15 +123,14 @@ class Summary:
         """Compare all pairs of models; Holm's family is all of them, so the best pair may be picked afterwards."""
         return self._compare(list(combinations(self.panel.models, 2)), metric)
 
-    def leaders(self, metric: str) -> tuple[str, list[str]]:
-        """Name the model with the highest mean, and the others that it does not beat after correction over all pairs."""
+    def leaders(self, metric: str) -> Leaders:
+        """Name the model with the highest mean, and those that it does not beat after correction over all pairs."""
         models = self.panel.models
         best = max(models, key=lambda model: self.interval(model, metric).value)
-        beaten: set[str] = set()
-        for pair in self.all_pairs(metric):
-            if best in (pair.model, pair.other) and pair.verdict == ("wins" if pair.model == best else "loses"):
-                beaten.add(pair.other if pair.model == best else pair.model)
-        return best, [model for model in models if model != best and model not in beaten]
+        pairs = self.all_pairs(metric)
+        beaten = {c.other for c in pairs if c.model == best and c.verdict == "wins"}
+        beaten |= {c.model for c in pairs if c.other == best and c.verdict == "loses"}
+        return Leaders(best, tuple(model for model in models if model != best and model not in beaten))
 
     def _compare(self, pairs: list[tuple[str, str]], metric: str) -> list[Comparison]:
         pairs = [pair for pair in pairs if self.panel.splits(*pair)]
@@ -160,6 +146,28 @@ class Summary:
                 verdict = "loses"
             found.append(Comparison(a, b, metric, difference, float(p), float(adjusted), verdict))
         return found
+
+    def _estimate(self, metric: str, *models: str) -> Interval:
+        """Mean of one model, or of the first minus the second, with its interval."""
+        panel, column = self.panel, self.panel.column(metric)
+        splits = self._splits(*models)
+        value = np.mean([reduce(np.subtract, [self._means[m, s][column] for m in models]) for s in splits])
+        draws = np.mean([reduce(np.subtract, [self._draws[m, s][:, column] for m in models]) for s in splits], axis=0)
+        if len(splits) > 1:
+            # in one fixed order, so that b - a is the mirror image of a - b
+            ordered = sorted(models)
+            sign = 1.0 if ordered[0] == models[0] else -1.0
+            users = [[panel.user_values(m, s)[:, column] for m in ordered] for s in splits]
+            draws = draws + sign * self._run_draws(np.stack([reduce(np.subtract, u) for u in users]), *ordered, metric)
+        else:
+            seeds = [panel.values[m, splits[0]][:, :, column] for m in models]
+            errors = [self._run_draws(runs, m, metric) for m, runs in zip(models, seeds, strict=True)]
+            draws = reduce(np.subtract, [draws + errors[0], *errors[1:]])
+        tail = (1.0 - self.confidence) / 2
+        low, high = value + np.quantile(draws, [tail, 1.0 - tail])
+        n_users = int(np.logical_or.reduce([~np.isnan(panel.train_degree[split]) for split in splits]).sum())
+        n_seeds = min(len(panel.values[place]) for place in product(models, splits))
+        return Interval(float(value), float(low), float(high), n_users, len(splits), n_seeds)
 
     def _splits(self, *models: str) -> list[int]:
         splits = self.panel.splits(*models)
@@ -178,16 +186,12 @@ class Summary:
 
     @cached_property
     def _draws(self) -> dict[tuple[str, int], np.ndarray]:
-        """Deviations of resampled means from the observed ones, shape (n_resamples, n_metrics), the same users for all."""
+        """Deviations of means over resampled users, the same for all, from the observed: (n_resamples, n_metrics)."""
         places = list(self.panel.values)
         columns = np.concatenate([self.panel.user_values(*place) for place in places], axis=1)
         draws = bootstrap_means(columns, self.n_resamples, self._rng("users"))
         parts = np.split(draws, len(places), axis=1)
         return {place: part - self._means[place] for place, part in zip(places, parts, strict=True)}
-
-    def _seed_draws(self, model: str, metric: str) -> np.ndarray:
-        split = self._splits(model)[0]
-        return self._run_draws(self.panel.values[model, split][:, :, self.panel.column(metric)], model, metric)
 
     def _run_draws(self, runs: np.ndarray, *names: str) -> np.ndarray:
         error, freedom = run_error(runs)
@@ -195,19 +199,9 @@ class Summary:
             return np.zeros(self.n_resamples)
         return error * student_draws(freedom, self.n_resamples, self._rng(*names))
 
-    def _interval(self, value: float, draws: np.ndarray, splits: list[int], models: Iterable[str]) -> Interval:
-        tail = (1.0 - self.confidence) / 2
-        low, high = np.quantile(draws, [tail, 1.0 - tail])
-        present = [~np.isnan(self.panel.train_degree[split]) for split in splits]
-        n_users = int(np.logical_or.reduce(present).sum())
-        n_seeds = min(len(self.panel.values[model, split]) for model in models for split in splits)
-        return Interval(value, value + float(low), value + float(high), n_users, len(splits), n_seeds)
-
     def _all_p_values(self, metric: str) -> dict[tuple[str, str], float]:
         panel, column = self.panel, self.panel.column(metric)
         pairs = [tuple(sorted(pair)) for pair in combinations(panel.models, 2) if panel.splits(*pair)]
-        if not pairs:
-            return {}
         contributions = np.zeros((len(panel.users), len(pairs)))
         for position, (a, b) in enumerate(pairs):
             splits = panel.splits(a, b)

@@ -1,0 +1,355 @@
+"""What a report says: one dictionary with the sections of its page and the tables of its CSV files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import astuple
+from itertools import groupby, product
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from buir.errors import counted
+from buir.experiment.records import frame, metric_label, mixture
+from buir.experiment.report import appendix
+from buir.experiment.report.advice import advice, standing
+from buir.experiment.report.blocks import Block, Cell, Fold, Image, Section, Table, table
+from buir.experiment.report.figures import sparsity_figure, verdict_figure
+from buir.experiment.report.words import interval_text, range_text, seconds_text, span_text
+from buir.experiment.statistics import PLACE, findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from buir.experiment.records import Record
+    from buir.experiment.statistics import Comparison, Findings, Interval, Leaders
+
+    Done = Mapping[Any, pd.DataFrame]
+    """Finished runs by data set, protocol and level."""
+
+_PROTOCOLS = {
+    "nested": "**Nested levels on a fixed test set**: the same held-out pairs at every level; only the training part "
+    "shrinks, each smaller one inside the larger ones. Numbers at different levels can be compared with each other.",
+    "author": "**The author's split**: at level beta each user keeps a share beta for training, the rest is halved "
+    "into validation and test. The test set shrinks as beta grows and contains other users, so numbers at different "
+    "levels must NOT be compared with each other; within a level they can be.",
+    "leave-one-out": "**Leave one out**: one pair of each user is the test, another one validation, the rest training.",
+    "time": "**By time**: the latest pairs are the test, those before them validation, the earliest training.",
+    "given": "**A given split**: training and test came as two files; validation was cut from the training part.",
+}
+_MARKS = "Bold: highest mean; ≈: not shown to be worse."
+
+
+def make_content(
+    plan: Mapping[str, Any], records: Sequence[Record], found: Sequence[Findings], made_by: Sequence[str]
+) -> dict[str, Any]:
+    """Collect the ``title`` and the ``sections`` of the page, and the tables of the ``csv`` files by their names' ends.
+
+    Parameters
+    ----------
+    plan
+        What was planned, see `buir.experiment.report.write.write_report`.
+    records
+        Of all runs, ordered; at least one is finished.
+    found
+        What the records amount to.
+    made_by
+        Sentences that name the commands.
+    """
+    runs = frame(records)
+    done = dict(iter(runs[runs["status"] == "ok"].groupby(PLACE, sort=False)))
+    headlines = found[0].headlines
+    k, labels = headlines[0].rpartition("_at_")[2], " and ".join(map(metric_label, headlines))
+    folded = {
+        "Sparse and active users": [
+            f"{labels} for fifths of the test users by number of training items (fewer groups where many have the same "
+            f"number), with intervals. {_MARKS}",
+            *(_in_fold(part, _user_groups(part)) for part in found if part.groups),
+        ],
+        "Rare and popular items": [
+            f"{labels} on held-out items of each fifth of the training pairs by item popularity (bounds: users of the "
+            "item). A number is the mean over runs; the smallest and the largest run follow where they differ. **The "
+            "range is not an interval**: it shows what seeds (and splits) change, not what other users would, and a "
+            "model without chance has none.",
+            *(_in_fold(part, tables) for part in found if (tables := _item_groups(part, done[part.place]))),
+        ],
+        "All metrics": [
+            f"Every metric at {k}, with intervals; other lengths of list are in the CSV file beside this page. "
+            "Coverage (share of the catalogue that is ever shown) belongs to a run, not to a user: smallest to "
+            "largest run.",
+            *(_in_fold(part, [_all_metrics(part, done[part.place], k)]) for part in found),
+        ],
+    }
+    sections = [
+        _summary(runs, found, len(plan["keys"]), made_by),
+        _recommendation(runs, found, done),
+        _protocol(runs, found),
+        *_results(runs, found, done),
+        *_verdicts(found, findings.reference_models(records)),
+        *(Section(title, blocks) for title, blocks in folded.items() if len(blocks) > 1),
+        *appendix.sections(plan, records),
+    ]
+    csv = {"": _means(found), "-differences": _differences(found), "-groups": _groups(found, done)}
+    return {"title": f"{plan['name']}: which model, on how much data?", "sections": sections, "csv": csv}
+
+
+def _summary(runs: pd.DataFrame, found: Sequence[Findings], expected: int, made_by: Sequence[str]) -> Section:
+    """Say in a few lines what this is, who leads, and which commands made it."""
+    done = int((runs["status"] == "ok").sum())
+    n_models, n_data = counted(runs["model"].nunique(), "model"), counted(runs["dataset"].nunique(), "data set")
+    counts = [
+        f"{counted(done, 'finished run')} of {n_models} on {n_data}",
+        *([f"{len(runs) - done} refused"] if done < len(runs) else []),
+        *([f"**{expected - len(runs)} still missing**"] if expected > len(runs) else []),
+    ]
+    first, *lines = standing(found, _kinds(runs))
+    warning = mixture(runs["record"])
+    blocks = [f"{', '.join(counts)}. {first}", lines, f"**{warning}**" if warning else "", *made_by]
+    return Section("Summary", [block for block in blocks if block])
+
+
+def _recommendation(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Section:
+    """Answer the reader's question, with data sizes to find the row that is like his own data."""
+    first = runs.dropna(subset="n_train").drop_duplicates(PLACE).set_index(PLACE)
+    sizes = first[["n_users", "n_items", "n_train"]].astype(int).T.to_dict("list")
+    kinds, rows, sentences = _kinds(runs), [], []
+    for part in found:
+        where = f"{part.dataset}, {part.train_pct} %"
+        size = ["", "", "", ""]
+        if part.place in sizes:
+            users, items, train = sizes[part.place]
+            size = [f"{users:,}", f"{items:,}", f"{train:,}", f"{train / max(1, users):.1f}"]
+        led, seconds = part.leaders[part.headlines[0]], _seconds(done[part.place])
+        fastest = min(led.names, key=lambda name: seconds[name])
+        fast = f"{fastest} ({seconds_text(seconds[fastest])})"
+        rows.append([where, *size, led.best, ", ".join(led.ties) or "none", fast])
+        sentences.append(f"{where}: {advice(part, kinds, seconds)}")
+    highest = f"highest mean {metric_label(found[0].headlines[0])}"
+    head = ["data", "users", "items", "training pairs", "pairs per user", highest, "not shown to be worse"]
+    return Section(
+        "What should I use on my data?",
+        [
+            "Find the row whose size and density are nearest to your data. A model leads if its mean is highest; it "
+            "wins if all others are shown to be worse.",
+            table([*head, "fastest of these (processor time)"], rows),
+            sentences,
+            "These are findings on these data sets. On your own data, run the same comparison: `buir benchmark` with "
+            "your file.",
+        ],
+    )
+
+
+def _protocol(runs: pd.DataFrame, found: Sequence[Findings]) -> Section:
+    """Say plainly how data were split and how the statistics are made."""
+    covers = {part.intervals[model, part.headlines[0]].covers for part in found for model in part.models}
+    sources = "; ".join(sorted(", ".join(names) for names in covers))
+    alpha, percent = f"{1 - found[0].confidence:.2g}", f"{100 * found[0].confidence:g} %"
+    splits = runs["split_seed"].nunique()
+    scope = (
+        f"Intervals and tests account for other users of these {splits} splits, for other splits of the same data and "
+        "for other model seeds; they say nothing about other data."
+        if splits > 1
+        else "Intervals and tests account for other users of the same split and, where a model ran with several seeds, "
+        "for other seeds of the models. Only one split seed was run: they say **nothing about other splits** of the "
+        "same data, nor about other data."
+    )
+    sentences = [
+        *(_PROTOCOLS.get(name, f"**{name}**") for name in runs["protocol"].unique()),
+        "Every model ranks **all items** except the user's training and validation items; values are means over all "
+        "users with test items. The test part was used for nothing else.",
+        f"Brackets are {percent} intervals; here they cover: {sources}. Users are resampled (the same ones for all "
+        "models); with several split seeds each split is one run, with one split seed each model seed is; the error of "
+        "the mean of these few runs follows Student's t and is added. What was run once only cannot be covered.",
+        scope,
+        "Intervals of two means may overlap although the difference is certain, because the same users were measured: "
+        "differences and verdicts decide, not the overlap.",
+        "**wins / loses**: a paired permutation test over users (mean difference), corrected by Holm over the models "
+        f"that a reference is compared with, has p at most {alpha}, and the interval of the difference, over users and "
+        "runs, excludes zero. **ties**: anything else; no difference was shown, which does not prove that there is "
+        "none.",
+        "The leader of a row and those **not shown to be worse** (≈ in the tables) come from the same tests over all "
+        "pairs of models, corrected over all pairs.",
+    ]
+    return Section("How to read the numbers", [sentences])
+
+
+def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Iterator[Section]:
+    """Show each data set in a section: curves, a table of each headline metric, and the price beside the quality."""
+    asked = dict(iter(runs.groupby([*PLACE, "model"], sort=False)))
+
+    def mean(part: Findings, model: str, metric: str) -> str | Cell:
+        if model in part.models:
+            return _led(part.intervals[model, metric], model, part.leaders[metric])
+        return "refused" if (*part.place, model) in asked else "not run"
+
+    def price(part: Findings, model: str) -> str:
+        if model not in part.models:
+            return ""
+        search = asked[*part.place, model].drop_duplicates("split_seed", keep="last")["tune_s"].mean()
+        return seconds_text(_seconds(done[part.place])[model]) + (f" + {seconds_text(search)}" if search else "")
+
+    for (dataset, protocol), parts in _by_dataset(found):
+        models = runs[(runs["dataset"] == dataset) & (runs["protocol"] == protocol)]["model"].unique()
+        head = ["model", *(f"{part.train_pct} % kept" for part in parts)]
+        headlines = parts[0].headlines
+        names = " and ".join(map(metric_label, headlines))
+        caption = f"{names} on {dataset} against the share of training data"
+        blocks: list[Block] = [Image(f"levels-{dataset}-{protocol}", sparsity_figure(parts), caption)]
+        for metric in headlines:
+            users = range_text([part.intervals[part.models[0], metric].n_users for part in parts], "user")
+            rows = [[model, *(mean(part, model, metric) for part in parts)] for model in models]
+            blocks.append(table(head, rows, f"{metric_label(metric)}, mean over {users} [interval]. {_MARKS}"))
+        caption = (
+            "What it costs, in seconds of the processor (all threads together): mean of training a run, + mean of a "
+            "search for settings"
+        )
+        blocks.append(table(head, [[model, *(price(part, model) for part in parts)] for model in models], caption))
+        yield Section(f"Results on {dataset}", blocks)
+
+
+def _verdicts(found: Sequence[Findings], references: Sequence[str]) -> Iterator[Section]:
+    """Show the matrix as a heat map, then every comparison with interval and p-value; nothing of one model alone."""
+    headlines = found[0].headlines
+    shown = [name for name in references if any(part.verdicts.get((name, headlines[0])) for part in found)]
+    if not shown:
+        return
+    verbs = "wins, ties and loses" if len(shown) == 1 else "win, tie and lose"
+    names = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    figure = verdict_figure(found, shown, headlines[0])
+    blocks: list[Block] = [Image("verdicts", figure, f"Where {names} {verbs} on {metric_label(headlines[0])}")]
+    for metric, reference in product(headlines, shown):
+        tables = [_verdict_table(parts, reference, metric) for _, parts in _by_dataset(found)]
+        blocks.append(Fold(f"{reference} against each other model, {metric_label(metric)}", tables))
+    yield Section("Verdicts", blocks)
+
+
+def _verdict_table(parts: Sequence[Findings], reference: str, metric: str) -> Table:
+    said = [{c.other: _verdict(c) for c in part.verdicts.get((reference, metric), [])} for part in parts]
+    others = dict.fromkeys(name for part in parts for name in part.models if name != reference)
+    rows = [[other, *(here.get(other, "not run") for here in said)] for other in others]
+    return table([f"{parts[0].dataset}: {reference} minus", *(f"{part.train_pct} %" for part in parts)], rows)
+
+
+def _user_groups(part: Findings) -> list[Table]:
+    """Lay out the headline metrics by user activity, with intervals."""
+    head = ["model", *(range_text([g.low, g.high], "item") for g in part.groups)]
+    counts = ["users", *(f"{g.n_users:,}" for g in part.groups)]
+    tables = []
+    for metric in part.headlines:
+        rows = [[m, *(_led(g.intervals[m, metric], m, g.leaders[metric]) for g in part.groups)] for m in part.models]
+        tables.append(table(head, [counts, *rows], metric_label(metric)))
+    return tables
+
+
+def _item_groups(part: Findings, here: pd.DataFrame) -> list[Table]:
+    """Lay out the headline metrics by item popularity, with the range over runs."""
+    groups, values = here["record"].iloc[0].groups["item"], _item_values(part, here)
+    head = ["model", *(range_text([g["low"], g["high"]], "user") for g in groups)]
+    sizes = [
+        [name, *(f"{g[size]:,}" if size in g else "" for g in groups)]
+        for name, size in (("items", "n_items"), ("users measured", "n_users"))
+    ]
+    tables = []
+    for metric in part.headlines:
+        rows = [[m, *(span_text(values[g["group"], m, metric], ".4f") for g in groups)] for m in part.models]
+        tables.append(table(head, [*sizes, *rows], metric_label(metric)))
+    return tables if groups else []
+
+
+def _all_metrics(part: Findings, here: pd.DataFrame, k: str) -> Table:
+    """Lay out every metric at the headline's length of list, with intervals, and the coverage run by run."""
+    metrics = [name for model, name in part.intervals if model == part.models[0] and name.endswith(f"_at_{k}")]
+    rows = []
+    for model, mine in here.groupby("model", sort=False):
+        coverage = [r.metrics[f"coverage_at_{k}"] for r in mine["record"] if f"coverage_at_{k}" in r.metrics]
+        shown = (interval_text(part.intervals[str(model), metric]) for metric in metrics)
+        rows.append([model, *shown, span_text(coverage, ".4f")])
+    return table(["model", *map(metric_label, metrics), f"coverage@{k}"], rows)
+
+
+def _in_fold(part: Findings, tables: Sequence[Table]) -> Fold:
+    return Fold(f"{part.dataset}, {part.train_pct} %", tables)
+
+
+def _led(interval: Interval, model: str, leaders: Leaders) -> Cell:
+    mark = " ≈" if model in leaders.ties else ""
+    return Cell(interval_text(interval) + mark, "best" if model == leaders.best else "")
+
+
+def _verdict(comparison: Comparison) -> Cell:
+    """Write a comparison with everything that stands behind its verdict."""
+    p = "< 0.001" if comparison.p_holm < 0.001 else f"= {comparison.p_holm:.3f}"
+    return Cell(f"{comparison.verdict} {interval_text(comparison.difference, '+.4f')}, p {p}", comparison.verdict)
+
+
+def _kinds(runs: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(runs["model"], runs["kind"], strict=True))
+
+
+def _seconds(here: pd.DataFrame) -> dict[str, float]:
+    """Mean training time of every model in one place, in seconds of the processor."""
+    return {str(model): float(mean) for model, mean in here.groupby("model")["fit_s"].mean().items()}
+
+
+def _by_dataset(found: Sequence[Findings]) -> list[tuple[tuple[str, ...], list[Findings]]]:
+    """Group findings by data set and protocol, levels in order."""
+    return [(place, list(parts)) for place, parts in groupby(found, lambda part: (part.dataset, part.protocol))]
+
+
+def _item_values(part: Findings, here: pd.DataFrame) -> dict[tuple[int, str, str], list[float]]:
+    """Return the headline metrics of every group of items and model, run by run."""
+    values: dict[tuple[int, str, str], list[float]] = defaultdict(list)
+    for record, metric in product(here["record"], part.headlines):
+        for group in record.groups["item"]:
+            if group.get(metric) is not None:
+                values[group["group"], record.model, metric].append(group[metric])
+    return values
+
+
+def _means(found: Sequence[Findings]) -> pd.DataFrame:
+    """Lay out every metric of every model, with its interval."""
+    rows = [[*_place(part), *who, *astuple(i)] for part in found for who, i in part.intervals.items()]
+    head = [*PLACE, "model", "metric", "mean", "low", "high", "n_users", "n_splits", "n_seeds"]
+    return pd.DataFrame(rows, columns=head)
+
+
+def _differences(found: Sequence[Findings]) -> pd.DataFrame:
+    """Lay out every reference model against each other one: difference, interval, p-values and verdict."""
+    rows = [
+        [*_place(part), c.model, c.other, c.metric, *astuple(c.difference)[:3], c.p, c.p_holm, c.verdict]
+        for part in found
+        for comparisons in part.verdicts.values()
+        for c in comparisons
+    ]
+    head = [*PLACE, "model", "other", "metric", "difference", "low", "high", "p", "p_holm", "verdict"]
+    return pd.DataFrame(rows, columns=head)
+
+
+def _groups(found: Sequence[Findings], done: Done) -> pd.DataFrame:
+    """Lay out headline metrics by user activity, with intervals, and by item popularity, with the range over runs.
+
+    ``low_degree`` and ``high_degree`` are training items of a user, or training users of an item. ``standing`` is
+    "best" or "not shown to be worse" among the models of a group of users.
+    """
+    rows: list[list[Any]] = []
+    for part in found:
+        for g in part.groups:
+            for (model, metric), i in g.intervals.items():
+                led = g.leaders[metric]
+                standing = "best" if model == led.best else "not shown to be worse" if model in led.ties else ""
+                group = [*_place(part), "users", g.number, g.low, g.high, g.n_users, None]
+                rows.append([*group, model, metric, i.value, i.low, i.high, None, None, standing])
+        values = _item_values(part, done[part.place])
+        for g in done[part.place]["record"].iloc[0].groups["item"]:
+            group = [*_place(part), "items", *map(g.get, ("group", "low", "high", "n_users", "n_items"))]
+            for model, metric in product(part.models, part.headlines):
+                if v := values[g["group"], model, metric]:
+                    rows.append([*group, model, metric, sum(v) / len(v), None, None, min(v), max(v), ""])
+    counts = ["group", "low_degree", "high_degree", "n_users", "n_items"]
+    numbers = ["mean", "low", "high", "smallest_run", "largest_run"]
+    shown = pd.DataFrame(rows, columns=[*PLACE, "of", *counts, "model", "metric", *numbers, "standing"])
+    return shown.astype(dict.fromkeys(counts, "Int64") | dict.fromkeys(numbers, float))
+
+
+def _place(part: Findings) -> tuple[str, str, str]:
+    return part.dataset, part.protocol, f"{part.level:g}"

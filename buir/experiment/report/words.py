@@ -1,0 +1,46 @@
+"""How a report writes numbers and settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buir.errors import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buir.experiment.statistics import Interval
+
+
+def interval_text(interval: Interval, form: str = ".4f") -> str:
+    """Write ``0.0840 [0.0812, 0.0869]``."""
+    return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
+
+
+def span_text(values: Sequence[float], form: str, *, equal: bool = False) -> str:
+    """Write ``0.11 (0.10 to 0.12)``: the mean and the ends, those of ``equal`` values too if there are several."""
+    if not values:
+        return ""
+    mean, low, high = (f"{value:{form}}" for value in (sum(values) / len(values), min(values), max(values)))
+    return f"{mean} ({low} to {high})" if low != high or (equal and len(values) > 1) else mean
+
+
+def range_text(numbers: Sequence[int], word: str) -> str:
+    """Write ``1 item``, ``2 items``, ``3 to 7 items``, from the smallest to the largest number."""
+    low, high = min(numbers), max(numbers)
+    return counted(low, word) if low == high else f"{low:,} to {high:,} {word}s"
+
+
+def seconds_text(seconds: float) -> str:
+    """Write a time with two digits that count: ``0.034 s``, ``8.2 s``, ``140 s``."""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
+
+
+def settings_text(params: Mapping[str, Any]) -> str:
+    """Write settings on a line, numbers with four digits."""
+    return ", ".join(f"{name}={value_text(value)}" for name, value in sorted(params.items())) or "none"
+
+
+def value_text(value: Any) -> str:
+    """Write one setting."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
