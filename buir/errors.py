@@ -1,66 +1,101 @@
-"""What can be wrong: one class for each error and warning that a user can tell apart, and how they are told."""
+"""What can go wrong: every error and warning of the package, and the words they share."""
 
+import difflib
 import re
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 
-class InputError(ValueError):
-    """Input that no model can be trained on or asked with; ``rows`` holds the row numbers concerned."""
+@dataclass(frozen=True)
+class Argument:
+    """An argument within a message, which reads as Python's and which the command line writes as its option.
 
-    def __init__(self, message: str, rows: np.ndarray | None = None) -> None:
-        super().__init__(message)
-        self.rows = np.empty(0, dtype=np.int64) if rows is None else rows
+    Examples
+    --------
+    >>> print(Argument("format"), Argument("unknown", "skip"), Argument("columns", "rating"))
+    format unknown='skip' columns={'rating': <name or position>}
+    """
+
+    name: str
+    value: object = None
+    """What to pass, None where the message only speaks of the argument; of ``columns`` the role."""
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.name
+        if self.name == "columns":
+            return f"columns={{{self.value!r}: <name or position>}}"
+        return f"{self.name}={self.value!r}"
+
+
+class Finding(Exception):  # noqa: N818 - errors and warnings alike
+    """What is wrong with an input.
+
+    Parameters
+    ----------
+    message
+        What came, what was expected, what to do; in parts, so that the command line can write arguments as options.
+    rows
+        The row numbers concerned.
+    argument
+        Name of the argument concerned; the first in the message if not given.
+    """
+
+    def __init__(
+        self, *message: str | Argument, rows: np.ndarray | Sequence[int] = (), argument: str | None = None
+    ) -> None:
+        super().__init__("".join(map(str, message)))
+        self.message = message
+        self.rows = np.asarray(rows, dtype=np.int64)
+        named = [part.name for part in message if isinstance(part, Argument)]
+        self.argument = named[0] if argument is None and named else argument
+
+    def written(self, write: Callable[[Argument], str]) -> str:
+        """Return the text with arguments as ``write`` writes them."""
+        return "".join(part if isinstance(part, str) else write(part) for part in self.message)
+
+
+class InputError(Finding, ValueError):
+    """An argument, or data, that cannot be used."""
 
 
 class ShapeError(InputError):
-    """A matrix whose shape does not fit the model, or has no entries in one direction."""
-
-
-class TransposedError(ShapeError):
-    """Items in the rows and users in the columns."""
-
-
-class NotFiniteError(InputError):
-    """NaN or infinite values."""
-
-
-class NegativeValuesError(InputError):
-    """Values below zero: BUIR and its baselines learn from positives alone."""
-
-
-class MissingIdError(InputError):
-    """Rows without a user or an item."""
+    """A matrix whose shape does not fit: transposed, of other users or items, or broken."""
 
 
 class OutOfRangeError(InputError, IndexError):
     """A row or column number outside the matrix or the model."""
 
 
-class NoInteractionsError(InputError):
-    """A matrix without a single positive."""
-
-
-class ValidSeenError(InputError):
-    """Validation pairs that are all in training, where they are masked and can never be found."""
-
-
-class NotFittedError(ValueError, AttributeError):
-    """A model was asked before it was fitted."""
-
-
 class UnknownIdError(InputError, LookupError):
     """An id that the model was not trained with; ``noun`` is "user" or "item"."""
 
-    def __init__(self, message: str, noun: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, *message: str | Argument, noun: str = "", argument: str | None = None) -> None:
+        super().__init__(*message, argument=argument)
         self.noun = noun
 
 
-class StorageError(ValueError):
+class NotFittedError(InputError, AttributeError):
+    """A model was asked before it was fitted."""
+
+
+class ReadError(InputError):
+    """A file cannot be read as interactions; the message names the file, line (or row) and way out."""
+
+    def __init__(
+        self, path: Path | str, *what: str | Argument, line: int | None = None, row: int | None = None
+    ) -> None:
+        place = "" if row is None else f", row {row} (from 0)"
+        super().__init__(f"{path}{place if line is None else f', line {line}'}: ", *what)
+
+
+class StorageError(InputError):
     """A model that cannot be written where it should be, or a file that is not a whole model of this package."""
 
 
@@ -68,12 +103,24 @@ class Refused(ValueError):  # noqa: N818 - a decision about the data, not a faul
     """A model declines data that it could not finish in reasonable memory; the message says what it would take."""
 
 
-class InputWarning(UserWarning):
-    """Input that can be used but is probably not what was meant; ``rows`` holds the row numbers concerned."""
+class ConfigError(InputError):
+    """A configuration that cannot be run; ``problems`` holds one line for each mistake."""
 
-    def __init__(self, message: str, rows: np.ndarray | None = None) -> None:
-        super().__init__(message)
-        self.rows = np.empty(0, dtype=np.int64) if rows is None else rows
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class ExperimentError(RuntimeError):
+    """Something outside the program stands in the way of a benchmark; the message says what, and what to do."""
+
+
+class TuningError(ExperimentError):
+    """A search that came to nothing: no trial gave a value, or the file of its trials is damaged."""
+
+
+class InputWarning(Finding, UserWarning):
+    """Input that can be used but is probably not what was meant."""
 
 
 class ExplicitZerosWarning(InputWarning):
@@ -112,8 +159,6 @@ class CollapseWarning(UserWarning):
     """The representation uses so few dimensions that lists look alike, or they do for another reason."""
 
 
-Finding = InputError | InputWarning
-
 _SHOWN = 5
 """Row numbers spelled out in a message."""
 
@@ -123,6 +168,13 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def near(name: object, names: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the name that is nearest, whatever its capitals; nothing where none is near."""
+    lowered = {known.lower(): known for known in names}
+    found = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
+    return f"; did you mean {lowered[found[0]]!r}?" if found else ""
+
+
 def show_rows(rows: np.ndarray, noun: str = "row") -> str:
     """Return "row 3" or "rows 3, 7, 8, 9, 12 and 40 more"."""
     rows = np.unique(rows)
@@ -130,8 +182,13 @@ def show_rows(rows: np.ndarray, noun: str = "row") -> str:
     return text if rows.size <= _SHOWN else f"{text} and {rows.size - _SHOWN:,} more"
 
 
+def one_line(text: object) -> str:
+    """Return a text without its line breaks."""
+    return " ".join(str(text).split())
+
+
 def report(findings: list[Finding], *, warn: bool = True) -> None:
-    """Raise the first error among the findings; otherwise, if ``warn``, warn of each of them, at the caller's own line."""
+    """Raise the first error among the findings; otherwise, if ``warn``, warn of each, at the caller's own line."""
     for finding in findings:
         if isinstance(finding, InputError):
             raise finding
@@ -149,8 +206,24 @@ def level_outside() -> int:
     return level
 
 
+@contextmanager
+def warnings_in_one_line(say: Callable[[str], object]) -> Iterator[None]:
+    """Hand ``say`` each warning that is meant for the user, without the line of code that Python shows with it."""
+
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        if issubclass(category, UserWarning):
+            say(one_line(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+# NumPy, SciPy and torch tell a lack of memory, and how much was asked for, in words alone.
 _SHORT_OF_MEMORY = re.compile(
-    r"unable to allocate|allocate memory|out of memory|storage size calculation overflowed|array is too big|maximum allowed dimension",
+    r"unable to allocate|allocate memory|out of memory|storage size calculation overflowed|array is too big|"
+    r"maximum allowed dimension",
     re.IGNORECASE,
 )
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from buir.cli import many_models, one_model
+from buir.cli.terminal import one_line_errors
 from buir.data import describe
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ def describe_command(
     core: Annotated[int, typer.Option("--core", min=0, help="Keep the k-core.")] = 0,
 ) -> None:
     """Print what a file holds: format, users, items, pairs, density, and what was merged or skipped."""
-    with one_model.one_line_errors():
+    with one_line_errors("nothing was written", "keep fewer pairs"):
         data = one_model.read(
             path,
             format=format,

@@ -6,15 +6,14 @@ import logging
 import os
 import shlex
 import signal
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from buir.cli.terminal import one_line_errors, stop
 
+if TYPE_CHECKING:
     from buir.experiment.run import Outcome
 
 _QUIET_MLFLOW = {
@@ -38,6 +37,9 @@ Latest = Annotated[
     Path | None, typer.Option("--out", help="Folder of results; the latest under results/ by default.", file_okay=False)
 ]
 Uri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store; wins over MLFLOW_TRACKING_URI.")]
+
+_AGAIN = "the same command goes on from here"
+_LESS = "use smaller data, fewer --jobs or smaller models"
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +65,7 @@ def benchmark_command(
     ] = False,
 ) -> None:
     """Compare models on data at several sparsity levels; what is finished is not run again."""
-    with _one_line_errors():
+    with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         from buir.experiment.config import load
 
         chosen = load(config, overrides or [])
@@ -95,7 +97,7 @@ def tune_command(
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Searches that run at the same time.")] = 1,
 ) -> None:
     """Only search the models' settings: what is finished is not searched again, and a benchmark finds it."""
-    with _one_line_errors("finished trials are kept"):
+    with one_line_errors(f"finished trials are kept: {_AGAIN}", _LESS):
         from buir.experiment.config import load
 
         chosen = load(config, overrides or [])
@@ -118,7 +120,7 @@ def tune_command(
 
 def sync_command(out: Latest = None, tracking_uri: Uri = None) -> None:
     """Write into MLflow what it missed while it was down."""
-    with _one_line_errors():
+    with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         _prepare_mlflow()
         from buir.experiment import comparison, records
 
@@ -141,11 +143,11 @@ def report_command(
     ] = None,
 ) -> None:
     """Write one page, in HTML and in Markdown, that says which model is best where, and how surely."""
-    with _one_line_errors():
+    with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         from buir.experiment import comparison, records
 
         if experiment is not None and out is not None:
-            _stop(f"error: got {experiment!r} and --out {out}, expected one of them: leave out the other", 2)
+            stop(f"got {experiment!r} and --out {out}, expected one of them: leave out the other", 2)
         folder = out or (records.find_results(experiment) if experiment is not None else records.latest_results())
         written = comparison.make_report(folder, to or folder / "report", say=lambda _: None)
         for file in written.files:
@@ -162,7 +164,7 @@ def ui_command(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
 ) -> None:
     """Show results in MLflow's user interface until Ctrl-C."""
-    with _one_line_errors():
+    with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         _prepare_mlflow()
         from buir.experiment import records
         from buir.experiment.tracking import store, viewer
@@ -173,7 +175,7 @@ def ui_command(
                 typer.echo(f"{name}: {page}")
             return
         if store_uri is None and not store.database(folder).is_file():
-            _stop(f"{folder} holds no MLflow store; run buir benchmark first, or name one with --out or --store", 2)
+            stop(f"{folder} holds no MLflow store; run buir benchmark first, or name one with --out or --store", 2)
         uri = store_uri or store.store_uri(folder)
         links = viewer.pages(uri)
         typer.echo("Starting MLflow (about ten seconds) ...")
@@ -214,37 +216,3 @@ def _prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
     for chatty in ("mlflow.store.db.utils", "mlflow.models.signature"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-@contextmanager
-def _one_line_errors(kept: str = "finished cells are kept") -> Iterator[None]:
-    """Turn a user's mistake into one line and an exit code: 2 for a wrong request, 1 for data or a store that fail."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _stop(f"stopped; {kept}: the same command goes on from here", 130)
-    except (ValueError, RuntimeError, OSError) as error:
-        from buir.experiment.config import ConfigError
-
-        if isinstance(error, ConfigError):
-            _stop("\n".join(f"error: {problem}" for problem in error.problems), 2)
-        if not _is_mistake(error):
-            raise
-        if isinstance(error, OSError):
-            _stop(f"error: {error.filename}: {error.strerror}; check the path and the rights on it", 1)
-        _stop(f"error: {' '.join(str(error).split())}", 1)
-
-
-def _is_mistake(error: Exception) -> bool:
-    """Tell what a user can mend from a defect of the program, whose traceback must be seen."""
-    if isinstance(error, OSError):
-        return error.filename is not None
-    from buir.data import ReadError
-    from buir.experiment.records import ExperimentError
-
-    return isinstance(error, ExperimentError | ReadError)
-
-
-def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)

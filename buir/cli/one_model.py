@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from buir.cli import options as orders
-from buir.cli import outfiles
-from buir.data import FORMATS, ReadError
+from buir.cli import options
+from buir.cli.terminal import one_line_errors
 from buir.data import read as read_file
-from buir.errors import InputError, NotFittedError, StorageError, counted, shortage
+from buir.errors import StorageError, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from buir.data import Interactions
     from buir.model import BUIR
 
@@ -30,14 +24,8 @@ Columns = Annotated[
     typer.Option("--column", help="Which column holds what, such as user=customer or rating=3 (from 0); repeatable."),
 ]
 MinRating = Annotated[float | None, typer.Option("--min-rating", help="Keep rows with at least this rating.")]
-_OPTIONS = (
-    (r"columns=\{'(\w+)': <?([^}>]*)>?\}", r"--column \1=COLUMN"),
-    (r"pass columns", "pass --column"),
-    (r"format='(\w+)' or '(\w+)'", r"--format \1 or --format \2"),
-    (r"pass format", "pass --format"),
-    (r"min_rating is", "--min-rating is"),
-    (r"leave min_rating out", "leave --min-rating out"),
-)
+
+_NOTHING = "nothing was written"
 
 
 def register(app: typer.Typer) -> None:
@@ -67,17 +55,18 @@ def fit_command(
     With --valid-fraction, a first training holds that share out and stops early; the model that is saved is then trained
     on all pairs for the best number of epochs.
     """
-    with one_line_errors(" for --set embedding_dim or batch_size, or fewer pairs"):
-        if not 0 <= valid_fraction < 1:
-            stop(f"--valid-fraction is {valid_fraction:g}; expected a share of at least 0 and below 1, such as 0.1", 2)
-        outfiles.check_target(out, data)
-        model = orders.make_model(overrides or [], paper=paper)
+    with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
+        options.check_target(out, data)
+        model = options.make_model(overrides or [], paper=paper)
         interactions = read(
             data, format=format, column=column, min_rating=min_rating, min_user=min_user, min_item=min_item
         )
         if valid_fraction:
-            model, said = orders.choose_epochs(model, interactions, valid_fraction)
-            typer.echo(said)
+            from buir.model import choose_epochs
+
+            model, value, n_held = choose_epochs(model, interactions, valid_fraction)
+            best = f"{model.valid_metric} is best, {value:.4f}, after {counted(model.epochs, 'epoch')}"
+            typer.echo(f"{counted(n_held, 'pair')} held out: {best}")
         model.fit(interactions)
         model.save(out)
         last = model.history[-1]
@@ -106,25 +95,25 @@ def recommend_command(
     include_seen: Annotated[bool, typer.Option("--include-seen", help="List what a user has already.")] = False,
 ) -> None:
     """List the best items for users, as rows of user, item, score and rank."""
-    with one_line_errors(" for --k, or fewer users"):
+    with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
         if out is not None:
-            outfiles.check_table(out, model_file, users, history, allow, deny)
+            options.check_table(out, model_file, users, history, allow, deny)
         model = load(model_file)
-        asked = list(user or []) + ([] if users is None else orders.read_ids(users))
-        frame = orders.lists(
+        asked = list(user or []) + ([] if users is None else options.read_ids(users))
+        frame = options.lists(
             model,
             asked if user or users else None,
             k,
             unknown=unknown,
             history=None if history is None else read_file(history),
-            allow=None if allow is None else orders.read_ids(allow),
-            deny=None if deny is None else orders.read_ids(deny),
+            allow=None if allow is None else options.read_ids(allow),
+            deny=None if deny is None else options.read_ids(deny),
             exclude_seen=not include_seen,
         )
         if out is None:
             typer.echo(frame.to_csv(index=False), nl=False)
             return
-        outfiles.write_table(frame, out)
+        options.write_table(frame, out)
         typer.echo(f"{out}: {counted(len(frame), 'row')}, lists for {counted(frame['user'].nunique(), 'user')}")
 
 
@@ -138,18 +127,22 @@ def evaluate_command(
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
 ) -> None:
     """Measure a model on held-out pairs: what it was trained on is never listed, what it cannot know is dropped and said."""
-    with one_line_errors(" for --k"):
+    with one_line_errors(_NOTHING, "use a smaller number for --k"):
+        from buir.ranking import evaluate
+        from buir.recommend import held_out_pairs
+
         if out is not None:
-            outfiles.check_table(out, model_file, test)
+            options.check_table(out, model_file, test)
         model = load(model_file)
         data = read(test, format=format, column=column, min_rating=min_rating)
-        held_out, dropped = orders.matched(model, data, str(test))
-        typer.echo(dropped)
+        found = held_out_pairs(model, data)
+        measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
+        typer.echo(f"{test}: {measured}; dropped: {found.dropped}")
         cutoffs = sorted(set(k or [10, 20, 50]))
-        result = orders.measure(model, held_out, cutoffs)
-        typer.echo(orders.metric_table(result, cutoffs))
+        result = evaluate(model, found.seen, found.pairs, ks=cutoffs)
+        typer.echo(options.metric_table(result, cutoffs))
         if out is not None:
-            outfiles.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
+            options.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
             typer.echo(f"{out}: values of {counted(result.n_users, 'user')}")
 
 
@@ -159,65 +152,12 @@ def load(path: Path) -> BUIR:
 
     model = BUIR.load(path)
     if not hasattr(model, "user_ids_"):
-        stop(
-            f"{path} holds a model that was never fitted; expected a fitted one: write it with buir fit, or save after fit",
-            1,
-        )
+        remedy = "write it with buir fit, or save after fit"
+        msg = f"{path} holds a model that was never fitted; expected a fitted one: {remedy}"
+        raise StorageError(msg)
     return model
 
 
 def read(path: Path, *, format: str | None, column: list[str] | None, **filters: Any) -> Interactions:
     """Read a file as the options say."""
-    columns = orders.columns_of(column)
-    try:
-        return read_file(path, format=format, columns=columns, **filters)
-    except ReadError:
-        raise
-    except ValueError as error:
-        if format in (None, *FORMATS):
-            raise
-        stop(f"--format: {error}", 2)
-
-
-@contextmanager
-def one_line_errors(smaller: str = "") -> Iterator[None]:
-    """Say a user's mistake in one line: exit code 2 for a wrong request, 1 for files that fail. Defects keep their traceback."""
-    mistakes = (ReadError, StorageError, InputError, NotFittedError, FloatingPointError)
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        warnings.showwarning = _say_warning
-        try:
-            yield
-        except KeyboardInterrupt:
-            stop("stopped; nothing was written", 130)
-        except orders.OrderError as error:
-            stop(str(error), 2)
-        except mistakes as error:
-            stop(_as_options(str(error)), 1)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            stop(f"{error.filename}: {error.strerror}; check the path, its permissions and the space on the disk", 1)
-        except (MemoryError, RuntimeError, ValueError) as error:
-            lack = shortage(error)
-            if lack is None:
-                raise
-            stop(f"{lack}; use a smaller number{smaller}", 1)
-
-
-def stop(message: str, code: int) -> NoReturn:
-    """End the command with one line on stderr."""
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
-    raise typer.Exit(code)
-
-
-def _as_options(message: str) -> str:
-    """Write the remedies of the library as options of the command line."""
-    for argument, option in _OPTIONS:
-        message = re.sub(argument, option, message)
-    return message
-
-
-def _say_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
-    if issubclass(category, UserWarning):
-        typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    return read_file(path, format=format, columns=options.columns_of(column), **filters)

@@ -3,7 +3,7 @@
 from buir.data import datasets, doctor, splits
 from buir.data.datasets import load, load_split
 from buir.data.description import describe
-from buir.data.files import FORMATS, ROLES, ReadError, check_text, read, read_bytes, read_split
+from buir.data.files import FORMATS, ROLES, check_text, read, read_bytes, read_split, replace_atomically
 from buir.data.ingest import IngestReport
 from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs
 from buir.data.interactions import Interactions
@@ -17,7 +17,6 @@ __all__ = [
     "IngestReport",
     "Interactions",
     "Labelled",
-    "ReadError",
     "Split",
     "as_csr",
     "author_split",
@@ -40,6 +39,7 @@ __all__ = [
     "read",
     "read_bytes",
     "read_split",
+    "replace_atomically",
     "splits",
     "take",
     "time_split",

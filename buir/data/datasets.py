@@ -1,6 +1,5 @@
 """Data by name: "synthetic" is made up on the spot, the others are downloaded once through PyG's data sets."""
 
-import difflib
 import inspect
 import os
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pandas as pd
 from buir.data.files.readers import read, read_split
 from buir.data.interactions import Interactions
 from buir.data.synthetic import make_interactions
+from buir.errors import InputError, near
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,14 @@ def _check_sizes(name: str, *found: int) -> None:
 
 def _check_name(name: str, known: tuple[str, ...]) -> None:
     if name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1)
-        msg = f"unknown data set {name!r}{f', did you mean {near[0]!r}?' if near else ''}; expected one of {known}"
-        raise ValueError(msg)
+        msg = f"unknown data set {name!r}; expected one of {', '.join(known)}{near(name, known)}"
+        raise InputError(msg, argument="name")
 
 
 def _check_options(name: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
     for option in options:
         if option not in known:
-            near = difflib.get_close_matches(option, known, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            msg = f"data set {name!r} has no option {option!r}{hint}; expected some of {known}"
-            raise ValueError(msg)
+            msg = (
+                f"data set {name!r} has no option {option!r}; expected some of {', '.join(known)}{near(option, known)}"
+            )
+            raise InputError(msg, argument=option)

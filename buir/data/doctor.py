@@ -1,7 +1,7 @@
 """The input doctor: what is wrong with a user-item matrix, in which rows, and what to do about it.
 
-Every finding has a class of its own, so that it can be caught, silenced or turned into an error by name. What cannot be
-trained on is an error; what can, but is probably not meant, is a warning. The doctor reads and reports; it changes nothing.
+What cannot be trained on is an error; what can, but is probably not meant, is a warning with a class of its own, which
+can be silenced or turned into an error by name. The doctor reads and reports; it changes nothing.
 """
 
 from typing import Any
@@ -18,54 +18,16 @@ from buir.errors import (
     Finding,
     InputError,
     InputWarning,
-    MissingIdError,
-    NegativeValuesError,
-    NoInteractionsError,
-    NotFiniteError,
-    NotFittedError,
     OutOfRangeError,
     ShapeError,
     SmallCatalogueWarning,
     SmallDataWarning,
-    TransposedError,
-    ValidSeenError,
-    ValidSeenWarning,
     ValuesIgnoredWarning,
     counted,
-    report,
     show_rows,
 )
 
-__all__ = [
-    "DuplicatePairsWarning",
-    "EmptyColumnsWarning",
-    "EmptyRowsWarning",
-    "ExplicitZerosWarning",
-    "Finding",
-    "InputError",
-    "InputWarning",
-    "MissingIdError",
-    "NegativeValuesError",
-    "NoInteractionsError",
-    "NotFiniteError",
-    "NotFittedError",
-    "OutOfRangeError",
-    "ShapeError",
-    "SmallCatalogueWarning",
-    "SmallDataWarning",
-    "TransposedError",
-    "ValidSeenError",
-    "ValidSeenWarning",
-    "ValuesIgnoredWarning",
-    "examine",
-    "pattern_findings",
-    "report",
-    "shape_findings",
-    "show_rows",
-    "stored_entries",
-    "stored_findings",
-    "values_finding",
-]
+__all__ = ["examine", "pattern_findings", "shape_findings", "stored_entries", "stored_findings", "values_finding"]
 
 
 def stored_entries(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -106,9 +68,9 @@ def shape_findings(shape: tuple[int, int], expected: tuple[int, int], what: str)
         return []
     if shape == expected[::-1]:
         msg = f"{what} has shape {shape}; expected {expected}, users x items: it is transposed, pass {what}.T"
-        return [TransposedError(msg)]
+        return [ShapeError(msg, argument=what)]
     msg = f"{what} has shape {shape}; expected {expected}, users x items: build it with shape={expected}"
-    return [ShapeError(msg)]
+    return [ShapeError(msg, argument=what)]
 
 
 def stored_findings(
@@ -133,28 +95,28 @@ def stored_findings(
             f"{what} stores an entry at {place}, outside its shape {shape}; "
             "build it with the true shape, users x items, and row and column numbers from 0"
         )
-        return [OutOfRangeError(msg, rows[outside])]
+        return [OutOfRangeError(msg, rows=rows[outside], argument=what)]
     bad = ~np.isfinite(values)
     if bad.any():
         msg = (
             f"{what} holds NaN or infinite values in {show_rows(rows[bad])} ({bad.sum():,} in all); expected a finite value "
             "above zero for each interaction: remove these entries first"
         )
-        findings.append(NotFiniteError(msg, np.unique(rows[bad])))
+        findings.append(InputError(msg, rows=np.unique(rows[bad]), argument=what))
     bad = values < 0
     if bad.any():
         msg = (
             f"{what} holds negative values in {show_rows(rows[bad])} ({bad.sum():,} in all); expected positives only: "
             "remove dislikes first, or keep ratings above a threshold with min_rating"
         )
-        findings.append(NegativeValuesError(msg, np.unique(rows[bad])))
+        findings.append(InputError(msg, rows=np.unique(rows[bad]), argument=what))
     bad = values == 0
     if bad.any():
         msg = (
             f"{what} stores {counted(int(bad.sum()), 'explicit zero')} in {show_rows(rows[bad])}; {'it is' if bad.sum() == 1 else 'they are'} read as absent: "
             f"call {what}.eliminate_zeros() first, or store a value above zero where they are positives"
         )
-        findings.append(ExplicitZerosWarning(msg, np.unique(rows[bad])))
+        findings.append(ExplicitZerosWarning(msg, rows=np.unique(rows[bad]), argument=what))
     keys = rows.astype(np.int64) * shape[1] + columns
     again = np.empty(0, dtype=np.int64)
     if np.any(keys[1:] <= keys[:-1]):  # in ascending order nothing can repeat
@@ -165,7 +127,7 @@ def stored_findings(
             f"{what} stores {counted(again.size, 'pair')} more than once, in {show_rows(rows[again])}; each is read as one pair: "
             f"call {what}.sum_duplicates() first to say that this is meant"
         )
-        findings.append(DuplicatePairsWarning(msg, np.unique(rows[again])))
+        findings.append(DuplicatePairsWarning(msg, rows=np.unique(rows[again]), argument=what))
     return findings
 
 
@@ -197,7 +159,7 @@ def pattern_findings(
         msg = (
             f"{what} has shape {matrix.shape} and no interaction at all; expected at least one stored value above zero"
         )
-        return [NoInteractionsError(msg)]
+        return [InputError(msg, argument=what)]
     findings: list[Finding] = []
     if not sparse_ok:
         empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
@@ -206,26 +168,26 @@ def pattern_findings(
                 f"{what} has {empty.size:,} of {n_users:,} users without interactions: {show_rows(empty)}; their lists cannot be "
                 "personal: leave these rows out, or pass Interactions, whose id space may be wider than its pairs"
             )
-            findings.append(EmptyRowsWarning(msg, empty))
+            findings.append(EmptyRowsWarning(msg, rows=empty, argument=what))
         empty = np.flatnonzero(np.bincount(matrix.indices, minlength=n_items) == 0)
         if empty.size:
             msg = (
                 f"{what} has {empty.size:,} of {n_items:,} items without interactions: {show_rows(empty, 'column')}; their scores mean "
                 "nothing: leave these columns out, or recommend with trained_only=True"
             )
-            findings.append(EmptyColumnsWarning(msg, empty))
+            findings.append(EmptyColumnsWarning(msg, rows=empty, argument=what))
     if batch_size is not None and matrix.nnz < batch_size:
         msg = (
             f"{what} holds {counted(matrix.nnz, 'pair')}, fewer than one batch of {batch_size:,}: every epoch is a single step; "
             f"set batch_size to {max(1, matrix.nnz // 4):,} or less, or bring more data"
         )
-        findings.append(SmallDataWarning(msg))
+        findings.append(SmallDataWarning(msg, argument=what))
     if list_length is not None and n_items <= list_length:
         msg = (
             f"{what} has {counted(n_items, 'item')} and lists hold {list_length:,}: every list is the whole catalogue and a metric at "
             f"{list_length:,} says little; use at most {max(1, n_items // 2):,}"
         )
-        findings.append(SmallCatalogueWarning(msg))
+        findings.append(SmallCatalogueWarning(msg, argument=what))
     return findings
 
 
@@ -238,7 +200,7 @@ def values_finding(values: np.ndarray, rows: np.ndarray, what: str) -> list[Find
         f"{what} stores {counted(int(other.sum()), 'value')} other than 1, the first in {show_rows(rows[other][:1])}; every value above zero is read as one "
         "positive: if small ratings are no positives, keep those above a threshold (min_rating) first"
     )
-    return [ValuesIgnoredWarning(msg, np.unique(rows[other]))]
+    return [ValuesIgnoredWarning(msg, rows=np.unique(rows[other]), argument=what)]
 
 
 def examine(
@@ -267,7 +229,7 @@ def examine(
 
     Returns
     -------
-    Instances of the classes of this module, each with its ``rows``.
+    Errors and warnings of :mod:`buir.errors`, each with its ``rows``.
 
     Examples
     --------
@@ -279,8 +241,8 @@ def examine(
     matrix = getattr(user_items, "matrix", user_items)
     try:
         rows, columns, values = stored_entries(matrix)
-    except ShapeError as broken:
-        return [broken]
+    except ShapeError as error:
+        return [error]
     findings = [] if shape is None else shape_findings(matrix.shape, shape, what)
     findings += stored_findings(rows, columns, values, matrix.shape, what)
     if any(isinstance(finding, InputError) for finding in findings):

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array, issparse
 
 from buir.data import doctor
 from buir.data.sparse import binary
-from buir.errors import counted
+from buir.errors import InputError, counted, report
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def surviving_rows(
 
     Raises
     ------
-    ValueError
+    InputError
         If a filter is negative or no row survives.
     """
     for name, value in (("min_user", min_user), ("min_item", min_item), ("core", core)):
         if value < 0:
             msg = f"{name} is {value}, expected 0 (off) or a positive count"
-            raise ValueError(msg)
+            raise InputError(msg, argument=name)
     n_rows = len(users)
     rows = np.arange(n_rows) if positive is None else np.flatnonzero(positive)
     below_rating = n_rows - len(rows)
@@ -101,10 +101,11 @@ def surviving_rows(
 
     if not len(rows):
         msg = (
-            f"{source}: no pair is left of {counted(n_rows, 'row')} ({below_rating} below the rating threshold, {below_minimum} "
-            f"below the minimum counts, {outside_core} outside the core); relax the filters or give more rows"
+            f"{f'{source}: ' if source else ''}no pair is left of {counted(n_rows, 'row')} "
+            f"({below_rating} below the rating threshold, {below_minimum} below the minimum counts, {outside_core} "
+            "outside the core); relax the filters or give more rows"
         )
-        raise ValueError(msg)
+        raise InputError(msg)
     return rows, IngestReport(n_rows, below_rating, below_minimum, merged, outside_core, source=source)
 
 
@@ -115,7 +116,7 @@ def distinct_pairs(matrix: Any) -> tuple[csr_array, IngestReport]:
     ------
     TypeError
         If it is no two-dimensional SciPy sparse matrix or array.
-    buir.data.doctor.InputError
+    InputError
         If it holds NaN, infinite or negative values or entries outside its shape.
     """
     if not bool(issparse(matrix)) or len(matrix.shape) != 2:
@@ -123,7 +124,7 @@ def distinct_pairs(matrix: Any) -> tuple[csr_array, IngestReport]:
         raise TypeError(msg)
     rows, columns, values = doctor.stored_entries(matrix)
     # What the doctor warns of is counted in the report instead.
-    doctor.report(doctor.stored_findings(rows, columns, values, matrix.shape, "matrix"), warn=False)
+    report(doctor.stored_findings(rows, columns, values, matrix.shape, "matrix"), warn=False)
     stored = values > 0
     n_rows, pairs = int(np.count_nonzero(stored)), binary(rows[stored], columns[stored], matrix.shape)
     zeros = len(stored) - n_rows

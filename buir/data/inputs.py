@@ -13,7 +13,17 @@ from buir.data import doctor
 from buir.data.interactions import Interactions
 from buir.data.labels import read_columns
 from buir.data.sparse import binary
-from buir.errors import counted
+from buir.errors import (
+    DuplicatePairsWarning,
+    Finding,
+    InputError,
+    ShapeError,
+    ValidSeenWarning,
+    ValuesIgnoredWarning,
+    counted,
+    report,
+    show_rows,
+)
 
 
 class Labelled(NamedTuple):
@@ -45,12 +55,12 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     ------
     TypeError
         If it is something else.
-    buir.data.doctor.InputError
+    buir.errors.InputError
         If it holds NaN, infinite or negative values or entries outside its shape.
 
     Warns
     -----
-    buir.data.doctor.InputWarning
+    buir.errors.InputWarning
         If it stores explicit zeros (read as absent) or pairs more than once (read as one).
     """
     if isinstance(user_items, Labelled):
@@ -78,12 +88,12 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
 def _binary(matrix: Any, what: str, *, warn: bool) -> csr_array:
     if matrix.ndim != 2:
         msg = f"{what} has shape {matrix.shape}; expected two dimensions, users x items: reshape it to (1, -1) if it is one user's row"
-        raise doctor.ShapeError(msg)
+        raise ShapeError(msg, argument=what)
     if np.issubdtype(matrix.dtype, np.complexfloating) or matrix.dtype == object:
         msg = f"{what} has values of type {matrix.dtype}; expected bool, int or float: convert them first, {what}.astype(float)"
         raise TypeError(msg)
     rows, columns, values = doctor.stored_entries(matrix)
-    doctor.report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
+    report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
     positive = values != 0
     return binary(rows[positive], columns[positive], matrix.shape)
 
@@ -113,12 +123,12 @@ def fit_inputs(
     ------
     TypeError
         If ``valid`` is a bool: code written for another library may mean ``show_progress``.
-    buir.data.doctor.InputError
+    buir.errors.InputError
         If the doctor finds an error.
 
     Warns
     -----
-    buir.data.doctor.InputWarning
+    buir.errors.InputWarning
         One for each of the doctor's other findings.
     """
     if isinstance(valid, bool | np.bool_):
@@ -134,7 +144,7 @@ def fit_inputs(
         list_length=int(at[1]) if at and valid is not None else None,
         sparse_ok=train.user_ids is not None,
     )
-    doctor.report(findings)
+    report(findings)
     return train, None if valid is None else _valid_matrix(valid, train)
 
 
@@ -143,11 +153,11 @@ def partial_fit_inputs(new_interactions: Any) -> Labelled:
 
     Warns
     -----
-    buir.data.doctor.InputWarning
+    buir.errors.InputWarning
         If values or ratings other than one are read as positives, or repeated rows as one pair.
     """
     arrived = as_csr(new_interactions, "new_interactions")
-    doctor.report(_values_findings(new_interactions, "new_interactions"))
+    report(_values_findings(new_interactions, "new_interactions"))
     return arrived
 
 
@@ -156,7 +166,7 @@ def _is_frame(data: Any) -> bool:
     return type(data).__name__ != "LazyFrame" and hasattr(data, "columns") and hasattr(data, "shape")
 
 
-def _values_findings(data: Any, what: str) -> list[doctor.Finding]:
+def _values_findings(data: Any, what: str) -> list[Finding]:
     """Warn about values of a matrix, or a column of ratings, none of which says which rows are positives; and of repeated rows of a frame."""
     if issparse(data):
         rows, _, values = doctor.stored_entries(data)
@@ -167,28 +177,28 @@ def _values_findings(data: Any, what: str) -> list[doctor.Finding]:
     return _repeated(users, items, what) + ([] if ratings is None else _ratings_findings(ratings, what))
 
 
-def _repeated(users: np.ndarray, items: np.ndarray, what: str) -> list[doctor.Finding]:
+def _repeated(users: np.ndarray, items: np.ndarray, what: str) -> list[Finding]:
     again = np.flatnonzero(pd.DataFrame({"user": users, "item": items}).duplicated())
     if not again.size:
         return []
     msg = (
-        f"{what} holds {counted(again.size, 'pair')} that an earlier row has, in {doctor.show_rows(again)}; each is read as one pair: drop them "
-        "first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
+        f"{what} holds {counted(again.size, 'pair')} that an earlier row has, in {show_rows(again)}; each is read as "
+        "one pair: drop them first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
     )
-    return [doctor.DuplicatePairsWarning(msg, again)]
+    return [DuplicatePairsWarning(msg, rows=again, argument=what)]
 
 
-def _ratings_findings(ratings: np.ndarray, what: str) -> list[doctor.Finding]:
+def _ratings_findings(ratings: np.ndarray, what: str) -> list[Finding]:
     values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(dtype=np.float64)
     other = np.flatnonzero(values != 1)
     if not other.size:
         return []
     msg = (
         f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} of them zero or "
-        f"negative, the first in {doctor.show_rows(other[:1])}; every row is read as one positive: keep those above a threshold "
-        "with Interactions.from_frame(frame, min_rating=...), or drop the column"
+        f"negative, the first in {show_rows(other[:1])}; every row is read as one positive: keep those above a "
+        "threshold with Interactions.from_frame(frame, min_rating=...), or drop the column"
     )
-    return [doctor.ValuesIgnoredWarning(msg, other)]
+    return [ValuesIgnoredWarning(msg, rows=other, argument=what)]
 
 
 def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
@@ -208,30 +218,30 @@ def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
                 f"{unknown[:1].tolist()[0]!r}; those of user_items look like {ids[:1].tolist()[0]!r}: expected held-out pairs of users "
                 "and items that training sees: drop the others"
             )
-            raise doctor.ShapeError(msg)
+            raise ShapeError(msg, argument="valid")
     return Labelled(frame.aligned(users, items).matrix, users, items)
 
 
 def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
     held_out = _valid_labelled(valid, train)
-    doctor.report(_values_findings(valid, "valid"))
+    report(_values_findings(valid, "valid"))
     shape, expected = held_out.matrix.shape, train.matrix.shape
     if shape == expected[::-1] and shape != expected:
         msg = f"valid has shape {shape} and user_items {expected}: one of them is transposed; expected users x items for both: pass .T"
-        raise doctor.TransposedError(msg)
+        raise ShapeError(msg, argument="valid")
     if shape != expected:
         msg = f"valid has shape {shape}, user_items {expected}; expected one shape: take both from one split"
-        raise doctor.ShapeError(msg)
+        raise ShapeError(msg, argument="valid")
     for name, ours, theirs in (
         ("user", train.user_ids, held_out.user_ids),
         ("item", train.item_ids, held_out.item_ids),
     ):
         if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
             msg = f"valid and user_items give their {name} rows different ids; expected one id space: take both from one split"
-            raise doctor.ShapeError(msg)
+            raise ShapeError(msg, argument="valid")
     if held_out.matrix.nnz == 0:
         msg = "valid holds no interaction; expected at least one: pass valid=None to train without validation"
-        raise doctor.NoInteractionsError(msg)
+        raise InputError(msg, argument="valid")
     both = csr_array(held_out.matrix.multiply(train.matrix))
     if both.nnz:
         rows = np.flatnonzero(np.diff(both.indptr))
@@ -239,6 +249,6 @@ def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
             f"valid holds {counted(held_out.matrix.nnz, 'pair')}, {both.nnz:,} of them also in user_items, where they are masked and can never "
             "be found; expected held-out pairs: take both from one split"
         )
-        everything = both.nnz == held_out.matrix.nnz
-        doctor.report([doctor.ValidSeenError(msg, rows) if everything else doctor.ValidSeenWarning(msg, rows)])
+        kind = InputError if both.nnz == held_out.matrix.nnz else ValidSeenWarning
+        report([kind(msg, rows=rows, argument="valid")])
     return held_out.matrix

@@ -18,7 +18,7 @@ from buir.data import sparse
 from buir.data.hetero import make_graph, read_graph
 from buir.data.ingest import IngestReport, distinct_pairs, surviving_rows
 from buir.data.labels import as_ids, as_ratings, as_times, label_bytes, places, read_columns, space_ids
-from buir.errors import counted
+from buir.errors import InputError, counted
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -90,10 +90,10 @@ class Interactions:
         for name, column in (("items", item_labels), ("ratings", ratings), ("times", time_values)):
             if column is not None and len(column) != n_rows:
                 msg = f"{name} has {counted(len(column), 'row')}, expected {n_rows}, one for each user"
-                raise ValueError(msg)
+                raise InputError(msg, argument=name)
         if min_rating is not None and ratings is None:
             msg = f"min_rating is {min_rating}, but there are no ratings; pass ratings, or leave min_rating out"
-            raise ValueError(msg)
+            raise InputError(msg, argument="min_rating")
 
         user_codes, user_space = pd.factorize(user_labels)
         item_codes, item_space = pd.factorize(item_labels)
@@ -186,7 +186,7 @@ class Interactions:
 
         Raises
         ------
-        buir.data.doctor.InputError
+        InputError
             If a value is NaN, infinite or negative, or an entry is outside the shape.
         ValueError
             If the labels do not fit.

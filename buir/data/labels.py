@@ -7,7 +7,7 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from buir.errors import MissingIdError, NotFiniteError, show_rows
+from buir.errors import InputError, show_rows
 
 
 def as_ids(values: Any, name: str) -> np.ndarray:
@@ -22,44 +22,42 @@ def as_ids(values: Any, name: str) -> np.ndarray:
 
     Raises
     ------
-    buir.data.doctor.MissingIdError
-        If a label is missing.
-    ValueError
-        If a label is a float, a bool, beyond int64, or if integers and strings are mixed.
+    InputError
+        If a label is missing, a float, a bool, beyond int64, or if integers and strings are mixed.
     """
     array = np.asarray(values)
     if array.ndim != 1:
         msg = f"{name} ids have shape {array.shape}, expected one dimension, one id per row"
-        raise ValueError(msg)
+        raise InputError(msg, argument=name)
     if array.dtype.kind in "OfTU":  # the kinds that can hold a missing value, or an empty string
         missing = pd.isna(array) | (array == "") if array.dtype.kind in "OTU" else np.isnan(array)
         if np.any(missing):
             rows = np.flatnonzero(missing)
             msg = f"the {name} id in {show_rows(rows)} (from 0) is missing; drop such rows or name them"
-            raise MissingIdError(msg, rows)
+            raise InputError(msg, rows=rows, argument=name)
     if array.dtype.kind in "TU" or (array.dtype == object and pd.api.types.infer_dtype(array) in ("string", "empty")):
         return array.astype(object)
     if array.dtype.kind in "iu" or (array.dtype == object and pd.api.types.infer_dtype(array) == "integer"):
         if array.size and int(array.max()) > np.iinfo(np.int64).max:
             msg = f"{name} id {array.max()} does not fit into 64 bits; pass the ids as strings"
-            raise ValueError(msg)
+            raise InputError(msg, argument=name)
         return array.astype(np.int64)
     if not array.size:
         return array.astype(np.int64)
     kind = pd.api.types.infer_dtype(array) if array.dtype == object else str(array.dtype)
     msg = f"{name} ids are {kind} (first: {array[0]}), expected integers or strings; cast the column to one of them"
-    raise ValueError(msg)
+    raise InputError(msg, argument=name)
 
 
 def as_ratings(values: Any) -> np.ndarray:
-    """Return ratings as float64; a missing or non-numeric one is a NotFiniteError."""
+    """Return ratings as float64; a missing or non-numeric one is an InputError."""
     ratings = pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce").to_numpy(dtype=np.float64)
     if np.any(np.isnan(ratings)):
         rows = np.flatnonzero(np.isnan(ratings))
         msg = (
             f"the rating in row {rows[0]} (from 0) is {np.asarray(values)[rows[0]]}, expected a number; drop such rows"
         )
-        raise NotFiniteError(msg, rows)
+        raise InputError(msg, rows=rows, argument="ratings")
     return ratings
 
 
@@ -75,12 +73,12 @@ def as_times(values: Any) -> np.ndarray:
             moments = pd.to_datetime(pd.Series(array), utc=True, format="ISO8601")
         except (ValueError, TypeError) as error:
             msg = f"times are neither numbers nor datetimes (first: {array[0]}); convert the column first"
-            raise ValueError(msg) from error
+            raise InputError(msg, argument="times") from error
         times = (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64)
     if not np.all(np.isfinite(times)):
         rows = np.flatnonzero(~np.isfinite(times))
         msg = f"the time in {show_rows(rows)} (from 0) is missing; drop such rows or the column"
-        raise NotFiniteError(msg, rows)
+        raise InputError(msg, rows=rows, argument="times")
     return times
 
 
@@ -101,32 +99,35 @@ def read_columns(
     time = "time" if time is None and "time" in table.columns else time
     for role, name in (("user", user), ("item", item), ("rating", rating), ("time", time)):
         if name is not None and name not in table.columns:
-            msg = f"the frame has no column {name!r}; it has {list(table.columns)}; rename the one that holds it, or name it: Interactions.from_frame(frame, {role}=...)"
-            raise ValueError(msg)
+            msg = (
+                f"the frame has no column {name!r}; it has {list(table.columns)}; rename the one that holds it, or "
+                f"name it: Interactions.from_frame(frame, {role}=...)"
+            )
+            raise InputError(msg, argument=role)
     ratings, times = (None if name is None else table[name].to_numpy() for name in (rating, time))
     return table[user].to_numpy(), table[item].to_numpy(), ratings, times
 
 
 def space_ids(ids: Sequence[Any] | np.ndarray | None, n: int, name: str) -> np.ndarray:
-    """Return the labels of ``n`` rows, 0 to n - 1 where none are given; repeated labels are a ValueError."""
+    """Return the labels of ``n`` rows, 0 to n - 1 where none are given; repeated labels are an InputError."""
     if ids is None:
         return np.arange(n, dtype=np.int64)
     labels = as_ids(ids, name)
     n_distinct = len(pd.unique(labels))
     if len(labels) != n or n_distinct != n:
         msg = f"{name}_ids has {len(labels)} labels ({n_distinct} distinct), expected {n} distinct ones"
-        raise ValueError(msg)
+        raise InputError(msg, argument=f"{name}_ids")
     return labels
 
 
 def places(own: np.ndarray, space: np.ndarray, rows: np.ndarray, name: str) -> np.ndarray:
-    """Return where in ``space`` the labels ``own[rows]`` are; one that is not there is a ValueError."""
+    """Return where in ``space`` the labels ``own[rows]`` are; one that is not there is an InputError."""
     found = pd.Index(space).get_indexer(pd.Index(own))[rows]
     if np.any(found < 0):
         msg = (
             f"the new space has no {name} {own[rows[np.argmin(found)]]!r}; give one that holds all {name}s with a pair"
         )
-        raise ValueError(msg)
+        raise InputError(msg, argument=f"{name}_ids")
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from buir.data.interactions import Interactions
+from buir.errors import Argument, InputError
 
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 
@@ -253,6 +254,22 @@ def given_split(train: Interactions, test: Interactions, valid_fraction: float =
     )
 
 
+def hold_out(data: Interactions, valid_fraction: float, seed: int = 0) -> tuple[Interactions, Interactions]:
+    """Cut a share of each user's pairs off for validation, without a test part.
+
+    Each user gives round(valid_fraction * n) pairs, never the last one: nobody is validated whom training has not seen.
+
+    Returns
+    -------
+    The pairs to train on, and those held out, which may be none.
+    """
+    _check_share("valid_fraction", valid_fraction)
+    order, rank, count = _ranked(data, np.random.default_rng(seed).random(data.n_pairs))
+    held = np.zeros(data.n_pairs, dtype=bool)
+    held[order] = rank < np.minimum(np.rint(valid_fraction * count), count - 1)
+    return data.keep(~held), data.keep(held)
+
+
 def _split(data: Interactions, part: np.ndarray, protocol: str, params: dict[str, Any]) -> Split:
     _check_tested(int(np.count_nonzero(part == TEST)), protocol)
     train, valid, test, dropped = (data.keep(part == code) for code in (TRAIN, VALID, TEST, DROPPED))
@@ -290,8 +307,11 @@ def _times(data: Interactions, instead: str) -> np.ndarray:
 def _check_share(name: str, value: float, *, whole: bool = False) -> None:
     number = isinstance(value, Real)
     if not number or not 0 < value <= 1 or (value == 1 and not whole):
-        msg = f"{name} is {value if number else repr(value)}, expected a share {'in (0, 1]' if whole else 'strictly between 0 and 1'}"
-        raise (ValueError if number else TypeError)(msg)
+        expected = f"expected a share {'in (0, 1]' if whole else 'strictly between 0 and 1'}"
+        if number:
+            raise InputError(Argument(name), f" is {value}, {expected}")
+        msg = f"{name} is {value!r}, {expected}"
+        raise TypeError(msg)
 
 
 def _check_tested(n_pairs: int, protocol: str) -> None:

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from buir.data import replace_atomically
+from buir.errors import ConfigError, ExperimentError
 from buir.experiment import report
-from buir.experiment.config import ConfigError, suggestion, to_yaml
-from buir.experiment.records import Journal, NothingToShowError, frame, mixture, replace_atomically
+from buir.experiment.config import suggestion, to_yaml
+from buir.experiment.records import Journal, frame, mixture
 from buir.experiment.run import SEARCH, Bench, Forecast, Progress, Sources, readable, run_tasks
 from buir.experiment.run import plan as benchmark
 from buir.experiment.statistics import findings
@@ -146,7 +148,7 @@ def make_report(out: str | Path, folder: str | Path, *, say: Say) -> report.Repo
     records = list(journal.records(plan["keys"]))
     if not any(record.ok for record in records):
         msg = f"{out}: none of the {len(plan['keys'])} runs of {plan['name']!r} is finished; run it again: {made}"
-        raise NothingToShowError(msg)
+        raise ExperimentError(msg)
     return report.write_report(
         plan,
         records,
@@ -241,7 +243,7 @@ def _plan(journal: Journal) -> dict[str, Any]:
         msg = f"{journal.folder} holds no benchmark; name the folder of one with --out"
         if (file := journal.plan_file()).is_file():
             msg = f"{file} is damaged (not JSON); run the benchmark again: finished cells are kept"
-        raise NothingToShowError(msg)
+        raise ExperimentError(msg)
     return plan
 
 

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from buir.data import Labelled, binary
-from buir.errors import TransposedError
+from buir.errors import ShapeError
 from buir.learning import TrainingState, Weights
 from buir.model.folding import Folding
 
@@ -42,7 +42,7 @@ def grow(seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: L
 
     Raises
     ------
-    TransposedError
+    ShapeError
         If a matrix has the model's shape turned over.
     ValueError
         If the labels' types do not fit, or a matrix without labels arrives where the model's are no row numbers.
@@ -50,7 +50,7 @@ def grow(seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: L
     shape, before = arrived.matrix.shape, seen.shape
     if arrived.user_ids is None and shape == before[::-1] and shape != before:
         msg = f"new_interactions has shape {shape} and the model {before}: it looks transposed; expected users x items: pass .T"
-        raise TransposedError(msg)
+        raise ShapeError(msg, argument="new_interactions")
     users = _labels(arrived.user_ids, arrived.matrix.shape[0], user_ids, "user")
     items = _labels(arrived.item_ids, arrived.matrix.shape[1], item_ids, "item")
     all_users, user_place = _merged(user_ids, users)

@@ -5,9 +5,7 @@ import io
 import json
 import os
 import reprlib
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -16,6 +14,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from buir.data import replace_atomically
 from buir.errors import StorageError
 
 __all__ = ["FORMAT_VERSION", "pack_ids", "read_file", "unpack_ids", "write_file"]
@@ -141,8 +140,6 @@ def _path(place: Any, verb: str) -> Path | None:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write a file all or nothing."""
-    # Made by open(), so that the rights are those of any other file: a server may read what a training job wrote.
-    part = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     try:
         if path.is_dir():
             msg = f"cannot save to {path}: it is a folder; expected the name of a file, such as {path / 'model.safetensors'}"
@@ -153,17 +150,10 @@ def _replace(path: Path, data: bytes) -> None:
         if not path.parent.is_dir():
             msg = f"cannot save to {path}: the folder {path.parent} does not exist; create it first"
             raise StorageError(msg)
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_atomically(path, data)
     except OSError as error:
         msg = f"cannot save to {path}: {error.strerror or error}; check the path, its permissions and the space on the disk"
         raise StorageError(msg) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _content(source: Any) -> tuple[str, bytes]:

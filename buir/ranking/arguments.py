@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from buir.errors import OutOfRangeError, ShapeError, TransposedError
+from buir.errors import OutOfRangeError, ShapeError
 
 
 def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate: bool = False) -> np.ndarray:
@@ -61,7 +61,7 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
             f"{what} holds {rows[outside][0]}, but the model's {noun} rows are {limit}; "
             f"for {one} unknown to the model {way}"
         )
-        raise OutOfRangeError(msg, rows[outside])
+        raise OutOfRangeError(msg, rows=rows[outside], argument=what)
     return rows
 
 
@@ -97,9 +97,9 @@ def check_shape(
     msg = f"{what} has shape {shape}; expected {expected}, one row for each asked {noun}"
     if shape == whole:
         msg += f": pass {what}[{noun}id], not the whole matrix"
-        raise ShapeError(msg)
+        raise ShapeError(msg, argument=what)
     if shape[0] == expected[1]:
         msg += ": it looks transposed, pass .T"
-        raise TransposedError(msg)
+        raise ShapeError(msg, argument=what)
     msg += ": take the rows from the matrix that the model was fitted on"
-    raise ShapeError(msg)
+    raise ShapeError(msg, argument=what)

@@ -27,7 +27,7 @@ def as_histories(user_items: Any, n_rows: int, shape: tuple[int, int]) -> csr_ar
     ------
     TypeError
         If it is neither; a data frame has ids, which rows do not.
-    buir.data.doctor.ShapeError
+    buir.errors.ShapeError
         If it has another shape.
     """
     if not issparse(user_items) and not isinstance(user_items, Interactions):

@@ -10,7 +10,7 @@ import torch
 from scipy.sparse import csr_array, csr_matrix
 
 from buir.data import as_csr
-from buir.errors import ShapeError, TransposedError
+from buir.errors import ShapeError
 from buir.ranking import FactorScorer, Scorer
 from buir.recommend.frames import Catalogue
 from buir.recommend.lookup import Lookup
@@ -97,9 +97,9 @@ def recommend_frame(
             msg += (
                 "; expected users x items: the model was fitted on the transposed matrix, fit it on interactions.matrix"
             )
-            raise TransposedError(msg)
+            raise ShapeError(msg, argument="interactions")
         msg += "; expected the interactions that the model was fitted on"
-        raise ShapeError(msg)
+        raise ShapeError(msg, argument="interactions")
 
     users_by_id = Lookup(np.arange(shape[0]) if user_ids is None else user_ids, "user")
     items_by_id = Lookup(np.arange(shape[1]) if item_ids is None else item_ids, "item")

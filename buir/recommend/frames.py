@@ -11,10 +11,12 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from buir.data import binary, take
+from buir.errors import Argument, InputError
 from buir.ranking import FactorScorer, Scorer, as_count, top_k
 from buir.recommend.lookup import ItemLists, Lookup, lookups, read_histories, read_users
 
 UNKNOWN = ("error", "skip", "popular")
+_SAVE = "save it with its training matrix"
 
 
 class _Group(NamedTuple):
@@ -61,7 +63,7 @@ class Catalogue:
         k = min(as_count(k, "k"), len(self.items.index))
         if unknown not in UNKNOWN:
             msg = f"unknown is {unknown!r}; expected one of {', '.join(map(repr, UNKNOWN))}"
-            raise ValueError(msg)
+            raise InputError(msg, argument="unknown")
         strict = unknown == "error"
         named, told, told_rows = read_histories(histories, self.items, strict=strict)
         asked = read_users(users, self.users.index if histories is None else named)
@@ -80,7 +82,7 @@ class Catalogue:
             groups.append(self._popular(np.flatnonzero(stranger)))
         allowed = ItemLists(allow, "allow", asked, self.items, self.users, named, strict=strict)
         denied = ItemLists(deny, "deny", asked, self.items, self.users, named, strict=strict)
-        trained = self._training_counts("trained_only") > 0 if trained_only else None
+        trained = self._training_counts(Argument("trained_only")) > 0 if trained_only else None
         ids = np.full((len(asked), k), -1, dtype=np.int32)
         scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
         for group in groups:
@@ -127,24 +129,21 @@ class Catalogue:
         return _Group(places, lambda: folded, np.arange(len(places)), seen)
 
     def _popular(self, places: np.ndarray) -> _Group:
-        counts = self._training_counts("unknown='popular'").astype(np.float32)
+        counts = self._training_counts(Argument("unknown", "popular")).astype(np.float32)
         scorer = FactorScorer(np.ones((len(places), 1), dtype=np.float32), counts[:, None])
         nothing = binary(np.empty(0, int), np.empty(0, int), (len(places), len(self.items.index)))
         return _Group(places, lambda: scorer, np.arange(len(places)), nothing)
 
-    def _training_counts(self, why: str) -> np.ndarray:
+    def _training_counts(self, why: Argument) -> np.ndarray:
         if self.seen is None:
-            msg = f"{why} needs the training rows, without which this {self.name} was saved; save it with its training matrix"
-            raise ValueError(msg)
+            raise InputError(why, f" needs the training rows, without which this {self.name} was saved; {_SAVE}")
         return np.bincount(self.seen.indices, minlength=len(self.items.index))
 
     def _excluded(self, group: _Group, part: np.ndarray) -> csr_array:
         if group.seen is None:
-            msg = (
-                f"exclude_seen needs the training rows, without which this {self.name} was saved; "
-                "pass exclude_seen=False or histories"
-            )
-            raise ValueError(msg)
+            missing = f"the training rows, without which this {self.name} was saved"
+            msg = f"leaving out what users have needs {missing}; {_SAVE}, or pass "
+            raise InputError(msg, Argument("exclude_seen", value=False), " or ", Argument("histories"))
         return group.seen if part.all() else take(group.seen, np.flatnonzero(part))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +12,12 @@ import pandas as pd
 from scipy.sparse import csr_array, issparse
 
 from buir.data import Interactions, binary, take
-from buir.errors import UnknownIdError
+from buir.errors import Argument, UnknownIdError
 
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 60
 """Characters of one id that a message repeats: what came may be a whole file."""
+_SKIP = Argument("unknown", "skip")
 
 
 class Lookup:
@@ -59,24 +61,27 @@ class Lookup:
                 f"{what} is {_SHOWN.repr(label)}, an id unknown to the model; its {self.noun} ids look like {self._looks()}: "
                 f"expected {'an' if self.noun == 'item' else 'a'} {self.noun} of the training data: partial_fit adds new ones"
             )
-            raise UnknownIdError(msg, self.noun)
+            raise UnknownIdError(msg, noun=self.noun, argument=what)
         return row
 
-    def unknown(self, labels: pd.Index, what: str, way: str | None = None) -> UnknownIdError:
+    def unknown(self, labels: pd.Index, what: str) -> UnknownIdError:
         """Make the error that says which ids are unknown, what the known ones look like, and the way out."""
-        if way is None and self.noun == "user":
-            way = "pass unknown='skip' or 'popular', or give their histories"
-        way = "pass unknown='skip' to pass them over" if way is None else way
-        msg = f"{what} holds {self.noun} ids unknown to the model: {_first(labels)}; its {self.noun} ids look like {self._looks()}: {way}"
-        return UnknownIdError(msg, self.noun)
+        known = f"its {self.noun} ids look like {self._looks()}"
+        msg = f" holds {self.noun} ids unknown to the model: {_first(labels)}; {known}: "
+        if what == "users":
+            popular = Argument("unknown", "popular")
+            way = "pass ", _SKIP, " to leave them out, or ", popular, ", or pass ", Argument("histories")
+        elif self.noun == "user":
+            way = "correct these keys, which must be of the ids' own type, or pass ", _SKIP, " to pass them over"
+        else:
+            way = "leave them out, or pass ", _SKIP, " to pass them over"
+        return UnknownIdError(Argument(what), msg, *way, noun=self.noun)
 
     def without_history(self, labels: pd.Index) -> UnknownIdError:
         """Make the error for unknown users whose histories are empty."""
-        msg = (
-            f"histories is empty for users unknown to the model: {_first(labels)}; "
-            "give at least one known item, or pass unknown='popular' or 'skip'"
-        )
-        return UnknownIdError(msg, self.noun)
+        msg = f" is empty for users unknown to the model: {_first(labels)}; give at least one known item, or pass "
+        way = Argument("unknown", "popular"), " or ", _SKIP
+        return UnknownIdError(Argument("histories"), msg, *way, noun=self.noun)
 
     def _looks(self) -> str:
         return _SHOWN.repr(self.index[:1].tolist()[0]) if len(self.index) else "nothing"
@@ -135,8 +140,7 @@ class ItemLists:
         strange = (users.index.get_indexer(named) < 0) & (told.get_indexer(named) < 0)
         if strict and strange.any():
             # A list that reaches nobody would leave a denied item in somebody's list without a word.
-            way = "correct these keys, which must be of the ids' own type, or pass unknown='skip' to pass them over"
-            raise users.unknown(named[strange], what, way)
+            raise users.unknown(named[strange], what)
         mine = [as_list(lists[user], f"{what}[{user!r}]") if user in lists else None for user in asked.tolist()]
         self.named = np.array([one is not None for one in mine], dtype=bool)
         rows = items.rows(as_index([item for one in mine if one is not None for item in one]), what, strict=strict)
@@ -214,3 +218,14 @@ def as_list(ids: Any, what: str) -> list:
 def as_index(labels: list) -> pd.Index:
     """Make an index that can be looked up; an empty one fits every type of ids."""
     return pd.Index(labels, tupleize_cols=False) if labels else pd.Index([], dtype=object)
+
+
+def as_labels(values: Any, ids: np.ndarray) -> list[Any]:
+    """Give ids the type of a model's: "7" is 7 for integers, and what no 64 bits hold stays unknown."""
+    if ids.dtype.kind not in "iu":
+        return [str(value) for value in values]
+    texts = [(value, str(value)) for value in values]
+    return [
+        int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) and -(2**63) <= int(text) < 2**63 else value
+        for value, text in texts
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from buir.errors import InputError
+from buir.errors import InputError, near
 from buir.ranking import METRICS
 
 __all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "check_parameters"]
@@ -96,9 +95,9 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
         alike = [one for one in values if type(one) is type(value)]
         if value in alike or any(all(one.holds(value) for one in ranges) for ranges in fitting):
             continue
-        near = difflib.get_close_matches(str(value), [one for one in values if isinstance(one, str)], n=1)
-        way = f"did you mean {near[0]!r}?" if near else f"the default is {getattr(model, name)!r}"
-        msg = f"{name} is {value!r}; expected {_expected(values, kinds)}: {way}"
+        known = [one for one in values if isinstance(one, str)]
+        way = near(value, known) or f"; the default is {getattr(model, name)!r}"
+        msg = f"{name} is {value!r}; expected {_expected(values, kinds)}{way}"
         raise _named(name, (InputError if fitting or alike else TypeError)(msg))
     if conflict := model._conflict(parameters):
         name, other, expected = conflict

@@ -211,7 +211,7 @@ def test_ctrl_c_says_how_to_go_on(here, monkeypatch):
         (
             ["benchmark", "tiny.yaml", "--set", "data.options.n_userz=1"],
             2,
-            "error: tiny.yaml: data.0.dataset: data set 'synthetic' has no option 'n_userz', did you mean 'n_users'?",
+            "error: tiny.yaml: data.0.dataset: data set 'synthetic' has no option 'n_userz'; expected some of n_users",
         ),
         (["tune", "tiny.yaml"], 2, "error: tiny: the configuration has no 'tuning:', so there is nothing to search"),
         (["tune", "tiny.yaml", "--set", "tuning.trials=1", "--model", "AIS"], 2, "error: --model: 'AIS' is not in"),

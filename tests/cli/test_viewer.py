@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from buir.errors import ExperimentError
 from buir.experiment import comparison
-from buir.experiment.records.errors import ViewerError
 from buir.experiment.records.journal import Journal
 from buir.experiment.tracking import store, viewer
 from tests.support.benchmarks import make_config
@@ -30,7 +30,7 @@ def test_a_port_in_use_is_passed_over():
         taken.listen()
         port = taken.getsockname()[1]
         assert viewer.free_port(port) > port
-        with pytest.raises(ViewerError, match=f"no free port between {port} and {port}; give another with --port"):
+        with pytest.raises(ExperimentError, match=f"no free port between {port} and {port}; give another with --port"):
             viewer.free_port(port, tries=1)
 
 
@@ -40,7 +40,7 @@ def test_a_server_that_does_not_start_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(viewer.subprocess, "Popen", lambda _, **kwargs: popen(command, **kwargs))
     log = tmp_path / "log"
     with (
-        pytest.raises(ViewerError, match="mlflow server ended with code 3; its output is in "),
+        pytest.raises(ExperimentError, match="mlflow server ended with code 3; its output is in "),
         viewer.serving("x", log),
     ):
         pytest.fail("it did not start")
@@ -49,7 +49,7 @@ def test_a_server_that_does_not_start_is_told(tmp_path, monkeypatch):
 def test_a_damaged_store_is_told(tmp_path):
     store.database(tmp_path).write_bytes(b"bad")
     with pytest.raises(
-        ViewerError, match="cannot be read \\(file is not a database\\); if its file is damaged, delete it"
+        ExperimentError, match="cannot be read \\(file is not a database\\); if its file is damaged, delete it"
     ):
         viewer.pages(store.store_uri(tmp_path))
 

@@ -67,7 +67,7 @@ class TestSynthetic:
             ({"n_groups": 0}, "n_groups is 0, expected 1 to 1500"),
             ({"groups_per_user": 0.5}, "groups_per_user is 0.5, expected 1 to 20"),
             ({"noise": 1.5}, "noise is 1.5, expected 0 to 1"),
-            ({"n_user": 5}, "data set 'synthetic' has no option 'n_user', did you mean 'n_users'"),
+            ({"n_user": 5}, "data set 'synthetic' has no option 'n_user'; .*did you mean 'n_users'"),
         ],
     )
     def test_errors(self, options, message):
@@ -210,11 +210,11 @@ class TestDownloads:
         assert (tmp_path / "buir" / "ml-100k").is_dir()
 
     def test_names_and_options(self):
-        with pytest.raises(ValueError, match="unknown data set 'ml100k', did you mean 'ml-100k'"):
+        with pytest.raises(ValueError, match=r"unknown data set 'ml100k'; .*did you mean 'ml-100k'"):
             load("ml100k")
-        with pytest.raises(ValueError, match=r"unknown data set 'ml-1m'.*expected one of .'amazon-book'"):
+        with pytest.raises(ValueError, match=r"unknown data set 'ml-1m'.*expected one of amazon-book"):
             load_split("ml-1m")
-        with pytest.raises(ValueError, match="data set 'ml-1m' has no option 'min_users', did you mean 'min_user'"):
+        with pytest.raises(ValueError, match=r"data set 'ml-1m' has no option 'min_users'; .*did you mean 'min_user'"):
             load("ml-1m", min_users=3)
         with pytest.raises(ValueError, match="data set 'amazon-book' has no option 'min_rating'"):
             load("amazon-book", min_rating=3)

@@ -22,6 +22,7 @@ from scipy.sparse import (
 )
 
 from baselines.popularity import Popularity
+from buir import errors
 from buir.data import doctor
 from buir.data.inputs import as_csr, fit_inputs, partial_fit_inputs
 from buir.data.interactions import Interactions
@@ -45,122 +46,67 @@ def test_a_clean_matrix_has_no_findings():
     assert doctor.examine(csr_array(FULL), shape=(2, 3), batch_size=4, list_length=2) == []
 
 
-@pytest.mark.parametrize(
-    ("matrix", "options", "kind", "rows", "text"),
-    [
-        (
-            entries({(0, 0): 1, (1, 1): np.nan, (1, 2): np.inf}),
-            {},
-            "NotFiniteError",
-            [1],
-            "user_items holds NaN or infinite values in row 1 (2 in all); expected a finite value above zero for each "
-            "interaction: remove these entries first",
-        ),
-        (
-            entries({(0, 0): 1, (1, 2): -2}),
-            {},
-            "NegativeValuesError",
-            [1],
-            "user_items holds negative values in row 1 (1 in all); expected positives only: remove dislikes first, or keep "
-            "ratings above a threshold with min_rating",
-        ),
-        (
-            csr_array(FULL),
-            {"shape": (3, 2)},
-            "TransposedError",
-            [],
-            "user_items has shape (2, 3); expected (3, 2), users x items: it is transposed, pass user_items.T",
-        ),
-        (
-            csr_array(FULL),
-            {"shape": (2, 4)},
-            "ShapeError",
-            [],
-            "user_items has shape (2, 3); expected (2, 4), users x items: build it with shape=(2, 4)",
-        ),
-        (
-            csr_array((2, 3)),
-            {},
-            "NoInteractionsError",
-            [],
-            "user_items has shape (2, 3) and no interaction at all; expected at least one stored value above zero",
-        ),
-        (
-            entries({(0, 0): 1, (0, 1): 0, (0, 2): 1, (1, 1): 1, (1, 0): 0}),
-            {},
-            "ExplicitZerosWarning",
-            [0, 1],
-            "user_items stores 2 explicit zeros in rows 0, 1; they are read as absent: call user_items.eliminate_zeros() "
-            "first, or store a value above zero where they are positives",
-        ),
-        (
-            csr_array(np.array([[1, 5, 1], [0, 1, 2]])),
-            {},
-            "ValuesIgnoredWarning",
-            [0, 1],
-            "user_items stores 2 values other than 1, the first in row 0; every value above zero is read as one positive: if "
-            "small ratings are no positives, keep those above a threshold (min_rating) first",
-        ),
-        (
-            csr_array(np.array([[1, 1, 1], [0, 0, 0]])),
-            {},
-            "EmptyRowsWarning",
-            [1],
-            "user_items has 1 of 2 users without interactions: row 1; their lists cannot be personal: leave these rows out, "
-            "or pass Interactions, whose id space may be wider than its pairs",
-        ),
-        (
-            csr_array(np.array([[1, 0, 0], [1, 0, 0]])),
-            {},
-            "EmptyColumnsWarning",
-            [1, 2],
-            "user_items has 2 of 3 items without interactions: columns 1, 2; their scores mean nothing: leave these columns "
-            "out, or recommend with trained_only=True",
-        ),
-        (
-            csr_array(FULL),
-            {"batch_size": 1024},
-            "SmallDataWarning",
-            [],
-            "user_items holds 4 pairs, fewer than one batch of 1,024: every epoch is a single step; set batch_size to 1 or "
-            "less, or bring more data",
-        ),
-        (
-            csr_array(FULL),
-            {"list_length": 10},
-            "SmallCatalogueWarning",
-            [],
-            "user_items has 3 items and lists hold 10: every list is the whole catalogue and a metric at 10 says little; use "
-            "at most 1",
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) and value.isidentifier() else "",
-)
-def test_each_finding_by_name_rows_and_text(matrix, options, kind, rows, text):
+FINDINGS = {
+    "NaN": (entries({(0, 0): 1, (1, 1): np.nan, (1, 2): np.inf}), {}, "InputError", [1], "NaN or infinite"),
+    "dislikes": (entries({(0, 0): 1, (1, 2): -2}), {}, "InputError", [1], "negative values"),
+    "turned over": (csr_array(FULL), {"shape": (3, 2)}, "ShapeError", [], "user_items.T"),
+    "another shape": (csr_array(FULL), {"shape": (2, 4)}, "ShapeError", [], "shape=(2, 4)"),
+    "nothing": (csr_array((2, 3)), {}, "InputError", [], "no interaction"),
+    "stored zeros": (
+        entries({(0, 0): 1, (0, 1): 0, (0, 2): 1, (1, 1): 1, (1, 0): 0}),
+        {},
+        "ExplicitZerosWarning",
+        [0, 1],
+        "2 explicit zeros",
+    ),
+    "values": (
+        csr_array(np.array([[1, 5, 1], [0, 1, 2]])),
+        {},
+        "ValuesIgnoredWarning",
+        [0, 1],
+        "2 values other than 1",
+    ),
+    "a user without items": (csr_array(np.array([[1, 1, 1], [0, 0, 0]])), {}, "EmptyRowsWarning", [1], "1 of 2 users"),
+    "items without users": (
+        csr_array(np.array([[1, 0, 0], [1, 0, 0]])),
+        {},
+        "EmptyColumnsWarning",
+        [1, 2],
+        "columns 1, 2",
+    ),
+    "less than a batch": (csr_array(FULL), {"batch_size": 1024}, "SmallDataWarning", [], "set batch_size to 1"),
+    "less than a list": (csr_array(FULL), {"list_length": 10}, "SmallCatalogueWarning", [], "at most 1"),
+}
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_each_finding_by_name_rows_and_word(name):
+    matrix, options, kind, rows, word = FINDINGS[name]
     found = doctor.examine(matrix, **options)
     assert kinds(found) == [kind]
-    assert str(found[0]) == text
+    assert found[0].argument == "user_items"
     assert found[0].rows.tolist() == rows
+    assert word in str(found[0])
+    assert doctor.examine(matrix, **options, what="valid")[0].argument == "valid"
 
 
 def test_duplicate_pairs():
     twice = coo_array((np.ones(5), ([0, 1, 0, 1, 1], [0, 1, 0, 2, 1])), shape=(2, 3))
     (found,) = doctor.examine(twice)
-    assert isinstance(found, doctor.DuplicatePairsWarning)
+    assert isinstance(found, errors.DuplicatePairsWarning)
     assert found.rows.tolist() == [0, 1]
-    assert str(found) == (
-        "user_items stores 2 pairs more than once, in rows 0, 1; each is read as one pair: call user_items.sum_duplicates() "
-        "first to say that this is meant"
-    )
+    assert "2 pairs" in str(found)
+    assert "user_items.sum_duplicates()" in str(found)
 
 
 def test_indices_outside_the_matrix():
     broken = csr_array(FULL)
     broken.indices[0] = 7
     (found,) = doctor.examine(broken)
-    assert isinstance(found, doctor.OutOfRangeError)
+    assert isinstance(found, errors.OutOfRangeError)
     assert isinstance(found, IndexError)
-    assert str(found).startswith("user_items stores an entry at (0, 7), outside its shape (2, 3); build it")
+    assert found.argument == "user_items"
+    assert "(0, 7)" in str(found)
 
 
 @pytest.mark.parametrize("form", [csr_array, csc_array])
@@ -178,14 +124,9 @@ def test_broken_pointers(form, pointers, said):
     broken = form(np.array([[1, 0, 1], [0, 1, 0], [1, 0, 0]]))
     broken.indptr = np.array(pointers, dtype=np.int32)
     (found,) = doctor.examine(broken)
-    assert isinstance(found, doctor.ShapeError)
-    text = (
-        f"the matrix is broken: its indptr has {said}; expected 4 that never fall, from 0 to at most 4, the entries stored: build it anew, "
-        "for example with coo_array"
-    )
-    assert str(found) == text
+    assert isinstance(found, errors.ShapeError)
     for read in (as_csr, Interactions.from_matrix, Svd().fit):
-        with pytest.raises(doctor.ShapeError, match=re.escape(text)):
+        with pytest.raises(errors.ShapeError, match=f"indptr has {said}; expected 4 that never fall"):
             read(broken)
 
 
@@ -198,7 +139,7 @@ def test_room_behind_the_last_entry_is_not_read():
 
 def test_errors_come_first_and_hide_what_follows_from_them():
     ill = entries({(0, 0): -1, (1, 1): np.nan, (1, 2): 0})
-    assert kinds(doctor.examine(ill)) == ["NotFiniteError", "NegativeValuesError", "ExplicitZerosWarning"]
+    assert kinds(doctor.examine(ill)) == ["InputError", "InputError", "ExplicitZerosWarning"]
 
 
 def test_everything_at_once():
@@ -224,13 +165,13 @@ def test_examine_changes_and_raises_nothing():
 
 
 def test_many_rows_are_counted_not_listed():
-    assert doctor.show_rows(np.array([4])) == "row 4"
-    assert doctor.show_rows(np.array([4, 2, 2])) == "rows 2, 4"
-    assert doctor.show_rows(np.arange(1200), "column") == "columns 0, 1, 2, 3, 4 and 1,195 more"
+    assert errors.show_rows(np.array([4])) == "row 4"
+    assert errors.show_rows(np.array([4, 2, 2])) == "rows 2, 4"
+    assert errors.show_rows(np.arange(1200), "column") == "columns 0, 1, 2, 3, 4 and 1,195 more"
 
 
 def test_one_is_counted_in_the_singular():
-    assert [doctor.counted(n, "pair") for n in (0, 1, 2, 1200)] == ["0 pairs", "1 pair", "2 pairs", "1,200 pairs"]
+    assert [errors.counted(n, "pair") for n in (0, 1, 2, 1200)] == ["0 pairs", "1 pair", "2 pairs", "1,200 pairs"]
     (found,) = doctor.examine(entries({(0, 0): 1, (0, 1): 1, (1, 2): 1, (1, 0): 0}))
     assert str(found).startswith("user_items stores 1 explicit zero in row 1; it is read as absent: ")
 
@@ -240,21 +181,21 @@ def test_one_is_counted_in_the_singular():
 
 def test_fit_raises_the_first_error_only():
     # The zero would be a warning, which the tests turn into an error.
-    with pytest.raises(doctor.NotFiniteError, match="in row 1"):
+    with pytest.raises(errors.InputError, match="in row 1"):
         Svd().fit(entries({(0, 0): 0, (1, 1): np.nan}))
 
 
 @pytest.mark.parametrize(
     ("matrix", "kind"),
     [
-        (entries({(0, 0): 1, (0, 1): 0, (0, 2): 1, (1, 1): 1}), doctor.ExplicitZerosWarning),
+        (entries({(0, 0): 1, (0, 1): 0, (0, 2): 1, (1, 1): 1}), errors.ExplicitZerosWarning),
         (
             coo_array((np.ones(4), ([0, 0, 1, 0], [0, 0, 1, 2])), shape=(2, 3)),
-            doctor.DuplicatePairsWarning,
+            errors.DuplicatePairsWarning,
         ),
-        (csr_array(FULL * 3), doctor.ValuesIgnoredWarning),
-        (csr_array(np.vstack([FULL, [0, 0, 0]])), doctor.EmptyRowsWarning),
-        (csr_array(np.hstack([FULL, [[0], [0]]])), doctor.EmptyColumnsWarning),
+        (csr_array(FULL * 3), errors.ValuesIgnoredWarning),
+        (csr_array(np.vstack([FULL, [0, 0, 0]])), errors.EmptyRowsWarning),
+        (csr_array(np.hstack([FULL, [[0], [0]]])), errors.EmptyColumnsWarning),
     ],
 )
 def test_fit_warns_once_by_name_at_the_callers_line(matrix, kind):
@@ -272,9 +213,9 @@ def test_interactions_may_be_wider_than_their_pairs():
 
 
 def test_findings_that_need_the_models_settings():
-    with pytest.warns(doctor.SmallDataWarning, match="fewer than one batch of 50"):
+    with pytest.warns(errors.SmallDataWarning, match="fewer than one batch of 50"):
         fit_inputs(csr_array(FULL), batch_size=50)
-    with pytest.warns(doctor.SmallCatalogueWarning, match="lists hold 20"):
+    with pytest.warns(errors.SmallCatalogueWarning, match="lists hold 20"):
         fit_inputs(csr_array(FULL), csr_array(1 - FULL), valid_metric="ndcg_at_20")
     fit_inputs(csr_array(FULL), valid_metric="ndcg_at_20")
 
@@ -303,10 +244,10 @@ def test_a_valid_frame_goes_by_its_ids_not_by_their_order():
 
 def test_a_valid_frame_that_overlaps_is_warned_of():
     held_out = pd.DataFrame({"user": ["b", "a"], "item": [3, 2]})
-    with pytest.warns(doctor.ValidSeenWarning, match="valid holds 2 pairs, 1 of them also in user_items") as caught:
+    with pytest.warns(errors.ValidSeenWarning, match="valid holds 2 pairs, 1 of them also in user_items") as caught:
         fit_inputs(FRAME, held_out)
     (warning,) = caught
-    assert isinstance(warning.message, doctor.ValidSeenWarning)
+    assert isinstance(warning.message, errors.ValidSeenWarning)
     assert warning.message.rows.tolist() == [1]
 
 
@@ -315,16 +256,16 @@ def test_a_valid_frame_that_overlaps_is_warned_of():
     [
         (
             pd.DataFrame({"user": ["b", "a"], "item": [1, 2], "rating": [5, 0]}),
-            "valid has a column 'rating' with 2 values other than 1, 1 of them zero or negative, the first in row 0",
+            "2 values other than 1, 1 of them zero or negative",
         ),
         (
             csr_array(np.array([[0, 0, 4], [4, 0, 0]])),
-            "valid stores 2 values other than 1, the first in row 0; every value above zero is read",
+            "2 values other than 1",
         ),
     ],
 )
 def test_ratings_in_valid_are_warned_of(valid, text):
-    with pytest.warns(doctor.ValuesIgnoredWarning, match=re.escape(text)):
+    with pytest.warns(errors.ValuesIgnoredWarning, match=re.escape(text)):
         fit_inputs(FRAME, valid)
 
 
@@ -333,16 +274,16 @@ def test_ratings_in_valid_are_warned_of(valid, text):
     [
         (
             FRAME.assign(rating=[1, 1, -2, 1]),
-            "new_interactions has a column 'rating' with 1 value other than 1, 1 of them",
+            "1 value other than 1, 1 of them",
         ),
         (
             csr_array(FULL * 2),
-            "new_interactions stores 4 values other than 1, the first in row 0; every value above zero",
+            "4 values other than 1",
         ),
     ],
 )
 def test_ratings_in_what_partial_fit_is_given_are_warned_of(arrived, text):
-    with pytest.warns(doctor.ValuesIgnoredWarning, match=re.escape(text)) as caught:
+    with pytest.warns(errors.ValuesIgnoredWarning, match=re.escape(text)) as caught:
         matrix = partial_fit_inputs(arrived).matrix
     assert len(caught) == 1
     assert matrix.nnz == 4
@@ -352,22 +293,19 @@ def test_ratings_in_what_partial_fit_is_given_are_warned_of(arrived, text):
 @pytest.mark.parametrize("make", [pd.DataFrame, polars.DataFrame])
 def test_repeated_rows_of_a_frame_are_warned_of(make):
     twice = make({"user": ["a", "b", "a", "b", "a"], "item": [1, 2, 2, 2, 1]})
-    text = (
-        "{} holds 2 pairs that an earlier row has, in rows 3, 4; each is read as one pair: drop them first to say that this is meant, as in "
-        "frame.drop_duplicates(['user', 'item'])"
-    )
     for name, read in (("user_items", fit_inputs), ("new_interactions", partial_fit_inputs)):
-        with pytest.warns(doctor.DuplicatePairsWarning, match=re.escape(text.format(name))) as caught:
+        with pytest.warns(errors.DuplicatePairsWarning, match="holds 2 pairs") as caught:
             read(twice)
         assert len(caught) == 1
         assert caught[0].message.rows.tolist() == [3, 4]
+        assert caught[0].message.argument == name
     # Whoever makes Interactions has their report.
     assert fit_inputs(Interactions.from_frame(twice))[0].matrix.nnz == 3
 
 
 def test_partial_fit_warns_at_the_callers_line():
     model = BUIR(embedding_dim=4, epochs=1, batch_size=4, device="cpu").fit(FRAME, show_progress=False)
-    with pytest.warns(doctor.ValuesIgnoredWarning, match="new_interactions has a column 'rating'") as caught:
+    with pytest.warns(errors.ValuesIgnoredWarning, match="new_interactions has a column 'rating'") as caught:
         model.partial_fit(FRAME.assign(rating=3), show_progress=False)
     assert caught[0].filename == __file__
 
@@ -434,7 +372,7 @@ def test_reading_agrees_with_a_loop(seed):
         if value > 0:
             expected[row, column] = 1
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", doctor.InputWarning)
+        warnings.simplefilter("ignore", errors.InputWarning)
         matrix = as_csr(coo_array((values, (rows, columns)), shape=shape)).matrix
     np.testing.assert_array_equal(matrix.toarray(), expected)
     assert matrix.has_canonical_format
@@ -442,5 +380,5 @@ def test_reading_agrees_with_a_loop(seed):
 
 
 def test_messages_speak_of_the_argument():
-    with pytest.raises(doctor.NegativeValuesError, match=re.escape("valid holds negative values in rows 0, 1")):
+    with pytest.raises(errors.InputError, match=re.escape("valid holds negative values in rows 0, 1")):
         fit_inputs(csr_array(FULL), csr_array(-FULL))

@@ -163,7 +163,9 @@ def test_what_nameless_columns_are_taken_for(write):
         "user=0, item=1 (by position)",
     ]
     assert read(timed).times.tolist() == [900000000, 900000001]
-    with pytest.raises(ReadError, match=r"min_rating is 3.*user=0, item=1.*pass columns={'rating': ...}"):
+    with pytest.raises(
+        ReadError, match=r"min_rating is 3.*user=0, item=1.*pass columns={'rating': <name or position>}"
+    ):
         read(unclear, min_rating=3)
     assert labelled(read(unclear, columns={"rating": 3}, min_rating=3)) == [(1, 2)]
 
@@ -267,7 +269,7 @@ class TestDetection:
         assert str(detect_format(write("2 1 2\n1 2\n"))) == "counted"
 
     def test_a_wrong_name(self, write):
-        with pytest.raises(ValueError, match="unknown format 'coma', did you mean 'comma'"):
+        with pytest.raises(ValueError, match=r"'coma'; .*did you mean 'comma'"):
             detect_format(write("1,2\n"), format="coma")
 
     def test_only_the_head_is_looked_at_and_only_whole_lines(self, write):

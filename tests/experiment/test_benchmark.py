@@ -13,7 +13,7 @@ import pytest
 
 from baselines import ALS, Popularity, Refused
 from buir.data import datasets, splits
-from buir.experiment.records.errors import DataError, WorkerDiedError
+from buir.errors import ExperimentError
 from buir.experiment.records.journal import Journal
 from buir.experiment.run import plan as benchmark
 from buir.experiment.run.run_cell import FIT, N_EXAMPLES, SEARCH, Bench
@@ -272,10 +272,10 @@ def test_data_that_cannot_be_split_are_named(tmp_path):
     file = tmp_path / "log.txt"
     file.write_text("1 2\n3 4\n")
     config = make_config(data=[{"path": str(file)}])
-    with pytest.raises(DataError, match=r"^log: the protocol 'nested' cannot split these data: "):
+    with pytest.raises(ExperimentError, match=r"^log: the protocol 'nested' cannot split these data: "):
         benchmark.plan(config, Sources(config))
     file.write_text("1\n")
-    with pytest.raises(DataError, match=r"^log: .*log\.txt"):
+    with pytest.raises(ExperimentError, match=r"^log: .*log\.txt"):
         benchmark.plan(config, Sources(config))
 
 
@@ -470,7 +470,7 @@ def test_a_worker_that_dies_is_told(tmp_path, monkeypatch):
     plan = benchmark.plan(config, Sources(config))
     bench = Bench(config, Journal(tmp_path), Sources(config))
     # Unpickling this in the worker ends it as the system's memory killer would.
-    with pytest.raises(WorkerDiedError, match="smaller --jobs"):
+    with pytest.raises(ExperimentError, match="smaller --jobs"):
         run_tasks(FIT, [[_Deadly(plan[0])]], bench, Watcher(), jobs=2)  # type: ignore[list-item]
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from buir.experiment.config import BenchmarkConfig, ConfigError, DataConfig, load, shipped_configs
+from buir.errors import ConfigError
+from buir.experiment.config import BenchmarkConfig, DataConfig, load, shipped_configs
 from buir.experiment.config.overrides import parse
 
 GOOD = """

@@ -8,8 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from baselines import ALS, Refused
+from buir.errors import ConfigError
 from buir.experiment import comparison
-from buir.experiment.config import ConfigError
 from buir.experiment.config.overrides import parse
 from buir.experiment.records.journal import Journal
 from buir.experiment.run import plan as benchmark

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from buir.experiment.config import ConfigError
+from buir.errors import ConfigError
 from buir.experiment.records.journal import Journal, find_results, latest_results
 
 

@@ -20,13 +20,14 @@ from optuna.storages.journal import JournalFileBackend
 from scipy.sparse import csr_array
 
 from baselines import Refused
-from buir.experiment.config import ConfigError, TuningConfig, models
+from buir.errors import ConfigError, TuningError
+from buir.experiment.config import TuningConfig, models
 from buir.experiment.records import Journal
 from buir.experiment.run import Sources
 from buir.experiment.run import plan as benchmark
 from buir.experiment.search import search as search_cell
 from buir.experiment.search.spaces import as_json, contains, find_space, read_space
-from buir.experiment.search.tuning import Tuned, TuningError, tune
+from buir.experiment.search.tuning import Tuned, tune
 from buir.ranking.top_k import FactorScorer
 from tests.support.benchmarks import make_config
 

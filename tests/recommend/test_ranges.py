@@ -43,24 +43,24 @@ def test_every_field_has_wrong_values():
 @pytest.mark.parametrize(
     ("settings", "kind", "said"),
     [
-        ({"epochs": 1.5}, TypeError, "epochs is 1.5; expected a whole number of at least 1: the default is 100"),
-        ({"n_layers": -1}, InputError, "expected a whole number of at least 0 and at most 100: the default is 2"),
+        ({"epochs": 1.5}, TypeError, "epochs is 1.5; expected a whole number of at least 1; the default is 100"),
+        ({"n_layers": -1}, InputError, "expected a whole number of at least 0 and at most 100; the default is 2"),
         (
             {"momentum": 1},
             InputError,
-            "momentum is 1; expected a number of at least 0 and below 1: the default is 0.995",
+            "momentum is 1; expected a number of at least 0 and below 1; the default is 0.995",
         ),
-        ({"learning_rate": "fast"}, TypeError, "expected a number above 0: the default is 0.002"),
-        ({"batch_size": 0}, InputError, "expected a whole number of at least 1 or 'auto': the default is 'auto'"),
-        ({"batch_size": "aut"}, InputError, "expected a whole number of at least 1 or 'auto': did you mean 'auto'?"),
-        ({"encoder": "grpah"}, InputError, "expected one of 'id', 'graph', 'walk': did you mean 'graph'?"),
-        ({"row_sparse": 1}, TypeError, "expected one of True, False, 'auto': the default is 'auto'"),
+        ({"learning_rate": "fast"}, TypeError, "expected a number above 0; the default is 0.002"),
+        ({"batch_size": 0}, InputError, "expected a whole number of at least 1 or 'auto'; the default is 'auto'"),
+        ({"batch_size": "aut"}, InputError, "expected a whole number of at least 1 or 'auto'; did you mean 'auto'?"),
+        ({"encoder": "grpah"}, InputError, "expected one of 'id', 'graph', 'walk'; did you mean 'graph'?"),
+        ({"row_sparse": 1}, TypeError, "expected one of True, False, 'auto'; the default is 'auto'"),
         (
             {"valid_metric": "auc"},
             InputError,
             "expected a text of a metric and a length up to 1,000, such as 'ndcg_at_20'",
         ),
-        ({"device": 3}, TypeError, "device is 3; expected a text: the default is 'auto'"),
+        ({"device": 3}, TypeError, "device is 3; expected a text; the default is 'auto'"),
     ],
 )
 def test_the_sentence(settings, kind, said):
@@ -120,5 +120,5 @@ def test_a_model_of_ones_own_says_its_ranges_in_its_fields_or_says_nothing():
         steps: int = 3
 
     assert repr(Own(anything=[1])).endswith("Own(anything=[1], steps=3)")
-    with pytest.raises(TypeError, match="steps is '3'; expected a whole number: the default is 3"):
+    with pytest.raises(TypeError, match="steps is '3'; expected a whole number; the default is 3"):
         Own(steps="3")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from buir.data.files.formats import NAMES
+from buir.errors import Argument, InputError
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
@@ -20,14 +21,6 @@ _NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?(e\+[0-9]+)?$"
 """What programs write for a column of floats."""
 _FIRST_TIME = 1e8
 """Smallest number taken for a Unix time in a file that names no columns (March 1973)."""
-
-
-class ColumnError(ValueError):
-    """A column does not hold what it should; ``row`` counts from 0, None if it is not one row's fault."""
-
-    def __init__(self, what: str, row: int | None = None) -> None:
-        super().__init__(what)
-        self.row = row
 
 
 @dataclass
@@ -57,26 +50,25 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
 
     Raises
     ------
-    ColumnError
+    InputError
         If a column is not there, or users or items cannot be told.
     """
     if n_columns < 2:
-        msg = f"has {n_columns} column, expected at least user and item; check the separator and pass format"
-        raise ColumnError(msg)
+        what = f"has {n_columns} column, expected at least user and item; check the separator and pass "
+        raise InputError(what, Argument("format"))
     names = [name.lower() for name in header] if header else []
     seen = f"it has {list(header)}" if header else f"it has {n_columns} columns and names none"
     roles: dict[str, int] = {}
     for role, column in (columns or {}).items():
         if role not in ROLES:
-            msg = f"columns names a role {role!r}, expected one of {ROLES}"
-            raise ColumnError(msg)
+            raise InputError(Argument("columns"), f" names a role {role!r}, expected one of {ROLES}")
         if isinstance(column, str) and column in (header or ()):
             roles[role] = list(header or ()).index(column)
         elif str(column).isdecimal() and int(column) < n_columns:
             roles[role] = int(column)
         else:
             msg = f"has no column {column!r} for {role!r}; {seen}; name one, or give its position from 0"
-            raise ColumnError(msg)
+            raise InputError(msg, argument="columns")
     for role in ROLES if columns is None else ROLES[:2]:
         if role not in roles and header:
             known = [names.index(name) for name in NAMES[role] if name in names]
@@ -86,13 +78,11 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
         roles = {"user": 0, "item": 1} | roles
     for role in ROLES[:2]:
         if role not in roles:
-            msg = (
-                f"has no column that is known to hold the {role}; {seen}; pass columns={{'{role}': <name or position>}}"
-            )
-            raise ColumnError(msg)
+            what = f"has no column that is known to hold the {role}; {seen}; pass "
+            raise InputError(what, Argument("columns", role))
     if len(set(roles.values())) < len(roles):
-        msg = f"reads one column as two things: {roles}; pass columns with one position for each"
-        raise ColumnError(msg)
+        what = f"reads one column as two things: {roles}; pass "
+        raise InputError(what, Argument("columns"), " with one position for each")
     return roles
 
 
@@ -137,7 +127,7 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
 
     Raises
     ------
-    ColumnError
+    InputError
         If a label is missing, or the labels are decimal numbers: "1.0" may be the 1 of another file, or an id of its own.
     """
     if pa.types.is_dictionary(field.type):
@@ -150,7 +140,7 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
         if pc.any(missing).as_py():
             row = int(np.argmax(missing.to_numpy()))
             msg = f"the {role} id is missing ({field[row].as_py()!r}); drop the row or give the {role} an id"
-            raise ColumnError(msg, row)
+            raise InputError(msg, rows=[row])
         row = _first_decimal(field)
         if row is not None:
             msg = (
@@ -158,7 +148,7 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
                 "(in pandas .astype('int64') before .to_csv), or, if the point belongs to the ids, pass the frame of "
                 "pandas.read_csv(file, dtype=str)"
             )
-            raise ColumnError(msg, row)
+            raise InputError(msg, rows=[row])
         return field
     if pa.types.is_floating(field.type):
         # Programs turn integers into floats where some are missing.
@@ -169,10 +159,10 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
                 f"the {role} id is missing ({field[row].as_py()!r}), and {column} holds decimal numbers ({field.type}) for it; drop such "
                 "rows and write the others as integers (in pandas .dropna() and .astype('int64'))"
             )
-            raise ColumnError(msg, row)
+            raise InputError(msg, rows=[row])
     first = f" (first: {field[0].as_py()!r})" if len(field) else ""
     msg = f"{column} holds {field.type}{first}, expected integers or strings; cast it to one of them"
-    raise ColumnError(msg)
+    raise InputError(msg)
 
 
 def _first_decimal(field: pa.ChunkedArray) -> int | None:
@@ -196,21 +186,19 @@ def labels(field: pa.ChunkedArray) -> np.ndarray:
 
 
 def rating_column(field: pa.ChunkedArray) -> np.ndarray:
-    """Return ratings as float64; one that is no number is a ColumnError."""
+    """Return ratings as float64; one that is no number is an InputError."""
     numbers = _numbers(field)
     wrong = np.isnan(numbers)
     if wrong.any():
         row = int(np.argmax(wrong))
-        msg = (
-            f"the rating {field[row].as_py()!r} is not a number; correct it, or pass columns={{'rating': <name or position>}}; "
-            "to read no ratings, name the other columns alone"
-        )
-        raise ColumnError(msg, row)
+        what = f"the rating {field[row].as_py()!r} is not a number; correct it, or pass "
+        otherwise = "; to read no ratings, name the other columns alone"
+        raise InputError(what, Argument("columns", "rating"), otherwise, rows=[row])
     return numbers
 
 
 def time_column(field: pa.ChunkedArray) -> np.ndarray:
-    """Return times as int64, float64, or float64 Unix seconds where they are dates; else a ColumnError."""
+    """Return times as int64, float64, or float64 Unix seconds where they are dates; else an InputError."""
     if pa.types.is_temporal(field.type):
         numbers = pc.cast(pc.cast(field, pa.timestamp("us")), pa.int64()).to_numpy() / 1e6
     elif pa.types.is_integer(field.type) and not field.null_count:
@@ -223,11 +211,9 @@ def time_column(field: pa.ChunkedArray) -> np.ndarray:
     wrong = ~np.isfinite(numbers)
     if wrong.any():
         row = int(np.argmax(wrong))
-        msg = (
-            f"the time {field[row].as_py()!r} is neither a number nor an ISO date; correct it, or pass "
-            "columns={'time': <name or position>}; to read no times, name the other columns alone"
-        )
-        raise ColumnError(msg, row)
+        what = f"the time {field[row].as_py()!r} is neither a number nor an ISO date; correct it, or pass "
+        otherwise = "; to read no times, name the other columns alone"
+        raise InputError(what, Argument("columns", "time"), otherwise, rows=[row])
     whole = numbers.astype(np.int64)
     return whole if np.array_equal(whole, numbers) else numbers
 

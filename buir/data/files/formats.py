@@ -1,6 +1,5 @@
 """What kind of file lies at a path: its bytes, its separator, its header; told from the first megabyte."""
 
-import difflib
 import gzip
 import re
 import zlib
@@ -8,6 +7,8 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+from buir.errors import Argument, InputError, ReadError, near
 
 SEPARATORS = {"comma": b",", "semicolon": b";", "tab": b"\t", "double-colon": b"::", "space": b" ", "recbole": b"\t"}
 FORMATS = ("counted", "adjacency", *SEPARATORS, "parquet")
@@ -48,14 +49,6 @@ _RECBOLE = re.compile(rb"[^:\t]+:(token|token_seq|float|float_seq)$")
 _COMPRESSED = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd"}
 
 
-class ReadError(ValueError):
-    """A file cannot be read as interactions; the message names the file, the line (or row, where there are no lines) and the way out."""
-
-    def __init__(self, path: Path | str, what: str, *, line: int | None = None, row: int | None = None) -> None:
-        place = "" if row is None else f", row {row} (from 0)"
-        super().__init__(f"{path}{place if line is None else f', line {line}'}: {what}")
-
-
 @dataclass(frozen=True)
 class Format:
     """The form of a file."""
@@ -92,7 +85,7 @@ def detect_format(path: str | Path, *, format: str | None = None) -> Format:
     ------
     ReadError
         If there is no such file, or it is empty, binary or damaged.
-    ValueError
+    InputError
         If ``format`` is no known name.
 
     Notes
@@ -102,9 +95,8 @@ def detect_format(path: str | Path, *, format: str | None = None) -> Format:
     columns with broken lines, and an error, if one width prevails; else adjacency lists.
     """
     if format is not None and format not in FORMATS:
-        near = difflib.get_close_matches(format, FORMATS, n=1)
-        msg = f"unknown format {format!r}{f', did you mean {near[0]!r}?' if near else ''}; expected one of {FORMATS}"
-        raise ValueError(msg)
+        expected = f"expected one of {', '.join(FORMATS)}{near(format, FORMATS)}"
+        raise InputError(Argument("format"), f" is {format!r}; {expected}")
     path = Path(path)
     raw, gzipped = read_bytes(path, _HEAD)
     if raw[:4] == b"PAR1":
@@ -172,12 +164,11 @@ def check_text(path: Path, raw: bytes, *, whole: bool = True) -> None:
 
 
 def _missing(path: Path) -> str:
-    near = []
-    if path.parent.is_dir():
-        names = sorted(child.name for child in path.parent.iterdir() if child.is_file())
-        near = [name for name in names if name == f"{path.name}.gz"] or difflib.get_close_matches(path.name, names, n=1)
-        return f"no such file{f'; did you mean {near[0]!r}?' if near else '; check the path'}"
-    return f"no such file, and no folder {path.parent}; check the path"
+    if not path.parent.is_dir():
+        return f"no such file, and no folder {path.parent}; check the path"
+    names = sorted(child.name for child in path.parent.iterdir() if child.is_file())
+    packed = f"{path.name}.gz"
+    return f"no such file{near(packed if packed in names else path.name, names) or '; check the path'}"
 
 
 def _name(lines: list[bytes]) -> str:

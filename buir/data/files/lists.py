@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from buir.data.files.columns import ColumnError, Rows, label_column
-from buir.data.files.formats import Format, ReadError, check_text, read_bytes
+from buir.data.files.columns import Rows, label_column
+from buir.data.files.formats import Format, check_text, read_bytes
+from buir.errors import Argument, InputError, ReadError
 
 
 def read_lists(path: Path, form: Format) -> Rows:
@@ -36,9 +37,9 @@ def read_lists(path: Path, form: Format) -> Rows:
             blank_lines=int(np.count_nonzero(sizes == 0)),
             empty_lists=int(np.count_nonzero(sizes == 1)),
         )
-    except ColumnError as error:
-        line = None if error.row is None else int(line_of_pair[error.row]) + 1
-        raise ReadError(path, str(error), line=line) from error
+    except InputError as error:
+        line = int(line_of_pair[error.rows[0]]) + 1 if error.rows.size else None
+        raise ReadError(path, *error.message, line=line) from error
 
 
 def _check_counts(path: Path, lines: list[list[str]]) -> None:
@@ -52,5 +53,7 @@ def _check_counts(path: Path, lines: list[list[str]]) -> None:
         elif not re.fullmatch(r"0|[1-9]\d*", line[0]):
             what = f"starts with {line[0]!r}, expected the count of the items that follow"
         else:
-            what = f"promises {line[0]} item{'' if int(line[0]) == 1 else 's'} and lists {len(line) - 1}; correct the count or the list"
-        raise ReadError(path, f"{what}; or pass format='adjacency' if lines start with a user", line=number)
+            promised = f"promises {line[0]} item{'' if int(line[0]) == 1 else 's'}"
+            what = f"{promised} and lists {len(line) - 1}; correct the count or the list"
+        otherwise = Argument("format", "adjacency"), " if lines start with a user"
+        raise ReadError(path, f"{what}; or pass ", *otherwise, line=number)

@@ -1,7 +1,7 @@
 """Files of interactions: counted lists, adjacency lists, columns of text, RecBole's atomic files, Parquet; gzip or not.
 
 Nothing is repaired silently: what is skipped or merged is counted in the report, everything else that is odd is a
-:class:`~buir.data.files.formats.ReadError` that names file, line and remedy.
+:class:`~buir.errors.ReadError` that names file, line and remedy.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from buir.data.description import describe
 from buir.data.files.columns import (
-    ColumnError,
     Rows,
     describe_roles,
     find_roles,
@@ -26,12 +25,13 @@ from buir.data.files.columns import (
     rating_column,
     time_column,
 )
-from buir.data.files.formats import FORMATS, Format, ReadError, detect_format
+from buir.data.files.formats import FORMATS, Format, detect_format
 from buir.data.files.lists import read_lists
 from buir.data.files.tables import count_blank_lines, line_of_row, parquet_columns, text_columns
 from buir.data.interactions import Interactions
+from buir.errors import Argument, InputError, ReadError
 
-__all__ = ["FORMATS", "Format", "ReadError", "describe", "detect_format", "read", "read_split"]
+__all__ = ["FORMATS", "Format", "describe", "detect_format", "read", "read_split"]
 
 
 def read(
@@ -120,19 +120,24 @@ def _interactions(
 ) -> Interactions:
     min_rating = filters["min_rating"]
     if min_rating is not None and rows.ratings is None:
+        threshold = Argument("min_rating")
         if form.name in ("counted", "adjacency"):
-            what = f"min_rating is {min_rating}, but the file is read as {form.name} lists, which have no ratings"
-            raise ReadError(path, f"{what}; leave min_rating out, or pass format if the file has columns")
-        what = f"min_rating is {min_rating}, but no column of this {form} file is known to hold ratings"
-        raise ReadError(path, f"{what} ({rows.columns}); pass columns={{'rating': ...}}")
+            what = f" is {min_rating}, but the file is read as {form.name} lists, which have no ratings; leave "
+            otherwise = threshold, " out, or pass ", Argument("format"), " if the file has columns"
+        else:
+            what = (
+                f" is {min_rating}, but no column of this {form} file is known to hold ratings ({rows.columns}); pass "
+            )
+            otherwise = (Argument("columns", "rating"),)
+        raise ReadError(path, threshold, what, *otherwise)
     try:
-        result = Interactions.from_pairs(
-            users, items, ratings=rows.ratings, times=rows.times, source=path.name, **filters
-        )
+        # Without a source's name, which the error below has.
+        result = Interactions.from_pairs(users, items, ratings=rows.ratings, times=rows.times, source="", **filters)
     except ValueError as error:
-        raise ReadError(path, str(error).removeprefix(f"{path.name}: ")) from error
+        raise ReadError(path, str(error)) from error
     report = replace(
         result.report,
+        source=path.name,
         format=str(form),
         columns=rows.columns,
         blank_lines=rows.blank_lines,
@@ -145,7 +150,8 @@ def _read_rows(path: Path, format: str | None, columns: Mapping[str, str | int] 
     form = detect_format(path, format=format)
     if form.name in ("counted", "adjacency"):
         if columns is not None:
-            raise ReadError(path, f"is read as {form.name} lists, which have no columns; pass format, or no columns")
+            what = f"is read as {form.name} lists, which have no columns; pass "
+            raise ReadError(path, what, Argument("format"), ", or no ", Argument("columns"))
         return read_lists(path, form), form
     if form.name == "parquet":
         (header, fields), text = parquet_columns(path), None
@@ -164,9 +170,10 @@ def _read_rows(path: Path, format: str | None, columns: Mapping[str, str | int] 
             time_column(fields[roles["time"]]) if "time" in roles else None,
             columns=describe_roles(roles, header, guessed=guessed),
         )
-    except ColumnError as error:
-        line = None if error.row is None or text is None else line_of_row(text, error.row, has_header=bool(header))
-        raise ReadError(path, str(error), line=line, row=error.row) from error
+    except InputError as error:
+        row = int(error.rows[0]) if error.rows.size else None
+        line = None if row is None or text is None else line_of_row(text, row, has_header=bool(header))
+        raise ReadError(path, *error.message, line=line, row=row) from error
     if text is not None:
         rows.blank_lines = count_blank_lines(text)
     return rows, form

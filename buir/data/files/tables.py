@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from buir.data.files.formats import Format, ReadError, check_text, read_bytes
+from buir.data.files.formats import Format, check_text, read_bytes
+from buir.errors import Argument, ReadError
 
 _UNIT = b"\x1f"
 """Stands in for "::", as the parser wants one byte; no text holds it."""
@@ -105,6 +106,6 @@ def _ragged(path: Path, text: bytes, separator: bytes, n_columns: int, error: Ex
         found = len(_fields(line, separator))
         if found != n_columns:
             what = f"has {found} columns, expected {n_columns} as in the first line"
-            remedy = "correct it, or pass format='adjacency' or 'counted' if the lines are lists"
-            return ReadError(path, f"{what}; {remedy}", line=number)
-    return ReadError(path, f"cannot be read as columns ({error}); pass format")
+            lists = Argument("format", "adjacency"), " or ", Argument("format", "counted"), " if the lines are lists"
+            return ReadError(path, f"{what}; correct it, or pass ", *lists, line=number)
+    return ReadError(path, f"cannot be read as columns ({error}); pass ", Argument("format"))

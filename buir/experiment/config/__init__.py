@@ -1,7 +1,7 @@
 """The schema of ``configs/*.yaml``, overrides on the command line, and the models they can name."""
 
 from buir.experiment.config import models
-from buir.experiment.config.mistakes import ConfigError, in_lines
+from buir.experiment.config.mistakes import in_lines
 from buir.experiment.config.models import suggestion
 from buir.experiment.config.overrides import read_yaml, to_yaml
 from buir.experiment.config.schema import (
@@ -17,7 +17,6 @@ from buir.experiment.config.schema import (
 
 __all__ = [
     "BenchmarkConfig",
-    "ConfigError",
     "DataConfig",
     "ProtocolConfig",
     "TuningConfig",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from buir.errors import ConfigError, near
 from buir.experiment.config.models import suggestion
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ _EXPECTED = {
     "invalid_key": "a key of text",
 }
 """In place of pydantic's words, where they are about Python."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run; ``problems`` holds one line for each mistake."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
 
 
 def refuse(problems: Iterable[tuple[Place, str]]) -> None:
@@ -132,8 +124,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 def _nearest_file(file: Path) -> str:
     """Suggest the near name of a file beside one that is not there; nothing where none is near."""
     names = sorted(p.name for p in file.parent.iterdir() if p.is_file()) if file.parent.is_dir() else []
-    near = difflib.get_close_matches(file.name, names, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return near(file.name, names)
 
 
 def _quoted(text: str) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import buir
+from buir.errors import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -114,11 +114,7 @@ def _maker(cls: Any, preset: str | None) -> Any:
 def suggestion(name: str, valid: Iterable[str]) -> str:
     """Write ``; did you mean 'x'?``, or the valid names where none is near."""
     valid = list(valid)
-    lowered = {v.lower(): v for v in valid}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {lowered[near[0]]!r}?"
-    return f"; valid names: {', '.join(valid)}"
+    return near(name, valid) or f"; valid names: {', '.join(valid)}"
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:

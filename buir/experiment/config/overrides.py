@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from buir.errors import ConfigError
 from buir.experiment.config import models
-from buir.experiment.config.mistakes import ConfigError, shown
+from buir.experiment.config.mistakes import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,8 +22,9 @@ from pydantic import (
 )
 
 from buir.data import FORMATS, datasets
+from buir.errors import ConfigError
 from buir.experiment.config import models
-from buir.experiment.config.mistakes import ConfigError, in_lines, refuse
+from buir.experiment.config.mistakes import in_lines, refuse
 from buir.experiment.config.overrides import PATH_KEYS, VARIABLE, absolute, apply_override, read_yaml, to_yaml
 from buir.ranking import METRICS
 

@@ -2,21 +2,12 @@
 
 from buir.experiment.records import provenance
 from buir.experiment.records.clock import Clock
-from buir.experiment.records.errors import (
-    DataError,
-    ExperimentError,
-    JournalBusyError,
-    NothingToShowError,
-    ViewerError,
-    WorkerDiedError,
-)
 from buir.experiment.records.journal import (
     Journal,
     Kind,
     experiment_name,
     find_results,
     latest_results,
-    replace_atomically,
 )
 from buir.experiment.records.provenance import available_cores, mixture, versions
 from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
@@ -24,15 +15,9 @@ from buir.experiment.records.record import Cell, Record, cell_key, frame, headli
 __all__ = [
     "Cell",
     "Clock",
-    "DataError",
-    "ExperimentError",
     "Journal",
-    "JournalBusyError",
     "Kind",
-    "NothingToShowError",
     "Record",
-    "ViewerError",
-    "WorkerDiedError",
     "available_cores",
     "cell_key",
     "experiment_name",
@@ -43,6 +28,5 @@ __all__ = [
     "metric_label",
     "mixture",
     "provenance",
-    "replace_atomically",
     "versions",
 ]

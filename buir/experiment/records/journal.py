@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from buir.experiment.config import ConfigError, suggestion
-from buir.experiment.records.errors import JournalBusyError
+from buir.data import replace_atomically
+from buir.errors import ConfigError, ExperimentError
+from buir.experiment.config import suggestion
 from buir.experiment.records.record import Record, plain
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Journal:
 
         Raises
         ------
-        JournalBusyError
+        ExperimentError
             If another process has it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ class Journal:
             lock.acquire()
         except Timeout as error:
             msg = f"another benchmark is writing to {self.folder}; wait for it, or choose another folder with --out"
-            raise JournalBusyError(msg) from error
+            raise ExperimentError(msg) from error
         try:
             yield
         finally:
@@ -201,16 +201,3 @@ def _is_parquet(file: Path) -> bool:
             return head == stream.read(4) == b"PAR1"
     except OSError:
         return False
-
-
-def replace_atomically(file: Path, content: bytes) -> None:
-    """Write beside ``file``, then rename: readers see the old content or the new, never a part."""
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
     ------
     ConfigError
         If a model that is to be tuned has no usable search space.
-    DataError
+    ExperimentError
         If data cannot be read or split.
     """
     cells = [
@@ -96,7 +96,7 @@ def run(
 
     Raises
     ------
-    WorkerDiedError
+    ExperimentError
         If the system killed a process; finished cells are kept.
 
     Notes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from buir.data import read as read_file
 from buir.data import read_split, splits
-from buir.experiment.records import DataError
+from buir.errors import ExperimentError
 from buir.experiment.run.progress import Size
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Sources:
                 self._splits[place] = make_splits(self._read(label), protocol, split_seed)
             except ValueError as error:
                 msg = f"{label}: the protocol {protocol.kind!r} cannot split these data: {error}"
-                raise DataError(msg) from error
+                raise ExperimentError(msg) from error
         return self._splits[place]
 
     def sizes(self) -> dict[tuple[str, float], Size]:
@@ -54,7 +54,7 @@ class Sources:
                 self._data[label] = read(data)
             except (OSError, ValueError) as error:
                 msg = f"{label}: {error}"
-                raise DataError(msg) from error
+                raise ExperimentError(msg) from error
         return self._data[label]
 
 

@@ -9,24 +9,23 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from buir.errors import shortage
+from buir.data import replace_atomically
+from buir.errors import ExperimentError, one_line, shortage, warnings_in_one_line
 from buir.experiment.config import models
-from buir.experiment.records import Cell, Journal, Record, WorkerDiedError, available_cores, replace_atomically
+from buir.experiment.records import Cell, Journal, Record, available_cores
 from buir.experiment.run.run_cell import Bench
 from buir.experiment.run.sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from buir.experiment.config import BenchmarkConfig
     from buir.experiment.run.run_cell import Work
@@ -58,7 +57,7 @@ def run_tasks(
 
     Raises
     ------
-    WorkerDiedError
+    ExperimentError
         If the system killed a process.
     """
     if jobs == 1:
@@ -75,7 +74,7 @@ def run_task(work: Work, task: Sequence[Cell], bench: Bench, observer: Observer)
         try:
             # Libraries limit their threads only once they are loaded.
             models.estimator_class(cell.kind)
-            with threadpool_limits(bench.threads), _warnings_in_one_line(cell, bench):
+            with threadpool_limits(bench.threads), warnings_in_one_line(partial(_warn, cell, bench)):
                 work.do(cell, bench, partial(observer.on_step, cell))
             record = work.read(bench.journal, work.key(cell))
             assert record is not None  # it was written just now
@@ -83,7 +82,7 @@ def run_task(work: Work, task: Sequence[Cell], bench: Bench, observer: Observer)
             file.parent.mkdir(parents=True, exist_ok=True)
             replace_atomically(file, f"{cell.title}\n\n{traceback.format_exc()}".encode())
             what = shortage(error) or type(error).__name__
-            failures.append((cell, f"{what}: {' '.join(str(error).split())} (see {file})"))
+            failures.append((cell, f"{what}: {one_line(error)} (see {file})"))
             observer.on_failure(*failures[-1])
         else:
             # What has succeeded since must not look broken.
@@ -92,20 +91,12 @@ def run_task(work: Work, task: Sequence[Cell], bench: Bench, observer: Observer)
     return failures
 
 
-@contextmanager
-def _warnings_in_one_line(cell: Cell, bench: Bench) -> Iterator[None]:
+def _warn(cell: Cell, bench: Bench, text: str) -> None:
     """Say what a model thinks of its data once for all trials and seeds."""
-
-    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
-        line = f"warning: {cell.dataset} {cell.train_pct} % {cell.model}: {' '.join(str(message).split())}"
-        if issubclass(category, UserWarning) and line not in bench.warned:
-            bench.warned.add(line)
-            sys.stderr.write(f"{line}\n")
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = show
-        yield
+    line = f"warning: {cell.dataset} {cell.train_pct} % {cell.model}: {text}"
+    if line not in bench.warned:
+        bench.warned.add(line)
+        sys.stderr.write(f"{line}\n")
 
 
 def _run_in_processes(
@@ -137,7 +128,7 @@ def _run_in_processes(
             "a process that ran cells was killed, most likely because memory ran out; finished cells are kept: "
             "run the same command again with a smaller --jobs"
         )
-        raise WorkerDiedError(msg) from error
+        raise ExperimentError(msg) from error
     finally:
         for child in set(multiprocessing.active_children()) - ours:
             child.terminate()

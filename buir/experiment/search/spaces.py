@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import create_trial
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from buir.experiment.config import ConfigError, in_lines, models, read_yaml, shipped_configs, suggestion
+from buir.errors import ConfigError
+from buir.experiment.config import in_lines, models, read_yaml, shipped_configs, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from buir.errors import Refused
+from buir.errors import Refused, TuningError
 from buir.experiment.records import Clock, Record
 from buir.experiment.search.spaces import Space, as_json, contains, find_space
 from buir.ranking import evaluate
@@ -32,10 +32,6 @@ Build = Callable[[Mapping[str, Any]], Any]
 _STARTUP = 5  # trials drawn at random, and trials that finish before any can be pruned
 _WARM_UP = 10  # epochs before a trial is judged: a small learning rate starts slowly
 _PRUNE_BELOW = 75.0  # per cent of the trials that are better at the same epoch
-
-
-class TuningError(RuntimeError):
-    """A search that came to nothing: no trial gave a value, or the file of its trials is damaged."""
 
 
 @dataclass(frozen=True)

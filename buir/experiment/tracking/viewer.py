@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from buir.experiment.records import ViewerError
+from buir.errors import ExperimentError
 from buir.experiment.tracking import store
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def pages(uri: str) -> Callable[[str], list[tuple[str, str]]]:
 
     Raises
     ------
-    ViewerError
+    ExperimentError
         If the store cannot be read.
     """
     from mlflow import MlflowClient
@@ -79,7 +79,7 @@ def pages(uri: str) -> Callable[[str], list[tuple[str, str]]]:
     except (MlflowException, SQLAlchemyError) as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         msg = f"the MLflow store {uri} cannot be read ({reason}); if its file is damaged, delete it and run: buir sync"
-        raise ViewerError(msg) from error
+        raise ExperimentError(msg) from error
     ours = [(e.name, e.experiment_id, store.VIEW_TAG in e.tags) for e in experiments if e.name.startswith("buir-")]
     return lambda base: (
         [(name, store.page(base, number, view=store.VIEW_KEY if view else None)) for name, number, view in ours]
@@ -98,7 +98,7 @@ def free_port(wanted: int, tries: int = 100) -> int:
                 continue
             return port
     msg = f"no free port between {wanted} and {wanted + tries - 1}; give another with --port"
-    raise ViewerError(msg)
+    raise ExperimentError(msg)
 
 
 def _wait(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
@@ -106,12 +106,12 @@ def _wait(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
     while time.monotonic() < end:
         if process.poll() is not None:
             msg = f"mlflow server ended with code {process.returncode}; its output is in {log}"
-            raise ViewerError(msg)
+            raise ExperimentError(msg)
         if store.answers(base, seconds=1.0):
             return
         time.sleep(0.2)
     msg = f"mlflow server did not answer within {_START_SECONDS:.0f} s; its output is in {log}"
-    raise ViewerError(msg)
+    raise ExperimentError(msg)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
