@@ -11,7 +11,6 @@ from scipy.sparse import csr_array
 
 from buir.data import canonical, doctor, take
 from buir.errors import report
-from buir.ranking.arguments import as_rows
 from buir.ranking.metrics import METRICS, checked_metrics, coverage, user_metrics
 from buir.ranking.top_k import FactorScorer, Scorer, top_k
 
@@ -56,7 +55,6 @@ def evaluate(
     valid: Interactions | csr_array | None = None,
     ks: Sequence[int] = (10, 20, 50),
     metrics: Iterable[str] | None = None,
-    users: np.ndarray | None = None,
     memory_mb: int = 256,
 ) -> Evaluation:
     """Rank all items for every user with test items, once, and measure the lists.
@@ -75,8 +73,6 @@ def evaluate(
         Cut-offs.
     metrics
         Some of ``buir.ranking.metrics.METRICS``; None for all.
-    users
-        Rows to evaluate; None for all. Those without test items are passed over.
     memory_mb
         Bound for the ranking's working memory in MiB.
 
@@ -100,8 +96,7 @@ def evaluate(
     scorer = as_scorer(model)
     shape = (scorer.n_users, scorer.n_items)
     seen, held = _matrix(train, shape, "train"), _matrix(test, shape, "test")
-    asked = np.arange(shape[0]) if users is None else np.unique(as_rows(users, shape[0], "users", "user"))
-    asked = asked[np.diff(held.indptr)[asked] > 0]
+    asked = np.flatnonzero(np.diff(held.indptr))
     degree = np.diff(seen.indptr)[asked].astype(np.int64)
     if valid is not None:
         seen = csr_array(seen + _matrix(valid, shape, "valid"))

@@ -6,7 +6,7 @@ import pytest
 from scipy.sparse import csr_array, csr_matrix
 
 from buir.data.interactions import Interactions
-from buir.errors import OutOfRangeError, ShapeError
+from buir.errors import ShapeError
 from buir.ranking.evaluation import as_scorer, evaluate
 from buir.ranking.metrics import METRICS
 from buir.ranking.top_k import FactorScorer
@@ -47,12 +47,6 @@ def test_valid_is_masked_but_is_not_activity():
     np.testing.assert_array_equal(found.ranked, [[2, 3], [3, 2], [2, 4]])
     np.testing.assert_array_equal(found.per_user["recall_at_2"], [1, 1 / 2, 1])
     np.testing.assert_array_equal(found.train_degree, [1, 1, 0])
-
-
-def test_some_users_in_any_order():
-    found = evaluate(model(), TRAIN, TEST, ks=(2,), metrics="recall", users=np.array([2, 3, 0, 2]))
-    np.testing.assert_array_equal(found.users, [0, 2])
-    np.testing.assert_array_equal(found.per_user["recall_at_2"], [0, 1])
 
 
 def test_frame():
@@ -128,5 +122,3 @@ def test_errors():
         evaluate(model(), TRAIN, TEST, metrics=["auc"])
     with pytest.raises(ValueError, match=r"ks is \(\), expected at least one"):
         evaluate(model(), TRAIN, TEST, ks=())
-    with pytest.raises(OutOfRangeError, match=r"users holds 4, .* 0 to 3"):
-        evaluate(model(), TRAIN, TEST, users=[4])
