@@ -544,6 +544,22 @@ def test_one_model_alone_has_no_verdicts(recwarn):
     assert not recwarn
 
 
+def test_without_groups_there_are_no_sections_of_them():
+    records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, levels=(0.2,), n_users=20)
+    content = Content([replace(record, groups={"user": [], "item": []}) for record in records], frames)
+    assert not {"Sparse and active users", "Rare and popular items"} & set(content.sections)
+    assert len(content.csv["-groups"]) == 0
+
+
+def test_a_group_of_items_that_a_run_lacks_has_the_values_of_the_others():
+    records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.4}, levels=(0.2,), n_users=20)
+    few = records[2].groups | {"item": records[2].groups["item"][:3]}
+    shown = Content([*records[:2], replace(records[2], groups=few), *records[3:]], frames).tables(
+        "Rare and popular items"
+    )
+    assert [*shown[0].loc["ALS"]][2:4] == ["0.1100 (0.1000 to 0.1200)", "0.1050 (0.1000 to 0.1100)"]
+
+
 def test_references_and_metrics():
     records, _ = make_cells({"ALS": 0.2, "BUIR-nb": 0.5, "BUIR-id": 0.2}, levels=(0.2,))
     assert reference_models(records) == ("BUIR-nb", "BUIR-id")

@@ -55,13 +55,6 @@ def advice(found: Findings, kinds: Mapping[str, str], seconds: Mapping[str, floa
 def standing(findings: Sequence[Findings], kinds: Mapping[str, str]) -> list[str]:
     """Say in how many places BUIR leads, keeps up and falls behind, and in which: a report's first lines hide nothing.
 
-    Parameters
-    ----------
-    findings
-        A place each: a data set at a level.
-    kinds
-        Kind of every model.
-
     Returns
     -------
     One sentence if BUIR did not take part; else one that says what is counted, and a line for each outcome. Every place

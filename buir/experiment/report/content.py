@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import astuple
 from itertools import groupby, product
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,7 @@ _PROTOCOLS = {
     "time": "**By time**: the latest pairs are the test, those before them validation, the earliest training.",
     "given": "**A given split**: training and test came as two files; validation was cut from the training part.",
 }
+_ITEM_SIZES = {"n_items": "items", "n_users": "users measured"}
 _MARKS = "Bold: highest mean; ≈: not shown to be worse."
 
 
@@ -45,39 +45,32 @@ def make_content(
 ) -> dict[str, Any]:
     """Collect the ``title`` and the ``sections`` of the page, and the tables of the ``csv`` files by their names' ends.
 
-    Parameters
-    ----------
-    plan
-        What was planned, see `buir.experiment.report.write.write_report`.
-    records
-        Of all runs, ordered; at least one is finished.
-    found
-        What the records amount to.
-    made_by
-        Sentences that name the commands.
+    See `buir.experiment.report.write.write_report` for the plan; ``records`` are ordered, at least one is finished;
+    ``made_by`` are sentences that name the commands.
     """
     runs = frame(records)
     done = dict(iter(runs[runs["status"] == "ok"].groupby(PLACE, sort=False)))
     headlines = found[0].headlines
+    groups = [_groups(part, done[part.place]) for part in found]
     k, labels = headlines[0].rpartition("_at_")[2], " and ".join(map(metric_label, headlines))
     folded = {
         "Sparse and active users": [
             f"{labels} for fifths of the test users by number of training items (fewer groups where many have the same "
             f"number), with intervals. {_MARKS}",
-            *(_in_fold(part, _user_groups(part)) for part in found if part.groups),
+            *_in_folds(found, [_group_tables(here, "users", {"n_users": "users"}) for here in groups]),
         ],
         "Rare and popular items": [
             f"{labels} on held-out items of each fifth of the training pairs by item popularity (bounds: users of the "
             "item). A number is the mean over runs; the smallest and the largest run follow where they differ. **The "
             "range is not an interval**: it shows what seeds (and splits) change, not what other users would, and a "
             "model without chance has none.",
-            *(_in_fold(part, tables) for part in found if (tables := _item_groups(part, done[part.place]))),
+            *_in_folds(found, [_group_tables(here, "items", _ITEM_SIZES) for here in groups]),
         ],
         "All metrics": [
             f"Every metric at {k}, with intervals; other lengths of list are in the CSV file beside this page. "
             "Coverage (share of the catalogue that is ever shown) belongs to a run, not to a user: smallest to "
             "largest run.",
-            *(_in_fold(part, [_all_metrics(part, done[part.place], k)]) for part in found),
+            *_in_folds(found, [[_all_metrics(part, done[part.place], k)] for part in found]),
         ],
     }
     sections = [
@@ -89,7 +82,8 @@ def make_content(
         *(Section(title, blocks) for title, blocks in folded.items() if len(blocks) > 1),
         *appendix.sections(plan, records),
     ]
-    csv = {"": _means(found), "-differences": _differences(found), "-groups": _groups(found, done)}
+    shown_groups = pd.concat(groups).dropna(subset="mean").drop(columns="cell")
+    csv = {"": _means(found), "-differences": _differences(found), "-groups": shown_groups}
     return {"title": f"{plan['name']}: which model, on how much data?", "sections": sections, "csv": csv}
 
 
@@ -230,30 +224,45 @@ def _verdict_table(parts: Sequence[Findings], reference: str, metric: str) -> Ta
     return table([f"{parts[0].dataset}: {reference} minus", *(f"{part.train_pct} %" for part in parts)], rows)
 
 
-def _user_groups(part: Findings) -> list[Table]:
-    """Lay out the headline metrics by user activity, with intervals."""
-    head = ["model", *(range_text([g.low, g.high], "item") for g in part.groups)]
-    counts = ["users", *(f"{g.n_users:,}" for g in part.groups)]
+def _groups(part: Findings, here: pd.DataFrame) -> pd.DataFrame:
+    """Lay out headline metrics by user activity, with intervals, and by item popularity, with the range over runs.
+
+    ``low_degree`` and ``high_degree`` are training items of a user, or training users of an item. ``standing`` is
+    "best" or "not shown to be worse" among the models of a group of users. ``cell`` is what the page shows.
+    """
+    rows: list[list[Any]] = []
+    for g in part.groups:
+        for (model, metric), i in g.intervals.items():
+            led = g.leaders[metric]
+            standing = "best" if model == led.best else "not shown to be worse" if model in led.ties else ""
+            group = [*_place(part), "users", g.number, g.low, g.high, g.n_users, None, model, metric]
+            rows.append([*group, i.value, i.low, i.high, None, None, standing, _led(i, model, led)])
+    for g in here["record"].iloc[0].groups["item"]:
+        group = [*_place(part), "items", *map(g.get, ("group", "low", "high", "n_users", "n_items"))]
+        for model, metric in product(part.models, part.headlines):
+            runs = [other for r in here["record"] if r.model == model for other in r.groups["item"]]
+            v = [other[metric] for other in runs if other["group"] == g["group"] and other.get(metric) is not None]
+            mean = sum(v) / len(v) if v else None
+            ends = (min(v, default=None), max(v, default=None))
+            rows.append([*group, model, metric, mean, None, None, *ends, "", span_text(v, ".4f")])
+    counts = ["group", "low_degree", "high_degree", "n_users", "n_items"]
+    numbers = ["mean", "low", "high", "smallest_run", "largest_run"]
+    shown = pd.DataFrame(rows, columns=[*PLACE, "of", *counts, "model", "metric", *numbers, "standing", "cell"])
+    return shown.astype(dict.fromkeys(counts, "Int64") | dict.fromkeys(numbers, float))
+
+
+def _group_tables(groups: pd.DataFrame, of: str, sizes: Mapping[str, str]) -> list[Table]:
+    """Spread the groups of users or of items: a table for each metric, below its head their sizes."""
+    groups = groups[groups["of"] == of]
+    each = groups.drop_duplicates("group")
+    word = {"users": "item", "items": "user"}[of]
+    head = ["model", *(range_text(ends, word) for ends in zip(each["low_degree"], each["high_degree"], strict=True))]
+    counts = [[name, *("" if pd.isna(n) else f"{n:,}" for n in each[column])] for column, name in sizes.items()]
     tables = []
-    for metric in part.headlines:
-        rows = [[m, *(_led(g.intervals[m, metric], m, g.leaders[metric]) for g in part.groups)] for m in part.models]
-        tables.append(table(head, [counts, *rows], metric_label(metric)))
+    for metric, cells in groups.groupby("metric", sort=False):
+        rows = [[model, *mine["cell"]] for model, mine in cells.groupby("model", sort=False)]
+        tables.append(table(head, [*counts, *rows], metric_label(str(metric))))
     return tables
-
-
-def _item_groups(part: Findings, here: pd.DataFrame) -> list[Table]:
-    """Lay out the headline metrics by item popularity, with the range over runs."""
-    groups, values = here["record"].iloc[0].groups["item"], _item_values(part, here)
-    head = ["model", *(range_text([g["low"], g["high"]], "user") for g in groups)]
-    sizes = [
-        [name, *(f"{g[size]:,}" if size in g else "" for g in groups)]
-        for name, size in (("items", "n_items"), ("users measured", "n_users"))
-    ]
-    tables = []
-    for metric in part.headlines:
-        rows = [[m, *(span_text(values[g["group"], m, metric], ".4f") for g in groups)] for m in part.models]
-        tables.append(table(head, [*sizes, *rows], metric_label(metric)))
-    return tables if groups else []
 
 
 def _all_metrics(part: Findings, here: pd.DataFrame, k: str) -> Table:
@@ -267,8 +276,10 @@ def _all_metrics(part: Findings, here: pd.DataFrame, k: str) -> Table:
     return table(["model", *map(metric_label, metrics), f"coverage@{k}"], rows)
 
 
-def _in_fold(part: Findings, tables: Sequence[Table]) -> Fold:
-    return Fold(f"{part.dataset}, {part.train_pct} %", tables)
+def _in_folds(found: Sequence[Findings], tables: Sequence[Sequence[Table]]) -> list[Fold]:
+    """Fold the tables of each place that has any."""
+    each = zip(found, tables, strict=True)
+    return [Fold(f"{part.dataset}, {part.train_pct} %", shown) for part, shown in each if shown]
 
 
 def _led(interval: Interval, model: str, leaders: Leaders) -> Cell:
@@ -296,16 +307,6 @@ def _by_dataset(found: Sequence[Findings]) -> list[tuple[tuple[str, ...], list[F
     return [(place, list(parts)) for place, parts in groupby(found, lambda part: (part.dataset, part.protocol))]
 
 
-def _item_values(part: Findings, here: pd.DataFrame) -> dict[tuple[int, str, str], list[float]]:
-    """Return the headline metrics of every group of items and model, run by run."""
-    values: dict[tuple[int, str, str], list[float]] = defaultdict(list)
-    for record, metric in product(here["record"], part.headlines):
-        for group in record.groups["item"]:
-            if group.get(metric) is not None:
-                values[group["group"], record.model, metric].append(group[metric])
-    return values
-
-
 def _means(found: Sequence[Findings]) -> pd.DataFrame:
     """Lay out every metric of every model, with its interval."""
     rows = [[*_place(part), *who, *astuple(i)] for part in found for who, i in part.intervals.items()]
@@ -323,32 +324,6 @@ def _differences(found: Sequence[Findings]) -> pd.DataFrame:
     ]
     head = [*PLACE, "model", "other", "metric", "difference", "low", "high", "p", "p_holm", "verdict"]
     return pd.DataFrame(rows, columns=head)
-
-
-def _groups(found: Sequence[Findings], done: Done) -> pd.DataFrame:
-    """Lay out headline metrics by user activity, with intervals, and by item popularity, with the range over runs.
-
-    ``low_degree`` and ``high_degree`` are training items of a user, or training users of an item. ``standing`` is
-    "best" or "not shown to be worse" among the models of a group of users.
-    """
-    rows: list[list[Any]] = []
-    for part in found:
-        for g in part.groups:
-            for (model, metric), i in g.intervals.items():
-                led = g.leaders[metric]
-                standing = "best" if model == led.best else "not shown to be worse" if model in led.ties else ""
-                group = [*_place(part), "users", g.number, g.low, g.high, g.n_users, None]
-                rows.append([*group, model, metric, i.value, i.low, i.high, None, None, standing])
-        values = _item_values(part, done[part.place])
-        for g in done[part.place]["record"].iloc[0].groups["item"]:
-            group = [*_place(part), "items", *map(g.get, ("group", "low", "high", "n_users", "n_items"))]
-            for model, metric in product(part.models, part.headlines):
-                if v := values[g["group"], model, metric]:
-                    rows.append([*group, model, metric, sum(v) / len(v), None, None, min(v), max(v), ""])
-    counts = ["group", "low_degree", "high_degree", "n_users", "n_items"]
-    numbers = ["mean", "low", "high", "smallest_run", "largest_run"]
-    shown = pd.DataFrame(rows, columns=[*PLACE, "of", *counts, "model", "metric", *numbers, "standing"])
-    return shown.astype(dict.fromkeys(counts, "Int64") | dict.fromkeys(numbers, float))
 
 
 def _place(part: Findings) -> tuple[str, str, str]:

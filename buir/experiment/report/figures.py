@@ -26,14 +26,8 @@ _FILL = {"wins": "#7fb3d8", "ties": "#ececec", "loses": "#f2a07b"}
 def sparsity_figure(found: Sequence[Findings], metrics: Sequence[str] | None = None) -> Figure:
     """Draw metrics against the share of training data: one line for each model, with the intervals that were found.
 
-    By the author's protocol every level has test pairs of its own, so there the points of a model are not joined.
-
-    Parameters
-    ----------
-    found
-        Of one data set, a level each.
-    metrics
-        One panel for each; the headline metrics by default.
+    By the author's protocol every level has test pairs of its own, so there the points of a model are not joined. Each
+    metric has a panel; by default the headline metrics.
 
     Raises
     ------
