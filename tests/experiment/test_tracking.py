@@ -3,6 +3,8 @@
 import importlib
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +103,12 @@ def all_runs(out: Path, kind: str, view: int = ViewType.ACTIVE_ONLY):
     client = make_client(out)
     experiments = [e.experiment_id for e in client.search_experiments() if e.name.startswith("buir-")]
     return client.search_runs(experiments, f"tags.kind = '{kind}'", run_view_type=view) if experiments else []
+
+
+def test_the_door_loads_mlflow_when_the_tracker_is_asked_for():
+    code = "import sys; from buir.experiment import tracking; print('mlflow' in sys.modules)"
+    ask = [sys.executable, "-c", f"{code}; tracking.Tracker; print('mlflow' in sys.modules)"]
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split() == ["False", "True"]
 
 
 def test_leaf_runs(synced):
@@ -441,7 +449,7 @@ def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once
     assert logged_cells(out) == {record.key for record in records}
     assert len(all_runs(out, "fit")) == 8
     make_client(out).set_terminated(next(r.info.run_id for r in all_runs(out, "fit")), "FAILED")
-    tracker, _ = Tracker(Journal(out), store.store_uri(out), told, clock=lambda: now[0]), now.__setitem__(0, 100.0)
+    tracker = Tracker(Journal(out), store.store_uri(out), told, clock=lambda: now[0])
     broken[0] = True
     for record in records:
         tracker.log(record)

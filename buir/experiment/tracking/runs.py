@@ -101,7 +101,7 @@ def _tags(record: Record) -> dict[str, str]:
 
 
 def final_metrics(record: Record) -> dict[str, float]:
-    """Metrics that a record ends with, the headline first, as the record has them, and the training share among them."""
+    """Metrics that a record ends with, as it has them, and the training share among them."""
     if not record.ok:
         return {"train_pct": float(record.train_pct)}
     shared = {"train_pct": record.train_pct, "time/tune_s": record.tune_s}

@@ -65,16 +65,7 @@ def best_key(train_pct: int) -> str:
 def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: bool = True) -> str:
     """Write the link that opens an experiment, outside the GenAI mode of the interface.
 
-    Parameters
-    ----------
-    base
-        The server's address.
-    experiment_id
-        Of MLflow.
-    view
-        Key of a saved view; None for none.
-    charts
-        Whether charts are shown beside the table of runs.
+    It opens on the saved view of key ``view``, with or without charts beside the table of runs.
     """
     wanted = [f"viewStateShareKey={view}"] if view else []
     wanted += ["compareRunsMode=CHART"] if charts else []
@@ -95,14 +86,8 @@ def view_tags(metrics: Mapping[str, str], levels: Iterable[int], existing: Mappi
     The curves are those of the sweeps, one run for each model: of the single fits MLflow loads no more than a hundred
     at first, and draws without a word what it has. The tables list the fits, and MLflow orders groups by their means.
 
-    Parameters
-    ----------
-    metrics
-        MLflow metrics to show, with their titles; the first orders the tables.
-    levels
-        Shares of the training data, in per cent.
-    existing
-        The experiment's present tags; a view keeps its tag if only the time stamps would change.
+    ``metrics`` are those of MLflow to show, with their titles; the first orders the tables. A view keeps its tag among
+    the ``existing`` ones of the experiment if only the time stamps would change.
     """
     given = json.loads(files("buir.experiment.tracking").joinpath("views.json").read_text(encoding="utf-8"))
     costs, columns = given["costs"], [f"metrics.`{metric}`" for metric in metrics]

@@ -30,18 +30,8 @@ _LIGHT = {
 def serving(uri: str, log: Path, port: int = 5000) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run ``mlflow server`` on a store until the block ends: one worker, this machine only.
 
-    Parameters
-    ----------
-    uri
-        The store.
-    log
-        File for what the server prints.
-    port
-        Where to listen; the next free one is taken if it is in use.
-
-    Returns
-    -------
-    The process and the server's address, once it answers.
+    Give the process and the server's address once it answers. What it prints is in ``log``; if ``port`` is in use, the
+    next free one is taken.
     """
     port = free_port(port)
     base = f"http://127.0.0.1:{port}"
