@@ -41,9 +41,9 @@ def sample_walks(graph: BipartiteGraph, rows: Tensor, n_layers: int, walks: int,
     degrees = [graph.degree.index_select(0, start).unsqueeze(1)]
     degree = degrees[0].view(-1).repeat_interleave(walks)
     for step in range(n_layers):
-        # u < 1, but u * degree can round up to degree, hence the clamp; it also keeps an isolated node (degree 0) at an
-        # edge that exists.
-        choice = (uniform(counter, stream(key, step)) * degree).clamp_(max=(degree - 1).clamp_(min=0)).to(torch.int32)
+        # u is below 1 by at least 2^-24, so that u * degree, rounded to float32, is below degree
+        choice = (uniform(counter, stream(key, step)) * degree).to(torch.int32)
+        # an isolated node at the end of the graph has no edge to look at
         edge = graph.rowptr.index_select(0, here).add_(choice).clamp_(max=max(len(graph.col) - 1, 0))
         here = torch.where(degree > 0, graph.col.index_select(0, edge), here) if len(graph.col) else here
         degree = graph.degree.index_select(0, here)

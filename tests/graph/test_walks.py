@@ -56,6 +56,11 @@ def test_every_step_goes_to_a_neighbour():
         here = following
 
 
+def test_the_largest_draw_is_the_last_neighbour_of_any_degree():
+    degree = torch.cat([torch.arange(1.0, 2**20), 2.0**24 - torch.arange(2**18), 2.0 ** torch.arange(25)])
+    assert torch.equal((degree * (1 - 2**-24)).to(torch.int32), degree.to(torch.int32) - 1)
+
+
 def test_neighbours_are_equally_likely_at_every_step():
     node = int(GRAPH.degree.argmax())
     degree = int(GRAPH.degree[node])

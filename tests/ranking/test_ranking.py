@@ -172,6 +172,27 @@ def test_a_subset_of_items_is_the_ranking_of_the_rest_left_out():
             np.testing.assert_array_equal(left[part], right[part])
 
 
+def test_what_is_seen_outside_a_full_group_takes_nothing_from_another_row():
+    # with as many allowed items as a group has places there is no empty place between the rows of scores
+    scores = np.arange(2.0 * (GROUP + 3)).reshape(2, GROUP + 3).astype(np.float32)
+    seen = csr_array((np.ones(4), ([0, 0, 1, 1], [GROUP, GROUP + 2, GROUP + 1, 3])), shape=scores.shape)
+    ids, _ = top_k(Table(scores), np.arange(2), GROUP, exclude=seen, allow=np.arange(GROUP))
+    downwards = np.arange(GROUP)[::-1].tolist()
+    assert ids.tolist() == [downwards, [item for item in downwards if item != 3] + [-1]]
+
+
+def test_blocks_are_of_like_size():
+    asked = []
+
+    class Watched(Table):
+        def score_block(self, users):
+            asked.append(len(users))
+            return super().score_block(users)
+
+    top_k(Watched(np.ones((4097, 3), np.float32)), np.arange(4097), 1)
+    assert asked == [2049, 2048]
+
+
 def test_a_scorer_keeps_its_own_table():
     scorer = Table(torch.zeros(1, 6).expand(4, 6))
     ids, _ = top_k(scorer, np.arange(4), 2, exclude=csr_array(np.eye(4, 6)))
