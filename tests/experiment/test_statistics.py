@@ -367,3 +367,14 @@ def test_what_cannot_be_paired_is_refused():
         Summary(panel_of(good)).interval("a", "map_at_5")
     with pytest.raises(ValueError, match="confidence is 95, expected a share between 0 and 1"):
         Summary(panel_of(good), confidence=95)
+
+
+def test_two_splits_are_runs_and_the_error_of_their_mean_follows_students_t():
+    # a is .2 better for every user of split 0 and equal in split 1: mean .1, standard error .1, one degree of freedom
+    base = np.linspace(0.2, 0.6, 40)
+    values = {"a": {0: {0: base + 0.2}, 1: {0: base}}, "b": {0: {0: base}, 1: {0: base}}}
+    found = Summary(panel_of(values), n_resamples=2000).difference("a", "b", METRIC)
+    assert found.value == pytest.approx(0.1)
+    assert found.covers == ("users", "split seeds", "model seeds")
+    half = stats.t.ppf(0.975, 1) * 0.1
+    assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half), rel=0.02)
