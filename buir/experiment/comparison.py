@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +12,18 @@ from typing import TYPE_CHECKING, Any
 from buir.data import replace_atomically
 from buir.errors import ConfigError, ExperimentError
 from buir.experiment import report
-from buir.experiment.config import suggestion, to_yaml
-from buir.experiment.records import Journal, frame, mixture
+from buir.experiment.config import BenchmarkConfig, suggestion, to_yaml
+from buir.experiment.records import Cell, Journal, Record, frame, mixture
 from buir.experiment.run import SEARCH, Bench, Forecast, Progress, Sources, readable, run_tasks
 from buir.experiment.run import plan as benchmark
 from buir.experiment.statistics import findings
 from buir.experiment.tracking import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from buir.experiment.config import BenchmarkConfig
-    from buir.experiment.records import Cell, Record
     from buir.experiment.tracking import Tracker
 
-    Say = Callable[[str], None]
-    """Takes lines for the reader: tables and warnings."""
+Say = Callable[[str], None]
+"""Takes lines for the reader: tables and warnings."""
 
 _HEAD = """\
 # Best settings on validation data, found by: buir tune ({trials}; benchmark {name}).

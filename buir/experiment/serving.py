@@ -3,29 +3,24 @@
 What is logged is the model's own safetensors file and six lines of code; there is no pickle in it.
 """
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 from pydantic import BaseModel, ConfigDict
+from scipy.sparse import csr_array
 
 from buir.model import BUIR
 from buir.ranking import FactorScorer
 from buir.recommend import Catalogue, Lookup
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from scipy.sparse import csr_array
 
 UserId = TypeVar("UserId", int, str)
 ItemId = TypeVar("ItemId", int, str)

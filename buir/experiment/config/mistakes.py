@@ -1,22 +1,16 @@
 """What is wrong with a configuration: one line for each mistake, with its place, what came and what was expected."""
 
-from __future__ import annotations
-
 import re
 import typing
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from buir.errors import ConfigError, near
 from buir.experiment.config.models import suggestion
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pydantic_core import ErrorDetails
 
 Place = tuple[str | int, ...]
 

@@ -1,17 +1,13 @@
 """The models a configuration can name: where each class lives, what it is called and its colour."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import buir
 from buir.errors import near
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 CLASSES = {
     "popularity": "baselines.Popularity",

@@ -1,12 +1,11 @@
 """YAML text, and the ``key=value`` of the command line on top of it."""
 
-from __future__ import annotations
-
 import io
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -14,9 +13,6 @@ from ruamel.yaml.error import YAMLError
 from buir.errors import ConfigError
 from buir.experiment.config import models
 from buir.experiment.config.mistakes import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PATH_KEYS = ("path", "train", "test")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -1,13 +1,11 @@
 """The strict schema of a benchmark's YAML file: every mistake is found before any work starts."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -122,7 +120,7 @@ class DataConfig(Strict):
         return {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
 
     @model_validator(mode="after")
-    def _one_source(self) -> DataConfig:
+    def _one_source(self) -> Self:
         given = [name for name in ("dataset", "path", "train") if getattr(self, name) is not None]
         if len(given) != 1 or (self.train is None) != (self.test is None):
             msg = "needs exactly one source: 'dataset' (a name), 'path' (a file), or 'train' and 'test' (two files)"
@@ -221,7 +219,7 @@ class ModelConfig(Strict):
     params: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _can_be_built(self) -> ModelConfig:
+    def _can_be_built(self) -> Self:
         found = models.check(self.kind, self.params, preset=self.preset)
         refuse((("preset",) if name == "preset" else ("params", name)[: 1 + bool(name)], text) for name, text in found)
         return self
@@ -263,7 +261,7 @@ class BenchmarkConfig(Strict):
     """Keep every fitted BUIR and log it in its run of MLflow; baselines have no file format to be logged in."""
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> BenchmarkConfig:
+    def _parts_fit(self) -> Self:
         problems: list[tuple[tuple[str | int, ...], str]] = []
         for what, labels in (("data", [d.label for d in self.data]), ("models", [m.label for m in self.models])):
             twice = sorted({label for label in labels if labels.count(label) > 1})

@@ -1,12 +1,11 @@
 """The local journal of finished cells and searches: one JSON file and one Parquet file each, written all or nothing."""
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -15,11 +14,7 @@ from buir.data import replace_atomically
 from buir.errors import ConfigError, ExperimentError
 from buir.experiment.config import suggestion
 from buir.experiment.records.record import Record, plain
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from buir.model import BUIR
+from buir.model import BUIR
 
 Kind = Literal["benchmark", "tune"]
 """Of a plan."""

@@ -1,27 +1,21 @@
 """A cell is what to fit; a record is what is kept of it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 
+from buir.data import Split
 from buir.experiment.config import models
 from buir.experiment.records.provenance import git_commit, machine, version, versions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from buir.data import Split
 
 FORMAT = 1
 """Of a record's file."""
@@ -168,7 +162,7 @@ class Record:
         return self.status == "ok"
 
     @classmethod
-    def of(cls, cell: Cell, split: Split, *, key: str, **facts: Any) -> Record:
+    def of(cls, cell: Cell, split: Split, *, key: str, **facts: Any) -> Self:
         """Start a record with what a cell and its search have in common: the model, the data, and what computes."""
         parts = {"train": split.train, "valid": split.valid, "test": split.test}
         given = {
@@ -191,7 +185,7 @@ class Record:
         return json.dumps({"format": FORMAT} | plain(facts), allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Record:
+    def from_json(cls, text: str) -> Self:
         """Read what ``to_json`` wrote.
 
         Raises

@@ -1,7 +1,5 @@
 """What should I use on my data? The answer of a benchmark in sentences, whoever wins."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from buir.errors import counted

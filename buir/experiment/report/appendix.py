@@ -1,7 +1,5 @@
 """The back of a report: what was spent, searched, set and refused, and which data, machines and versions were used."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

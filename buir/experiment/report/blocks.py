@@ -1,15 +1,11 @@
 """What a page is made of: sections of sentences, tables and figures; and the forms of a table as text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Fold:
     """Blocks behind a title that opens on a click."""
 
     title: str
-    blocks: Sequence[Block]
+    blocks: Sequence["Block"]
 
 
 Block = str | list[str] | Table | Image | Fold

@@ -1,30 +1,23 @@
 """What a report says: one dictionary with the sections of its page and the tables of its CSV files."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from itertools import groupby, product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from buir.errors import counted
-from buir.experiment.records import frame, metric_label, mixture
+from buir.experiment.records import Record, frame, metric_label, mixture
 from buir.experiment.report import appendix
 from buir.experiment.report.advice import advice, standing
 from buir.experiment.report.blocks import Block, Cell, Fold, Image, Section, Table, table
 from buir.experiment.report.figures import sparsity_figure, verdict_figure
 from buir.experiment.report.words import interval_text, range_text, seconds_text, span_text
-from buir.experiment.statistics import PLACE, findings
+from buir.experiment.statistics import PLACE, Comparison, Findings, Interval, Leaders, findings
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from buir.experiment.records import Record
-    from buir.experiment.statistics import Comparison, Findings, Interval, Leaders
-
-    Done = Mapping[Any, pd.DataFrame]
-    """Finished runs by data set, protocol and level."""
+Done = Mapping[Any, pd.DataFrame]
+"""Finished runs by data set, protocol and level."""
 
 _PROTOCOLS = {
     "nested": "**Nested levels on a fixed test set**: the same held-out pairs at every level; only the training part "

@@ -1,22 +1,15 @@
 """Figures of findings, as Matplotlib objects without global state."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from buir.experiment.config import models
 from buir.experiment.records import metric_label
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.axes import Axes
-
-    from buir.experiment.statistics import Findings
+from buir.experiment.statistics import Findings
 
 _MARKERS = "osD^vPX<>hp*"
 # blue and orange: told apart also by readers who do not see red and green

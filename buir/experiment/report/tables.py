@@ -1,18 +1,11 @@
 """The tables of one data set for a terminal and for MLflow: every number comes from a record or a finding."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
-from buir.experiment.records import frame, metric_label
+from buir.experiment.records import Record, frame, metric_label
 from buir.experiment.report.blocks import Table, aligned, markdown, table
 from buir.experiment.report.words import interval_text, range_text, settings_text
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from buir.experiment.records import Record
-    from buir.experiment.statistics import Findings
+from buir.experiment.statistics import Findings
 
 _SECONDS = (
     "Sums over all levels and seeds; fit and tune count what all threads used of the processor, "

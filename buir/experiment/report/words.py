@@ -1,15 +1,10 @@
 """How a report writes numbers and settings."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from buir.errors import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from buir.experiment.statistics import Interval
+from buir.experiment.statistics import Interval
 
 
 def interval_text(interval: Interval, form: str = ".4f") -> str:

@@ -1,7 +1,5 @@
 """The report of a benchmark: one HTML file, one Markdown page with its figures, CSV files with every number."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

@@ -1,7 +1,5 @@
 """Every metric for groups of users by activity and of items by popularity."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,9 +1,8 @@
 """Memory and processor use of this process while something runs."""
 
-from __future__ import annotations
-
 import threading
 import time
+from typing import Self
 
 import psutil
 
@@ -31,7 +30,7 @@ class Monitor:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> Self:
         self._process.cpu_percent()  # the first call only sets the mark from which the next one counts
         self._look()
         self._thread.start()

@@ -1,22 +1,17 @@
 """Data x level x model x seed -> records in the journal; what is finished is never run again."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from buir.experiment.config import BenchmarkConfig
 from buir.experiment.records import Cell, Journal, Record, headline, versions
 from buir.experiment.run import workers
 from buir.experiment.run.run_cell import FIT, Bench
 from buir.experiment.run.sources import Sources
+from buir.experiment.run.workers import Observer
 from buir.experiment.search import as_json, find_space
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from buir.experiment.config import BenchmarkConfig
-    from buir.experiment.run.workers import Observer
 
 
 @dataclass

@@ -3,20 +3,16 @@
 Seconds and memory are measured where possible, else by rule of thumb.
 """
 
-from __future__ import annotations
-
 import sys
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from buir.experiment.records import Cell, Record
+from buir.experiment.records import Cell, Record
 
 _RANK_PER_SCORE = 3.0e-9  # seconds for one user and item, masking and sorting included
 _EASE_LIMIT = 20_000

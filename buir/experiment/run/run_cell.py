@@ -1,34 +1,26 @@
 """What is done with one cell: a model is fitted and measured once, or only its settings are searched."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from buir.data import Split
 from buir.errors import Refused
+from buir.experiment.config import BenchmarkConfig
 from buir.experiment.records import Cell, Clock, Journal, Record
 from buir.experiment.run.groups import group_metrics
 from buir.experiment.run.monitor import Monitor
-from buir.experiment.search import search
+from buir.experiment.run.sources import Sources
+from buir.experiment.search import Tuned, search
 from buir.learning import effective_rank
 from buir.ranking import Evaluation, evaluate
 from buir.recommend import vectors_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import pandas as pd
-
-    from buir.data import Split
-    from buir.experiment.config import BenchmarkConfig
-    from buir.experiment.run.sources import Sources
-    from buir.experiment.search import Tuned
 
 N_EXAMPLES = 20
 _LIST_LENGTH = 10

@@ -1,17 +1,10 @@
 """From a configuration to data and splits; each is made once in a process."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from buir.data import Interactions, Split, read_split, splits
 from buir.data import read as read_file
-from buir.data import read_split, splits
 from buir.errors import ExperimentError
+from buir.experiment.config import BenchmarkConfig, DataConfig, ProtocolConfig
 from buir.experiment.run.progress import Size
-
-if TYPE_CHECKING:
-    from buir.data import Interactions, Split
-    from buir.experiment.config import BenchmarkConfig, DataConfig, ProtocolConfig
 
 
 class Sources:

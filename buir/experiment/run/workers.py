@@ -1,7 +1,5 @@
 """Where work on cells is done: in this process, or in several that share the processor's cores."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import queue
@@ -9,26 +7,21 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from buir.data import replace_atomically
 from buir.errors import ExperimentError, one_line, shortage, warnings_in_one_line
-from buir.experiment.config import models
+from buir.experiment.config import BenchmarkConfig, models
 from buir.experiment.records import Cell, Journal, Record, available_cores
-from buir.experiment.run.run_cell import Bench
+from buir.experiment.run.run_cell import Bench, Work
 from buir.experiment.run.sources import Sources
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from buir.experiment.config import BenchmarkConfig
-    from buir.experiment.run.run_cell import Work
 
 Failure = tuple[Cell, str]
 """What broke down, and why."""

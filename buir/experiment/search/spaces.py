@@ -1,10 +1,10 @@
 """Search spaces: which settings of a model are tuned, and between which bounds (``configs/models/*.yaml``)."""
 
-from __future__ import annotations
-
 import inspect
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
@@ -12,10 +12,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from buir.errors import ConfigError
 from buir.experiment.config import in_lines, models, read_yaml, shipped_configs, suggestion
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 Value = bool | int | float | str | None
 Space = dict[str, BaseDistribution]

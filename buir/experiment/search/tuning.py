@@ -1,30 +1,24 @@
 """The same search budget for every model: seeded Optuna trials on validation data, resumable at any moment."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from buir.data import Split
 from buir.errors import Refused, TuningError
-from buir.experiment.records import Clock, Record
+from buir.experiment.config import TuningConfig
+from buir.experiment.records import Cell, Clock, Journal, Record
 from buir.experiment.search.spaces import Space, as_json, contains, find_space
 from buir.ranking import evaluate
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from buir.data import Split
-    from buir.experiment.config import TuningConfig
-    from buir.experiment.records import Cell, Journal
 
 Build = Callable[[Mapping[str, Any]], Any]
 """From searched settings to an unfitted estimator, which holds the fixed ones already."""

@@ -1,7 +1,5 @@
 """What records amount to: intervals, verdicts and leaders of every data set and level, overall and by user activity."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,23 +1,17 @@
 """What a run of MLflow is called and what it carries: pure functions of records."""
 
-from __future__ import annotations
-
 import json
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import pandas as pd
 from jinja2 import Template
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
-from buir.experiment.records import frame
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from buir.experiment.records import Journal, Record
+from buir.experiment.records import Journal, Record, frame
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class RunContent:
     """Contents by name: a dict, a frame, or a file to be copied."""
 
     @classmethod
-    def of(cls, record: Record, journal: Journal) -> RunContent:
+    def of(cls, record: Record, journal: Journal) -> Self:
         """Describe the run of a record of a journal."""
         search = record.work == "search"
         split = f"-split{record.split_seed}" if record.split_seed else ""

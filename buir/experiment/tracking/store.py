@@ -1,20 +1,16 @@
 """Which MLflow store to talk to, whether it answers, and how to show it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 VIEW_KEY = "sparsity"
 _VIEW_PREFIX = "mlflow.sharedViewState."

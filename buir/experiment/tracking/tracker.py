@@ -1,21 +1,15 @@
 """Records of the journal as runs of MLflow; whatever the store does, nothing here ends a benchmark."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from mlflow import MlflowClient
 
 from buir.experiment.config import models
-from buir.experiment.records import experiment_name
+from buir.experiment.records import Journal, Kind, Record, experiment_name
 from buir.experiment.tracking import store
 from buir.experiment.tracking.writer import Writer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from buir.experiment.records import Journal, Kind, Record
 
 _RETRY_SECONDS = 60.0  # a server that is restarted is missed for a minute, one that is gone costs a probe in each
 

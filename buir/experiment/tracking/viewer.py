@@ -1,22 +1,17 @@
 """A light MLflow server on a local store, for looking."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from buir.errors import ExperimentError
 from buir.experiment.tracking import store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _START_SECONDS = 120.0
 _LIGHT = {

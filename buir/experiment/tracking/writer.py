@@ -1,29 +1,22 @@
 """One experiment of MLflow, brought up to date with records; nothing is logged twice."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import mlflow
 import pandas as pd
+from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
 
-from buir.experiment.records import metric_label
+from buir.experiment.records import Journal, Record, metric_label
 from buir.experiment.tracking import runs, store
 from buir.model import BUIR
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from mlflow import MlflowClient
-
-    from buir.experiment.records import Journal, Record
 
 _PARENT = "mlflow.parentRunId"
 _BATCH = 1000  # most metrics that MLflow takes in one call
