@@ -27,14 +27,14 @@ def forecast(cells):
 
 def record_of(cell, seconds, status="ok"):
     place = {"dataset": cell.dataset, "level": cell.level, "model": cell.model, "kind": cell.kind}
-    return make_record(**place, params=cell.resolved(), status=status, fit_s=seconds)
+    return make_record(**place, params=cell.resolved, status=status, fit_s=seconds)
 
 
 def test_what_was_measured_counts(cells, forecast):
     als = [cell for cell in cells if cell.model == "ALS"]
     half, whole = als[0], als[1]
     assert (half.level, whole.level) == (0.5, 1.0)
-    thumb = progress.rule_of_thumb("als", half.resolved(), SIZE)
+    thumb = progress.rule_of_thumb("als", half.resolved, SIZE)
     assert forecast.seconds(half) == pytest.approx(thumb)
     forecast.learn(record_of(half, 3.0))
     forecast.learn(record_of(half, 5.0))

@@ -69,7 +69,8 @@ def _line(error: ErrorDetails, schema: Any, raw: Any) -> str:
         case "too_short":
             return f"{where}: is empty; give at least one entry"
         case "path_not_file":
-            return f"{where}: no such file: {value}{_nearest_file(Path(value))}"
+            beside = sorted(file.name for file in Path(value).parent.glob("*") if file.is_file())
+            return f"{where}: no such file: {value}{near(Path(value).name, beside)}"
         case "tuple_type":
             example = f", such as [{value}]" if isinstance(value, int | float) else ""
             return f"{where}: got {shown(value)}, expected a list{example}"
@@ -113,12 +114,6 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for arg in typing.get_args(annotation) for found in _models_in(arg)]
-
-
-def _nearest_file(file: Path) -> str:
-    """Suggest the near name of a file beside one that is not there; nothing where none is near."""
-    names = sorted(p.name for p in file.parent.iterdir() if p.is_file()) if file.parent.is_dir() else []
-    return near(file.name, names)
 
 
 def _quoted(text: str) -> list[str]:

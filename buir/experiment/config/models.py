@@ -21,16 +21,8 @@ CLASSES = {
 }
 """Kind in a configuration -> the class as a name within ``buir``. Strings, so that naming a model imports nothing."""
 
-_NAMES = {
-    "popularity": "popularity",
-    "als": "ALS",
-    "bpr": "BPR",
-    "lmf": "LMF",
-    "item-knn": "item-KNN",
-    "ease": "EASE",
-    "lightgcn": "LightGCN",
-    "buir": "BUIR",
-}
+_NAMES = {"popularity": "popularity", "item-knn": "item-KNN"}
+"""Where a model is not called as its class is."""
 _ENCODER_SUFFIX = {"id": "id", "graph": "nb", "walk": "walk"}
 
 _COLOURS = {
@@ -51,7 +43,7 @@ _SPARE_COLOURS = ("#e377c2", "#00695c", "#5c6bc0", "#a1887f", "#c0a000", "#455a6
 
 def default_name(kind: str, params: Mapping[str, Any], preset: str | None = None) -> str:
     """Give the display name of a model: BUIR is called after its encoder, as in the paper, where one is asked for."""
-    name = _NAMES.get(kind, kind)
+    name = _NAMES.get(kind) or CLASSES.get(kind, kind).rpartition(".")[2]
     if kind != "buir":
         return name
     suffix = _ENCODER_SUFFIX.get(str(params.get("encoder", "graph" if preset == "paper" else "")))
@@ -66,7 +58,7 @@ def estimator_class(kind: str) -> Any:
 def build(kind: str, params: Mapping[str, Any], *, preset: str | None = None, seed: int = 0) -> Any:
     """Make an unfitted estimator from a configuration's parameters."""
     cls = estimator_class(kind)
-    return _maker(cls, preset)(**params, seed=seed)
+    return (getattr(cls, preset) if preset else cls)(**params, seed=seed)
 
 
 def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) -> list[tuple[str, str]]:
@@ -82,14 +74,11 @@ def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) ->
     if preset is not None and not hasattr(cls, preset):
         return [("preset", f"{kind} has no preset {preset!r}; leave it out")]
     valid = [name for name in inspect.signature(cls).parameters if name != "seed"]
-    problems = []
-    for name in params:
-        if name == "seed":
-            problems.append((name, "the seed of a model comes from the list 'seeds' of the benchmark; remove it here"))
-        elif name not in valid:
-            problems.append((name, f"unknown parameter of {kind}{suggestion(name, valid)}"))
-    if problems:
-        return problems
+    own_seed = "the seed of a model comes from the list 'seeds' of the benchmark; remove it here"
+    unknown = [name for name in params if name not in valid]
+    if unknown:
+        wrong = f"unknown parameter of {kind}"
+        return [(name, own_seed if name == "seed" else wrong + suggestion(name, valid)) for name in unknown]
     try:
         model = build(kind, params, preset=preset)
         # The baselines look at their parameters when they are made, BUIR when it is trained.
@@ -101,10 +90,6 @@ def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) ->
     except (TypeError, ValueError) as error:
         return [("", str(error).splitlines()[0])]
     return []
-
-
-def _maker(cls: Any, preset: str | None) -> Any:
-    return getattr(cls, preset) if preset else cls
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
@@ -121,12 +106,9 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     Unknown names draw from a spare palette by a hash of the name; within one call no spare colour is given twice
     before all are used.
     """
-    chosen: dict[str, str] = {}
-    free = list(_SPARE_COLOURS)
-    for name in sorted(set(names)):
-        if name in _COLOURS:
-            chosen[name] = _COLOURS[name]
-            continue
+    names, free = set(names), list[str]()
+    chosen = {name: _COLOURS[name] for name in names & _COLOURS.keys()}
+    for name in sorted(names - chosen.keys()):
         free = free or list(_SPARE_COLOURS)
         place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % len(free)
         chosen[name] = free.pop(place)

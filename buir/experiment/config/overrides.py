@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from buir.errors import ConfigError
+from buir.errors import ConfigError, one_line
 from buir.experiment.config import models
 from buir.experiment.config.mistakes import shown
 
@@ -26,7 +26,7 @@ def parse(text: str, source: str) -> Any:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         what = getattr(error, "problem", None) or getattr(error, "context", None) or error
-        raise ConfigError([f"{source}{line}: {' '.join(str(what).split())}"]) from error
+        raise ConfigError([f"{source}{line}: {one_line(what)}"]) from error
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

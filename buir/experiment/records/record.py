@@ -46,7 +46,7 @@ class Cell:
         Every parameter counts, defaults included, so that a changed default is a new cell.
         """
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("params", "preset")}
-        return cell_key(parts | {"params": self.resolved(), "version": version("buir")})
+        return cell_key(parts | {"params": self.resolved, "version": version("buir")})
 
     @property
     def train_pct(self) -> int:
@@ -59,7 +59,7 @@ class Cell:
         tuning = {name: value for name, value in (self.tuning or {}).items() if name != "fit_seconds"}
         names = ("dataset", "protocol", "level", "split_seed", "split_digest", "model", "kind")
         parts = {name: getattr(self, name) for name in names} | {"tuning": tuning}
-        return cell_key(parts | {"params": self.resolved(), "version": version("buir")})
+        return cell_key(parts | {"params": self.resolved, "version": version("buir")})
 
     @property
     def title(self) -> str:
@@ -77,19 +77,15 @@ class Cell:
         split = f" split seed {self.split_seed}" if self.split_seed else ""
         return f"{self.dataset} {self.train_pct} % {self.model}{split}"
 
+    @cached_property
     def resolved(self) -> dict[str, Any]:
         """All hyper-parameters with their values; the seed is apart."""
-        return dict(self._resolved)
-
-    @cached_property
-    def _resolved(self) -> dict[str, Any]:
-        found = self.build().get_params()
-        return {name: value for name, value in found.items() if name != "seed"}
+        return {name: value for name, value in self.build().get_params().items() if name != "seed"}
 
     def fixed(self) -> dict[str, Any]:
         """Parameters that the benchmark decides, so that no search may change them; a preset's encoder is one."""
-        decided = self.resolved() if self.preset else {}
-        return {**{name: decided[name] for name in ("encoder",) if name in decided}, **self.params}
+        encoder = self.resolved.get("encoder") if self.preset else None
+        return ({} if encoder is None else {"encoder": encoder}) | dict(self.params)
 
     def build(self) -> Any:
         """Make the unfitted estimator."""
@@ -166,7 +162,7 @@ class Record:
         """Start a record with what a cell and its search have in common: the model, the data, and what computes."""
         parts = {"train": split.train, "valid": split.valid, "test": split.test}
         given = {
-            "params": cell.resolved(),
+            "params": cell.resolved,
             "split_digest": split.digest,
             "data": {"users": split.train.n_users, "items": split.train.n_items}
             | {name: part.n_pairs for name, part in parts.items()}

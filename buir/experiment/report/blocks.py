@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from buir.errors import one_line
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -80,8 +82,3 @@ def aligned(table: Table, *, words: bool = False) -> str:
         pads[-1] = str.ljust
     lines = ["  ".join(pad(text, w) for pad, text, w in zip(pads, row, widths, strict=True)) for row in rows]
     return "\n".join([lines[0].rstrip(), "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])])
-
-
-def one_line(text: str) -> str:
-    """Write every run of white space as one blank."""
-    return " ".join(text.split())

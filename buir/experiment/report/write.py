@@ -14,9 +14,10 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
 from buir.data import replace_atomically
+from buir.errors import one_line
 from buir.experiment.config import recipe
 from buir.experiment.records import Record, frame, mixture
-from buir.experiment.report.blocks import Fold, Image, markdown, one_line
+from buir.experiment.report.blocks import Fold, Image, markdown
 from buir.experiment.report.content import make_content
 from buir.experiment.statistics import PLACE, Findings, ReadUsers, findings
 

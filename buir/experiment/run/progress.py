@@ -76,7 +76,7 @@ class Forecast:
         measured = self._measured.get((cell.dataset, cell.model, cell.level))
         if measured:
             return fmean(measured)
-        thumb = rule_of_thumb(cell.kind, cell.resolved(), self._sizes[cell.dataset, cell.level])
+        thumb = rule_of_thumb(cell.kind, cell.resolved, self._sizes[cell.dataset, cell.level])
         ratios = self._ratios.get(cell.model) or [r for found in self._ratios.values() for r in found]
         return thumb * (median(ratios) if ratios else 1.0)
 
@@ -87,7 +87,7 @@ class Forecast:
 
     def memory_mb(self, cells: Sequence[Cell], jobs: int) -> float:
         """Estimate the peak of all processes together: the most demanding cells at the same time."""
-        needs = sorted((memory_mb(c.kind, c.resolved(), self._sizes[c.dataset, c.level]) for c in cells), reverse=True)
+        needs = sorted((memory_mb(c.kind, c.resolved, self._sizes[c.dataset, c.level]) for c in cells), reverse=True)
         return sum(needs[:jobs])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from buir.data import Split
-from buir.errors import Refused
+from buir.errors import Refused, one_line
 from buir.experiment.config import BenchmarkConfig
 from buir.experiment.records import Cell, Clock, Journal, Record
 from buir.experiment.run.groups import group_metrics
@@ -75,8 +75,7 @@ def fit_cell(cell: Cell, bench: Bench, step: Step) -> None:
         tuned = _searched(cell, bench, step)
         record, users, model = measure(cell, split, tuned.params if tuned else {}, callback)
     except Refused as refusal:
-        reason = " ".join(str(refusal).split())
-        bench.journal.write(replace(_head(cell, split), status="refused", reason=reason))
+        bench.journal.write(replace(_head(cell, split), status="refused", reason=one_line(refusal)))
     else:
         kept = model if bench.config.log_models and cell.kind == "buir" else None
         bench.journal.write(replace(record, **tuned.record()) if tuned else record, users, kept)
@@ -119,7 +118,7 @@ def measure(
     factors = getattr(model, "item_factors", None)
     measured = replace(
         record,
-        params=chosen.resolved(),
+        params=chosen.resolved,
         metrics=_headline_first(evaluation.means),
         groups=group_metrics(evaluation, split.train, split.test),
         history=list(getattr(model, "history", None) or []),

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from buir.data import Split
-from buir.errors import Refused, TuningError
+from buir.errors import Refused, TuningError, one_line
 from buir.experiment.config import TuningConfig
 from buir.experiment.records import Cell, Clock, Journal, Record
 from buir.experiment.search.spaces import Space, as_json, contains, find_space
@@ -87,8 +87,7 @@ def search(
             on_trial=lambda done, wanted: on_trial(f"trial {done}/{wanted}"),
         )
     except Refused as refusal:
-        reason = " ".join(str(refusal).split())
-        journal.write_search(replace(record, status="refused", reason=reason))
+        journal.write_search(replace(record, status="refused", reason=one_line(refusal)))
         raise
     if journal.read_search(cell.search_key) is None:
         journal.write_search(replace(record, **tuned.record()))
@@ -190,7 +189,7 @@ def _opened(file: Path) -> optuna.Study:
         return optuna.create_study(study_name=name, storage=storage, pruner=pruner, direction="maximize")
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         msg = (
-            f"{file}: the trials of a search cannot be read ({type(error).__name__}: {' '.join(str(error).split())}); "
+            f"{file}: the trials of a search cannot be read ({type(error).__name__}: {one_line(error)}); "
             "delete the file, and run the same again: the search starts anew"
         )
         raise TuningError(msg) from error
@@ -262,7 +261,7 @@ def _run_trial(
         study.tell(trial, state=TrialState.FAIL)
         raise
     except (ValueError, RuntimeError, ArithmeticError, MemoryError) as failure:
-        state, error = TrialState.FAIL, f"{type(failure).__name__}: {' '.join(str(failure).split())}"
+        state, error = TrialState.FAIL, f"{type(failure).__name__}: {one_line(failure)}"
     if value is not None and not math.isfinite(value):
         state, error = TrialState.FAIL, f"{budget.metric} is {value}: nobody could be measured on the validation part"
     trial.set_user_attr("seconds", clock.seconds)
