@@ -102,7 +102,7 @@ def main() -> None:
                 photograph(window, page, args.to / f"mlflow-{data}.png", "Recall & NDCG vs sparsity")
                 table = store.page(base, number, charts=False)
                 photograph(window, table, args.to / f"mlflow-{data}-table.png", "ndcg_at_20")
-                view = store.page(base, number, view=store.best_key(level), charts=False)
+                view = store.page(base, number, view=f"best-{level}", charts=False)
                 photograph(window, view, args.to / f"mlflow-{data}-best.png", f"Best at {level} %", "ndcg_at_20")
                 chosen = [json.dumps(part, separators=(",", ":")) for part in ([r.info.run_id for r in best], [number])]
                 compare = (

@@ -118,7 +118,7 @@ def explore(
         file = journal.folder / "best.yaml"
         replace_atomically(file, best_settings(config, _found(journal, every)).encode())
         say(f"\nBest settings, to be pasted into a configuration: {file}")
-        tracker.finish_searches()
+        tracker.finish("tune", {})
     return benchmark.Outcome(found, failures)
 
 
@@ -130,7 +130,7 @@ def sync(out: str | Path, *, say: Say, tracking_uri: str | None = None) -> dict[
         _plan(journal)
     with journal.exclusive():
         tracker = _make_tracker(journal, tracking_uri, say)
-        done = tracker.finish_searches() if tuned else {}
+        done = tracker.finish("tune", {}) if tuned else {}
         if journal.read_plan() is not None:
             done |= _publish(journal, tracker, say)
         return {} if tracker.down else done
@@ -265,7 +265,7 @@ def _publish(journal: Journal, tracker: Tracker, say: Say) -> dict[str, str]:
     say("")
     if mixed := mixture(every):
         say(f"warning: {mixed}")
-    return tracker.finish(artifacts)
+    return tracker.finish("benchmark", artifacts)
 
 
 def _artifacts(

@@ -234,7 +234,7 @@ def test_a_search_sees_its_own_split_only_and_its_model_seeds_share_it(tmp_path)
     for record in outcome.records:
         by_split.setdefault(record.split_seed, []).append(record)
     for number, records in by_split.items():
-        split = sources.split("synthetic", number, 1.0)
+        split = sources.splits("synthetic", number)[1.0]
         assert {r.split_digest for r in records} == {split.digest}
         assert records[0].tuning["results"] == records[1].tuning["results"]
         assert records[0].n_trials == 2

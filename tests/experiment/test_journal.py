@@ -155,7 +155,7 @@ def test_searches_and_their_plan_lie_beside_the_cells(tmp_path):
     journal = Journal(tmp_path)
     assert journal.read_search("a" * 16) is None
     record = make_record(key="a" * 16, work="search", tune_s=np.float64(0.5), tuning={"trials": 3})
-    journal.write_search(record)
+    journal.write(record)
     assert journal.read_search("a" * 16).tune_s == 0.5
     assert journal.read_search("a" * 16).tuning == {"trials": 3}
     assert list(journal.records()) == []

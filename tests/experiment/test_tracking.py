@@ -72,7 +72,7 @@ def synced(finished, empty_store, tmp_path_factory) -> Path:
     shutil.copytree(finished, folder)
     shutil.copy(empty_store, folder / "mlflow.db")
     tracker, told = make_tracker(folder)
-    tracker.finish({"synthetic": {"table.md": "x"}})
+    tracker.finish("benchmark", {"synthetic": {"table.md": "x"}})
     assert told == []
     return folder
 
@@ -225,7 +225,7 @@ def test_the_summary_run_and_the_page(out):
     records = list(journal.records())
     figure = sparsity_figure(find(records, journal.read_users))
     tracker, _ = make_tracker(out)
-    experiments = tracker.finish({"synthetic": {"table.md": "| a |", "sparsity.png": figure}})
+    experiments = tracker.finish("benchmark", {"synthetic": {"table.md": "| a |", "sparsity.png": figure}})
     (summary,) = all_runs(out, "summary")
     folder = Path(summary.info.artifact_uri.removeprefix("file://"))
     assert {p.name for p in folder.iterdir()} == {"config.json", "table.md", "sparsity.png"}
@@ -292,11 +292,11 @@ def test_nothing_is_logged_twice(out):
     first, _ = make_tracker(out)
     for record in Journal(out).records():
         first.log(record)
-    first.finish({"synthetic": {"table.md": "x"}})
+    first.finish("benchmark", {"synthetic": {"table.md": "x"}})
     before = {kind: {r.info.run_id for r in all_runs(out, kind, ViewType.ALL)} for kind in ("fit", "sweep", "summary")}
     assert {kind: len(ids) for kind, ids in before.items()} == {"fit": 8, "sweep": 2, "summary": 1}
     second, _ = make_tracker(out)
-    second.finish({"synthetic": {"table.md": "x"}})
+    second.finish("benchmark", {"synthetic": {"table.md": "x"}})
     after = {kind: {r.info.run_id for r in all_runs(out, kind, ViewType.ALL)} for kind in ("fit", "sweep", "summary")}
     assert after == before
 
@@ -308,7 +308,7 @@ def test_a_half_written_run_is_replaced(copied):
     (model,) = victim.outputs.model_outputs
     client.set_terminated(victim.info.run_id, "FAILED")
     again, _ = make_tracker(out)
-    again.finish({})
+    again.finish("benchmark", {})
     leaves = all_runs(out, "fit")
     assert len(leaves) == 8
     assert {run.info.status for run in leaves} == {"FINISHED"}
@@ -326,7 +326,7 @@ def test_more_seeds_make_new_means_and_older_settings_leave_the_view(copied):
     config = make_config(models=models, seeds=[0, 1, 2], metrics={"ks": [20]})
     benchmark.run(config, out, Watcher())
     again, _ = make_tracker(out)
-    again.finish({})
+    again.finish("benchmark", {})
     sweeps = {run.info.run_name: run for run in all_runs(out, "sweep")}
     assert set(sweeps) == {"popularity", "BUIR-id"}
     assert sweeps["BUIR-id"].info.run_id != old["BUIR-id"]
@@ -348,7 +348,7 @@ def test_a_refused_cell_is_a_run_with_the_reason(out):
     assert record is not None
     journal.write(replace(record, status="refused", reason="too many items", metrics={}, history=[], system=[]))
     tracker, told = make_tracker(out)
-    tracker.finish({})
+    tracker.finish("benchmark", {})
     assert told == []
     (run,) = [run for run in all_runs(out, "fit") if run.data.tags["status"] == "refused"]
     assert run.data.tags["reason"] == "too many items"
@@ -387,13 +387,13 @@ def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_
         tracker, told = make_tracker(out, uri)
         for record in Journal(out).records():
             tracker.log(record)
-        assert tracker.finish({}) == {}
+        assert tracker.finish("benchmark", {}) == {}
     assert asked == ["/health", "/health"]
     assert len(told) == 1
     assert told[0].startswith(f"MLflow cannot be used (no answer from {uri}). Nothing is lost: ")
     assert told[0].endswith(f"buir sync --out {out}")
     later, told = make_tracker(out)
-    assert len(later.finish({})) == 1
+    assert len(later.finish("benchmark", {})) == 1
     assert told == []
     assert len(all_runs(out, "fit")) == 8
 
@@ -457,7 +457,7 @@ def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once
     assert [line.startswith("MLflow cannot be used") for line in told] == [True, False, True]
     broken[0] = False
     # The end does not wait for the minute to be over.
-    assert len(tracker.finish({})) == 1
+    assert len(tracker.finish("benchmark", {})) == 1
     assert len(told) == 4
     assert logged_cells(out) == {record.key for record in records}
     assert len(all_runs(out, "fit")) == 8
@@ -470,7 +470,7 @@ def test_a_deleted_experiment_is_named(copied):
     assert experiment is not None
     client.delete_experiment(experiment.experiment_id)
     again, told = make_tracker(copied)
-    again.finish({})
+    again.finish("benchmark", {})
     assert "the experiment 'buir-tiny-synthetic' was deleted in MLflow; restore it there" in told[0]
 
 
@@ -492,7 +492,7 @@ def test_links():
     assert store.page("http://h:1", "7", view=None) == (
         "http://h:1/#/experiments/7/runs?compareRunsMode=CHART&workflowType=machine_learning"
     )
-    assert store.page("http://h:1", "7", view=store.best_key(10), charts=False) == (
+    assert store.page("http://h:1", "7", view="best-10", charts=False) == (
         "http://h:1/#/experiments/7/runs?viewStateShareKey=best-10&workflowType=machine_learning"
     )
 
@@ -522,7 +522,7 @@ def test_views_are_written_for_versions_whose_format_is_known():
 def test_a_version_of_another_format_shows_the_note_and_no_views(out, monkeypatch):
     monkeypatch.setattr(mlflow, "__version__", "4.0.0")
     tracker, told = make_tracker(out)
-    experiments = tracker.finish({"synthetic": {"table.md": "x"}})
+    experiments = tracker.finish("benchmark", {"synthetic": {"table.md": "x"}})
     assert told == []
     tags = make_client(out).get_experiment(experiments["synthetic"]).tags
     assert tags["mlflow.note.content"].startswith("**tiny on synthetic**")

@@ -296,7 +296,7 @@ def test_a_search_of_something_else_has_its_own_file(tmp_path, change, n_files):
         config = make_config(**settings)
         sources = Sources(config)
         cell = benchmark.plan(config, sources)[0]
-        split = sources.split(cell.dataset, cell.split_seed, cell.level)
+        split = sources.splits(cell.dataset, cell.split_seed)[cell.level]
         assert search_cell(cell, split, config.tuning, Journal(tmp_path), lambda _: None).trials
     assert len(list((tmp_path / "tuning").iterdir())) == n_files
 

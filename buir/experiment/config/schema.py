@@ -83,7 +83,8 @@ def _absolute(path: Any, info: ValidationInfo) -> Any:
 
 
 Distinct = AfterValidator(_distinct)
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Distinct]
+Entries = Field(strict=False, min_length=1)
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Entries, Distinct]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
 File = Annotated[FilePath, Field(strict=False), BeforeValidator(_absolute)]
@@ -161,9 +162,7 @@ class Nested(Strict):
     """Validation and test stay the same at every level; ``levels`` are the shares of the training data."""
 
     kind: Literal["nested"] = "nested"
-    levels: Annotated[
-        tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1), AfterValidator(_apart)
-    ] = (1.0,)
+    levels: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Entries, AfterValidator(_apart)] = (1.0,)
     split_seeds: Seeds = (0,)
 
 
@@ -171,7 +170,7 @@ class Author(Strict):
     """The paper's split: what a level leaves over is halved into validation and test, so it is below 1."""
 
     kind: Literal["author"]
-    levels: Annotated[tuple[Share, ...], Field(strict=False, min_length=1), AfterValidator(_apart)]
+    levels: Annotated[tuple[Share, ...], Entries, AfterValidator(_apart)]
     split_seeds: Seeds = (0,)
 
 

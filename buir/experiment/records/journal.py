@@ -46,37 +46,29 @@ class Journal:
             If another process has it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock", timeout=0)
         try:
-            lock.acquire()
+            lock = FileLock(self.folder / ".lock", timeout=0).acquire()
         except Timeout as error:
             msg = f"another benchmark is writing to {self.folder}; wait for it, or choose another folder with --out"
             raise ExperimentError(msg) from error
-        try:
+        with lock:
             yield
-        finally:
-            lock.release()
 
     def write(self, record: Record, users: pd.DataFrame | None = None, model: BUIR | None = None) -> None:
-        """Store a finished cell, its per-user values (none of a refused one) and its fitted model, if that is kept."""
-        key = record.key
-        self.cells.mkdir(parents=True, exist_ok=True)
+        """Store a finished search, or cell with its per-user values (none of a refused one) and its model, if kept."""
+        key, folder = record.key, self.cells if record.work == "cell" else self.searches
+        folder.mkdir(parents=True, exist_ok=True)
         if users is not None:
             replace_atomically(self.users_file(key), users.to_parquet(index=False, compression="zstd"))
         if model is not None:
             model.save(self.model_file(key))
-        replace_atomically(self.cells / f"{key}.json", record.to_json().encode())
+        replace_atomically(folder / f"{key}.json", record.to_json().encode())
 
     def read(self, key: str) -> Record | None:
         """Return the record of a finished cell, or None; a cell whose per-user values are lost is not finished."""
         record = _read(self.cells, key)
         whole = record is None or record.status != "ok" or _is_parquet(self.users_file(key))
         return record if whole else None
-
-    def write_search(self, record: Record) -> None:
-        """Store a finished search for settings."""
-        self.searches.mkdir(parents=True, exist_ok=True)
-        replace_atomically(self.searches / f"{record.key}.json", record.to_json().encode())
 
     def read_search(self, key: str) -> Record | None:
         """Return the record of a finished search, or None."""
@@ -97,10 +89,7 @@ class Journal:
     def records(self, keys: Iterable[str] | None = None) -> Iterator[Record]:
         """Iterate over finished cells: those of ``keys`` in that order, or all."""
         chosen = sorted(p.stem for p in self.cells.glob("*.json")) if keys is None else keys
-        for key in chosen:
-            record = self.read(key)
-            if record is not None:
-                yield record
+        return filter(None, map(self.read, chosen))
 
     def write_plan(self, plan: Mapping[str, Any], kind: Kind = "benchmark") -> None:
         """Remember the latest benchmark, or tuning: its configuration and the keys of its cells or searches."""

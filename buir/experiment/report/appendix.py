@@ -1,7 +1,7 @@
 """The back of a report: what was spent, searched, set and refused, and which data, machines and versions were used."""
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -194,11 +194,9 @@ def _machines(plan: Mapping[str, Any], records: Sequence[Record]) -> Table:
 
 def _versions(records: Sequence[Record]) -> Table:
     """List the versions that records hold, and for packages that they do not know those that are installed now."""
-    versions: dict[str, dict[str, None]] = defaultdict(dict)
-    for name, version in ((name, version) for record in records for name, version in record.versions.items()):
-        versions[name][str(version)] = None
-    rows = [[name, ", ".join(found)] for name, found in versions.items()]
-    late = {name: version for name, version in provenance.versions().items() if name not in versions}
+    known = pd.DataFrame([record.versions for record in records])
+    rows = [[name, ", ".join(known[name].dropna().unique())] for name in known]
+    late = {name: version for name, version in provenance.versions().items() if name not in known}
     rows += [[name, f"{version} (when this page was made; not recorded by the runs)"] for name, version in late.items()]
     return table(["what", "version"], rows, "Versions", words=True)
 

@@ -39,39 +39,23 @@ def group_metrics(evaluation: Evaluation, train: Any, test: Any, n_groups: int =
     all of them go where the middle of their tie falls, so that groups do not depend on the order of rows, and
     become unequal, or fewer, where many are tied.
     """
-    degrees = evaluation.train_degree
-    return {
-        "user": _by_user(evaluation, _quantile_groups(degrees, np.ones_like(degrees), n_groups), n_groups),
-        "item": _by_item(evaluation, _matrix(train), _matrix(test), n_groups),
-    }
-
-
-def _by_user(evaluation: Evaluation, groups: np.ndarray, n_groups: int) -> list[dict]:
-    records = []
-    for group in range(n_groups):
-        inside = groups == group
-        if not inside.any():
-            continue
-        degrees = evaluation.train_degree[inside]
-        record = _record(group, degrees, int(inside.sum()))
-        records.append(record | {name: float(values[inside].mean()) for name, values in evaluation.per_user.items()})
-    return records
-
-
-def _by_item(evaluation: Evaluation, train: csr_array, test: csr_array, n_groups: int) -> list[dict]:
-    popularity = np.bincount(train.indices, minlength=train.shape[1])
-    groups = _quantile_groups(popularity, popularity, n_groups)
+    train, test = (canonical(getattr(part, "matrix", part)) for part in (train, test))
+    degrees, popularity = evaluation.train_degree, np.bincount(train.indices, minlength=train.shape[1])
+    user_groups = _quantile_groups(degrees, np.ones_like(degrees), n_groups)
+    item_groups = _quantile_groups(popularity, popularity, n_groups)
     relevant = test[evaluation.users]
-    records = []
+    users, items = [], []
     for group in range(n_groups):
-        inside = groups == group
+        inside = user_groups == group
+        if n_users := int(inside.sum()):
+            means = {name: float(values[inside].mean()) for name, values in evaluation.per_user.items()}
+            users.append(_record(group, degrees[inside], n_users) | means)
+        inside = item_groups == group
         some = keep(relevant, inside[relevant.indices])
-        n_users = int(np.count_nonzero(np.diff(some.indptr)))
-        if n_users == 0:
-            continue
-        record = _record(group, popularity[inside], n_users) | {"n_items": int(inside.sum())}
-        records.append(record | {name: float(np.nanmean(values)) for name, values in _again(evaluation, some).items()})
-    return records
+        if n_users := int(np.count_nonzero(np.diff(some.indptr))):
+            means = {name: float(np.nanmean(values)) for name, values in _again(evaluation, some).items()}
+            items.append(_record(group, popularity[inside], n_users) | {"n_items": int(inside.sum())} | means)
+    return {"user": users, "item": items}
 
 
 def _again(evaluation: Evaluation, relevant: csr_array) -> dict[str, np.ndarray]:
@@ -89,15 +73,10 @@ def _record(group: int, degrees: np.ndarray, n_users: int) -> dict[str, Any]:
 def _quantile_groups(degrees: np.ndarray, weights: np.ndarray, n_groups: int) -> np.ndarray:
     """Group 0..n_groups-1 of each entry: where the middle of its tie lies in the weights, ordered by degree."""
     levels, member = np.unique(degrees, return_inverse=True)
-    mass = np.zeros(len(levels), dtype=np.int64)
-    np.add.at(mass, member, weights)
+    mass = np.bincount(member, weights, minlength=len(levels)).astype(np.int64)
     total = mass.sum()
     if total == 0:
         return np.zeros(len(degrees), dtype=np.int64)
     # Twice the middle, in integers: a middle on the edge of two groups must not fall to either side by rounding.
     groups = (2 * np.cumsum(mass) - mass) * n_groups // (2 * total)
     return np.minimum(groups, n_groups - 1)[member]
-
-
-def _matrix(interactions: Any) -> csr_array:
-    return canonical(getattr(interactions, "matrix", interactions))

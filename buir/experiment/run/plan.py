@@ -8,9 +8,9 @@ from typing import Any
 from buir.experiment.config import BenchmarkConfig
 from buir.experiment.records import Cell, Journal, Record, headline, versions
 from buir.experiment.run import workers
+from buir.experiment.run.progress import Progress
 from buir.experiment.run.run_cell import FIT, Bench
 from buir.experiment.run.sources import Sources
-from buir.experiment.run.workers import Observer
 from buir.experiment.search import as_json, find_space
 
 
@@ -67,7 +67,7 @@ def _with_search(cell: Cell, config: BenchmarkConfig) -> Cell:
 def run(
     config: BenchmarkConfig,
     out: str | Path,
-    observer: Observer,
+    observer: Progress,
     *,
     jobs: int = 1,
     sources: Sources | None = None,
@@ -114,11 +114,9 @@ def unfinished(cells: Sequence[Cell], journal: Journal) -> list[Cell]:
 
 def group(cells: Sequence[Cell], *, together: bool) -> list[list[Cell]]:
     """Cut cells into tasks for one process each: single cells, or all that share one search for hyper-parameters."""
-    if not together:
-        return [[cell] for cell in cells]
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(cell.search_key, []).append(cell)
+        groups.setdefault(cell.search_key if together else cell.key, []).append(cell)
     return list(groups.values())
 
 

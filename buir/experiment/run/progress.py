@@ -69,16 +69,12 @@ class Forecast:
 
     def _within(self, limit: float | None, cell: Cell) -> float:
         """Estimate a fit that a clock ends, if the model trains in epochs."""
-        free = self._free(cell)
+        if measured := self._measured.get((cell.dataset, cell.model, cell.level)):
+            free = fmean(measured)
+        else:
+            ratios = self._ratios.get(cell.model) or [r for found in self._ratios.values() for r in found] or [1.0]
+            free = rule_of_thumb(cell.kind, cell.resolved, self._sizes[cell.dataset, cell.level]) * median(ratios)
         return min(free, limit) if limit is not None and cell.kind in _IN_EPOCHS else free
-
-    def _free(self, cell: Cell) -> float:
-        measured = self._measured.get((cell.dataset, cell.model, cell.level))
-        if measured:
-            return fmean(measured)
-        thumb = rule_of_thumb(cell.kind, cell.resolved, self._sizes[cell.dataset, cell.level])
-        ratios = self._ratios.get(cell.model) or [r for found in self._ratios.values() for r in found]
-        return thumb * (median(ratios) if ratios else 1.0)
 
     def total(self, cells: Sequence[Cell], jobs: int) -> float:
         """Estimate all cells with their searches, one for each data set, level, model and split."""
@@ -138,7 +134,7 @@ def _dim(params: Mapping[str, Any]) -> int:
 
 
 class Progress:
-    """Observer of a benchmark.
+    """Observer of a benchmark: no method raises; ``on_record`` may take long (it may talk to a server).
 
     Parameters
     ----------

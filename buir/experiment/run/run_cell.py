@@ -45,7 +45,7 @@ class Bench:
 
     def split(self, cell: Cell) -> Split:
         """Return the data of a cell."""
-        return self.sources.split(cell.dataset, cell.split_seed, cell.level)
+        return self.sources.splits(cell.dataset, cell.split_seed)[cell.level]
 
 
 class Work(NamedTuple):
@@ -115,7 +115,8 @@ def measure(
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)
         rank_s = time.perf_counter() - start
-    factors = getattr(model, "item_factors", None)
+    has_factors = getattr(model, "item_factors", None) is not None
+    rank = float(effective_rank(vectors_of(model, "item_factors", "the rank"))) if has_factors else None
     measured = replace(
         record,
         params=chosen.resolved,
@@ -128,9 +129,7 @@ def measure(
         peak_mb=monitor.peak_mb,
         system=monitor.samples,
         n_test_users=evaluation.n_users,
-        effective_rank=None
-        if factors is None
-        else float(effective_rank(vectors_of(model, "item_factors", "the rank"))),
+        effective_rank=rank,
         examples=_examples(evaluation, split),
     )
     return measured, evaluation.to_frame(), model

@@ -1,6 +1,6 @@
 """From a configuration to data and splits; each is made once in a process."""
 
-from buir.data import Interactions, Split, read_split, splits
+from buir.data import Interactions, Split, datasets, read_split, splits
 from buir.data import read as read_file
 from buir.errors import ExperimentError
 from buir.experiment.config import BenchmarkConfig, DataConfig, ProtocolConfig
@@ -14,10 +14,6 @@ class Sources:
         self._config = config
         self._data: dict[str, tuple[Interactions, ...]] = {}
         self._splits: dict[tuple[str, int], dict[float, Split]] = {}
-
-    def split(self, label: str, split_seed: int, level: float) -> Split:
-        """Return one split."""
-        return self.splits(label, split_seed)[level]
 
     def splits(self, label: str, split_seed: int) -> dict[float, Split]:
         """Return the splits of a data set at all levels."""
@@ -55,8 +51,6 @@ def read(data: DataConfig) -> tuple[Interactions, ...]:
     """Load one data set: its interactions, or its training and test part where it comes as two files."""
     filters = {"min_rating": data.min_rating, "min_user": data.min_user, "min_item": data.min_item, "core": data.core}
     if data.dataset is not None:
-        from buir.data import datasets
-
         chosen = {name: value for name, value in filters.items() if value}
         return (datasets.load(data.dataset, **data.options, **chosen),)
     if data.train is not None and data.test is not None:

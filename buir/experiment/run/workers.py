@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 from buir.data import replace_atomically
 from buir.errors import ExperimentError, one_line, shortage, warnings_in_one_line
 from buir.experiment.config import BenchmarkConfig, models
-from buir.experiment.records import Cell, Journal, Record, available_cores
+from buir.experiment.records import Cell, Journal, available_cores
+from buir.experiment.run.progress import Progress
 from buir.experiment.run.run_cell import Bench, Work
 from buir.experiment.run.sources import Sources
 
@@ -27,24 +28,8 @@ Failure = tuple[Cell, str]
 """What broke down, and why."""
 
 
-class Observer(Protocol):
-    """Who is told what happens. No method may raise; ``on_record`` may take long (it may talk to a server)."""
-
-    def on_start(self, cell: Cell) -> None:
-        """Hear that the work on a cell begins."""
-
-    def on_step(self, cell: Cell, text: str) -> None:
-        """Hear how far it is."""
-
-    def on_record(self, cell: Cell, record: Record) -> None:
-        """Hear that it is finished and in the journal."""
-
-    def on_failure(self, cell: Cell, message: str) -> None:
-        """Hear that it broke down."""
-
-
 def run_tasks(
-    work: Work, tasks: Sequence[Sequence[Cell]], bench: Bench, observer: Observer, jobs: int
+    work: Work, tasks: Sequence[Sequence[Cell]], bench: Bench, observer: Progress, jobs: int
 ) -> list[Failure]:
     """Do the work on the cells of all tasks, here or in ``jobs`` processes; return what broke down.
 
@@ -58,7 +43,7 @@ def run_tasks(
     return _run_in_processes(work, tasks, bench, observer, min(jobs, len(tasks))) if tasks else []
 
 
-def run_task(work: Work, task: Sequence[Cell], bench: Bench, observer: Observer) -> list[Failure]:
+def run_task(work: Work, task: Sequence[Cell], bench: Bench, observer: Progress) -> list[Failure]:
     """Do the work on the cells of a task one after the other; a broken one does not stop the next."""
     failures = []
     for cell in task:
@@ -93,7 +78,7 @@ def _warn(cell: Cell, bench: Bench, text: str) -> None:
 
 
 def _run_in_processes(
-    work: Work, tasks: Sequence[Sequence[Cell]], bench: Bench, observer: Observer, jobs: int
+    work: Work, tasks: Sequence[Sequence[Cell]], bench: Bench, observer: Progress, jobs: int
 ) -> list[Failure]:
     """Run the tasks in fresh processes; each reads the data itself and gets its share of the cores."""
     context = multiprocessing.get_context("spawn")

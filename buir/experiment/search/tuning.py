@@ -87,10 +87,10 @@ def search(
             on_trial=lambda done, wanted: on_trial(f"trial {done}/{wanted}"),
         )
     except Refused as refusal:
-        journal.write_search(replace(record, status="refused", reason=one_line(refusal)))
+        journal.write(replace(record, status="refused", reason=one_line(refusal)))
         raise
     if journal.read_search(cell.search_key) is None:
-        journal.write_search(replace(record, **tuned.record()))
+        journal.write(replace(record, **tuned.record()))
     return tuned
 
 
@@ -206,11 +206,7 @@ def _give_up_running(study: optuna.Study) -> None:
 def _finished(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that count: completed, pruned, or failed for a reason of their own; not the killed ones."""
     counted = (TrialState.COMPLETE, TrialState.PRUNED)
-    return [
-        t
-        for t in study.get_trials(deepcopy=False)
-        if t.state in counted or (t.state == TrialState.FAIL and "error" in t.user_attrs)
-    ]
+    return [t for t in study.get_trials(deepcopy=False) if t.state in counted or "error" in t.user_attrs]
 
 
 def _described(number: int, trial: FrozenTrial) -> dict[str, Any]:
@@ -254,7 +250,9 @@ def _run_trial(
     model, value, state, error = None, None, TrialState.COMPLETE, None
     try:
         model = build(params)
-        value = _measure(model, split, budget, _watch(trial, budget, clock))
+        model.fit(split.train, split.valid, show_progress=False, callback=_watch(trial, budget, clock))
+        name, _, k = budget.metric.rpartition("_at_")
+        value = evaluate(model, split.train, split.valid, ks=(int(k),), metrics=(name,)).means[budget.metric]
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except Refused:
@@ -269,12 +267,6 @@ def _run_trial(
     if error is not None:
         trial.set_user_attr("error", error)
     study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
-
-
-def _measure(model: Any, split: Split, budget: TuningConfig, watch: Callable[[dict[str, Any]], bool]) -> float:
-    model.fit(split.train, split.valid, show_progress=False, callback=watch)
-    name, _, k = budget.metric.rpartition("_at_")
-    return evaluate(model, split.train, split.valid, ks=(int(k),), metrics=(name,)).means[budget.metric]
 
 
 def _watch(trial: Trial, budget: TuningConfig, clock: Clock) -> Callable[[dict[str, Any]], bool]:

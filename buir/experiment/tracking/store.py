@@ -4,7 +4,6 @@ import json
 import os
 import re
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -44,18 +43,13 @@ def answers(uri: str, seconds: float = 2.0) -> bool:
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=seconds) as reply:
             return reply.status == 200
-    except (urllib.error.URLError, OSError, ValueError):
+    except (OSError, ValueError):
         return False
 
 
 def is_new(uri: str) -> bool:
     """Tell whether the first use of a store will have to create its tables, which takes seconds."""
     return is_local(uri) and not Path(uri.removeprefix("sqlite:///")).exists()
-
-
-def best_key(train_pct: int) -> str:
-    """Name the saved view that shows the best models at a level, as links name it."""
-    return f"best-{train_pct}"
 
 
 def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: bool = True) -> str:
@@ -96,7 +90,7 @@ def view_tags(metrics: Mapping[str, str], levels: Iterable[int], existing: Mappi
         "compareRunCharts": _charts(given["chart"] | given["bar"], metrics, "best"),
     }
     views = {VIEW_KEY: ("Recall & NDCG vs sparsity", curves)} | {
-        best_key(pct): (f"Best at {pct} %", best | {"searchFilter": best["searchFilter"] % pct}) for pct in levels
+        f"best-{pct}": (f"Best at {pct} %", best | {"searchFilter": best["searchFilter"] % pct}) for pct in levels
     }
     tags, now = {}, int(time.time() * 1000)
     for key, (name, view) in views.items():

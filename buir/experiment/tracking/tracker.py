@@ -48,8 +48,8 @@ class Tracker:
         kind = "benchmark" if record.work == "cell" else "tune"
         self._guarded(kind, lambda plan: self._writer(plan, record.dataset).write(record))
 
-    def finish(self, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-        """Write what is missing of the latest plan, the sweeps, and the summary runs.
+    def finish(self, kind: Kind, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Write what is missing of the latest plan of a kind; of a benchmark also the sweeps and the summary runs.
 
         Parameters
         ----------
@@ -61,13 +61,6 @@ class Tracker:
         -------
         Data set -> id of its experiment, empty if the store could not be used.
         """
-        return self._finish("benchmark", artifacts)
-
-    def finish_searches(self) -> dict[str, str]:
-        """Write what is missing of the searches of the latest tuning; return as `finish` does."""
-        return self._finish("tune", {})
-
-    def _finish(self, kind: Kind, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         done: dict[str, str] = {}
 
         def write(plan: dict[str, Any]) -> None:

@@ -75,12 +75,7 @@ def pages(uri: str) -> Callable[[str], list[tuple[str, str]]]:
 def free_port(wanted: int, tries: int = 100) -> int:
     """Return the first port from ``wanted`` on that nobody listens to."""
     for port in range(wanted, wanted + tries):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     msg = f"no free port between {wanted} and {wanted + tries - 1}; give another with --port"
     raise ExperimentError(msg)
