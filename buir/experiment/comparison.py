@@ -65,7 +65,7 @@ def compare(
             _tell_missing_models(cells, journal, say)
         tracker = _make_tracker(journal, tracking_uri, say)
         forecast = Forecast(sources.sizes(), journal.records())
-        with closing(Progress(missing, forecast, jobs=jobs, on_record=tracker.log)) as progress:
+        with closing(Progress(missing, forecast, jobs=jobs, log=tracker.log)) as progress:
             outcome = benchmark.run(config, out, progress, jobs=jobs, sources=sources, cells=cells, command=command)
         _publish(journal, tracker, say)
     return outcome
@@ -109,7 +109,7 @@ def explore(
         tracker = _make_tracker(journal, tracking_uri, say)
         forecast = Forecast(sources.sizes(), journal.records())
         tasks, bench = [[cell] for cell in missing], Bench(config, journal, sources)
-        with closing(Progress(missing, forecast, jobs=jobs, on_record=tracker.log, searches=True)) as progress:
+        with closing(Progress(missing, forecast, jobs=jobs, log=tracker.log, searches=True)) as progress:
             failures = run_tasks(SEARCH, tasks, bench, progress, jobs)
         found = _found(journal, cells)
         for (dataset, pct), rows in frame(found).groupby(["dataset", "train_pct"], sort=False):

@@ -55,7 +55,7 @@ def make_record(cell, status="ok"):
 
 def test_lines_where_there_is_no_terminal(cells, clock, capsys):
     records = []
-    bar = Progress(cells, Constant(), jobs=1, on_record=records.append)
+    bar = Progress(cells, Constant(), jobs=1, log=records.append)
     assert bar.left() == 40.0
     bar.on_start(cells[0])
     clock[0] += 4
@@ -80,13 +80,13 @@ def test_lines_where_there_is_no_terminal(cells, clock, capsys):
 
 
 def test_several_processes_share_what_is_left(cells, clock):
-    bar = Progress(cells, Constant(), jobs=3, on_record=lambda record: None)
+    bar = Progress(cells, Constant(), jobs=3, log=lambda record: None)
     assert bar.left() == pytest.approx(40 / 3)
     bar.close()
 
 
 def test_the_bar_names_what_runs(cells, clock, monkeypatch):
-    bar = Progress(cells, Constant(), jobs=2, on_record=lambda record: None)
+    bar = Progress(cells, Constant(), jobs=2, log=lambda record: None)
     bar._bar.disable = False
     monkeypatch.setattr(bar._bar, "refresh", lambda *_, **__: None)
     bar.on_start(cells[0])
@@ -99,7 +99,7 @@ def test_the_bar_names_what_runs(cells, clock, monkeypatch):
 
 
 def test_a_search_says_what_its_best_trial_reached(cells, clock, capsys):
-    bar = Progress(cells[:1], Constant(), jobs=1, on_record=lambda record: None, searches=True)
+    bar = Progress(cells[:1], Constant(), jobs=1, log=lambda record: None, searches=True)
     tuning = {"metric": "ndcg_at_20", "best_value": 0.125}
     bar.on_start(cells[0])
     bar.on_record(cells[0], a_record(work="search", tuning=tuning, n_trials=3, tune_s=1.5))

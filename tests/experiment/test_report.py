@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from buir.experiment.records import provenance
 from buir.experiment.report.advice import advice, standing, winners
-from buir.experiment.report.blocks import Cell, Fold, Image, Section, Table, table
+from buir.experiment.report.blocks import Cell, Image, Section, Table, table
 from buir.experiment.report.content import make_content
 from buir.experiment.report.figures import verdict_figure
 from buir.experiment.report.tables import text_report
@@ -68,7 +68,7 @@ class Content:
 
     def tables(self, title):
         """All tables of a section as texts, by model or whatever stands in the first column, those in folds too."""
-        flat = [b for block in self.sections[title] for b in (block.blocks if isinstance(block, Fold) else [block])]
+        flat = [b for block in self.sections[title] for b in (block.blocks if isinstance(block, Section) else [block])]
         return [block.frame.map(str).set_index(block.frame.columns[0]) for block in flat if isinstance(block, Table)]
 
 
@@ -217,7 +217,7 @@ def test_the_winner_is_named_when_it_is_buir_and_when_it_is_not(content):
 
 
 def test_verdicts_stand_with_interval_and_p(content):
-    folds = [block for block in content.sections["Verdicts"] if isinstance(block, Fold)]
+    folds = [block for block in content.sections["Verdicts"] if isinstance(block, Section)]
     assert len(folds) == 4
     table = content.tables("Verdicts")[0]
     for part in content.found:
@@ -580,7 +580,7 @@ def test_nothing_finished_is_an_error(tmp_path):
 def test_both_forms_by_hand():
     shown = table(["model", "a|b"], [["x", Cell("0.1 <", "best")], ["y", "0.2"]], "Caption")
     words = table(["what", "why"], [["z", "so\nit is"]], words=True)
-    blocks = ["Some **bold** and `code`.", ["one", "two"], Fold("more & more", [shown, words])]
+    blocks = ["Some **bold** and `code`.", ["one", "two"], Section("more & more", [shown, words])]
     content = {"title": "T & co", "sections": [Section("First", blocks), Section("Last", ["End."])]}
     assert render("md", content, {}, "pics") == (
         "# T & co\n\n## First\n\nSome **bold** and `code`.\n\n- one\n- two\n\n"

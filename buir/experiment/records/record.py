@@ -2,16 +2,14 @@
 
 import hashlib
 import json
-import math
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, Self
 
-import numpy as np
 import pandas as pd
+from pydantic_core import to_jsonable_python
 
 from buir.data import Split
 from buir.experiment.config import models
@@ -222,17 +220,7 @@ def cell_key(parts: Mapping[str, Any]) -> str:
 
 def plain(value: Any) -> Any:
     """Turn NumPy values, tuples and paths into JSON's types; NaN and infinity become null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(inner) for inner in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    return to_jsonable_python(value, inf_nan_mode="null", fallback=lambda array: array.tolist())
 
 
 def headline(ks: Sequence[int]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from buir.experiment.config import named_by_variable
 from buir.experiment.records import Record, frame, metric_label, provenance
-from buir.experiment.report.blocks import Block, Fold, Section, Table, table
+from buir.experiment.report.blocks import Block, Section, Table, table
 from buir.experiment.report.words import settings_text, span_text, value_text
 
 _WHERE = ["data set", "level", "model"]
@@ -70,8 +70,8 @@ def _tuning(records: Sequence[Record], tuned: Sequence[Record]) -> Section:
             if _shared_over_splits(tuned)
             else "Each search saw the training and validation part of its own split only: no test pair has decided "
             "anything.",
-            Fold("Search spaces", [_spaces(tuned)]),
-            Fold("Best trials", [_best_trials(tuned, metric)]),
+            Section("Search spaces", [_spaces(tuned)]),
+            Section("Best trials", [_best_trials(tuned, metric)]),
         ],
     )
 
@@ -138,7 +138,7 @@ def _settings(runs: pd.DataFrame) -> Section:
     shown = runs.assign(settings=texts).groupby(["dataset", "share", "model", "settings"], sort=False)["seed"]
     rows = [[*place[:3], ", ".join(sorted(set(map(str, seeds)))), place[3]] for place, seeds in shown]
     made = table([*_WHERE, "seeds", "settings"], rows, words=True)
-    return Section("Settings", [Fold("All settings of all models", [made])])
+    return Section("Settings", [Section("All settings of all models", [made])])
 
 
 def _gaps(plan: Mapping[str, Any], runs: pd.DataFrame) -> Section:
@@ -171,12 +171,12 @@ def _provenance(plan: Mapping[str, Any], records: Sequence[Record]) -> Section:
         _machines(plan, records),
         _versions(records),
         table(["commit", "runs"], commits, "Commits of the package's source that computed the runs"),
-        Fold("Keys of all runs", [table(["key", *_WHERE, "split seed", "seed"], keys, words=True)]),
+        Section("Keys of all runs", [table(["key", *_WHERE, "split seed", "seed"], keys, words=True)]),
     ]
     if plan["config"] is not None:
         config = {**plan["config"], "data": named_by_variable(plan["config"])}
         rows = [[name, f"`{json.dumps(value)}`"] for name, value in config.items()]
-        blocks.append(Fold("Configuration", [table(["key", "value"], rows, words=True)]))
+        blocks.append(Section("Configuration", [table(["key", "value"], rows, words=True)]))
     return Section("Data, versions, configuration", blocks)
 
 

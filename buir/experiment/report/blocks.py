@@ -40,23 +40,15 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Fold:
-    """Blocks behind a title that opens on a click."""
+class Section:
+    """A heading and what stands under it; within another section it opens on a click."""
 
     title: str
     blocks: Sequence["Block"]
 
 
-Block = str | list[str] | Table | Image | Fold
+Block = str | list[str] | Table | Image | Section
 """A plain string is a paragraph, a list has a sentence a line; both may hold ``**bold**`` and `` `code` ``."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what stands under it."""
-
-    title: str
-    blocks: Sequence[Block]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "", *, words: bool = False) -> Table:

@@ -11,7 +11,7 @@ from buir.errors import counted
 from buir.experiment.records import Record, frame, metric_label, mixture
 from buir.experiment.report import appendix
 from buir.experiment.report.advice import advice, standing
-from buir.experiment.report.blocks import Block, Cell, Fold, Image, Section, Table, table
+from buir.experiment.report.blocks import Block, Cell, Image, Section, Table, table
 from buir.experiment.report.figures import sparsity_figure, verdict_figure
 from buir.experiment.report.words import interval_text, range_text, seconds_text, span_text
 from buir.experiment.statistics import PLACE, Comparison, Findings, Interval, Leaders, findings
@@ -206,7 +206,7 @@ def _verdicts(found: Sequence[Findings], references: Sequence[str]) -> Iterator[
     blocks: list[Block] = [Image("verdicts", figure, f"Where {names} {verbs} on {metric_label(headlines[0])}")]
     for metric, reference in product(headlines, shown):
         tables = [_verdict_table(parts, reference, metric) for _, parts in _by_dataset(found)]
-        blocks.append(Fold(f"{reference} against each other model, {metric_label(metric)}", tables))
+        blocks.append(Section(f"{reference} against each other model, {metric_label(metric)}", tables))
     yield Section("Verdicts", blocks)
 
 
@@ -269,10 +269,10 @@ def _all_metrics(part: Findings, here: pd.DataFrame, k: str) -> Table:
     return table(["model", *map(metric_label, metrics), f"coverage@{k}"], rows)
 
 
-def _in_folds(found: Sequence[Findings], tables: Sequence[Sequence[Table]]) -> list[Fold]:
+def _in_folds(found: Sequence[Findings], tables: Sequence[Sequence[Table]]) -> list[Section]:
     """Fold the tables of each place that has any."""
     each = zip(found, tables, strict=True)
-    return [Fold(f"{part.dataset}, {part.train_pct} %", shown) for part, shown in each if shown]
+    return [Section(f"{part.dataset}, {part.train_pct} %", shown) for part, shown in each if shown]
 
 
 def _led(interval: Interval, model: str, leaders: Leaders) -> Cell:

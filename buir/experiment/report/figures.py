@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
@@ -36,7 +35,6 @@ def sparsity_figure(found: Sequence[Findings], metrics: Sequence[str] | None = N
     metrics = first.headlines if metrics is None else metrics
     names = list(dict.fromkeys(name for part in found for name in part.models))
     figure = Figure(figsize=(5.2 * len(metrics), 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         _draw(axes, parts, names, metric)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -86,7 +84,6 @@ def verdict_figure(findings: Sequence[Findings], references: Sequence[str], metr
     names = list(dict.fromkeys(name for found in findings for name in found.models))
     width = max(6.5, 2.2 + 0.95 * len(findings))
     figure = Figure(figsize=(width, 1.3 + len(references) * (0.9 + 0.36 * len(names))), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(len(references), 1, squeeze=False)[:, 0]
     for axes, reference in zip(grid, references, strict=True):
         others = [name for name in names if name != reference]

@@ -17,7 +17,7 @@ from buir.data import replace_atomically
 from buir.errors import one_line
 from buir.experiment.config import recipe
 from buir.experiment.records import Record, frame, mixture
-from buir.experiment.report.blocks import Fold, Image, markdown
+from buir.experiment.report.blocks import Image, Section, markdown
 from buir.experiment.report.content import make_content
 from buir.experiment.statistics import PLACE, Findings, ReadUsers, findings
 
@@ -124,7 +124,7 @@ def _ordered(records: Sequence[Record]) -> list[Record]:
 def _images(content: Mapping[str, Any]) -> dict[str, bytes]:
     """Draw the figures of all sections, the same bytes for the same figure."""
     blocks = [block for section in content["sections"] for block in section.blocks]
-    blocks += [inner for block in blocks if isinstance(block, Fold) for inner in block.blocks]
+    blocks += [inner for block in blocks if isinstance(block, Section) for inner in block.blocks]
     drawn = {}
     for image in blocks:
         if isinstance(image, Image):

@@ -6,7 +6,8 @@ Seconds and memory are measured where possible, else by rule of thumb.
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from operator import attrgetter
 from statistics import fmean, median
 from typing import Any
 
@@ -133,43 +134,30 @@ def _dim(params: Mapping[str, Any]) -> int:
     return int(params.get("embedding_dim") or params.get("factors") or 64)
 
 
+@dataclass(eq=False)
 class Progress:
-    """Observer of a benchmark: no method raises; ``on_record`` may take long (it may talk to a server).
+    """Observer of a benchmark: no method raises; ``on_record`` may take long (it may talk to a server)."""
 
-    Parameters
-    ----------
-    cells
-        Those that will run, or whose settings will be searched.
-    forecast
-        Learns from every finished one.
-    jobs
-        Cells that run at the same time.
-    on_record
-        Called with each finished record, before the bar moves on.
-    searches
-        Whether it is the searches that are followed.
-    """
+    cells: Sequence[Cell]
+    """Those that will run, or whose settings will be searched."""
+    forecast: Forecast
+    """Learns from every finished one."""
+    _: KW_ONLY
+    jobs: int
+    """Cells that run at the same time."""
+    log: Callable[[Record], None]
+    """Called with each finished record, before the bar moves on."""
+    searches: bool = False
+    """Whether it is the searches that are followed."""
 
-    def __init__(
-        self,
-        cells: Sequence[Cell],
-        forecast: Forecast,
-        *,
-        jobs: int,
-        on_record: Callable[[Record], None],
-        searches: bool = False,
-    ) -> None:
-        self._waiting = {cell.key: cell for cell in cells}
-        self._title = (lambda cell: cell.search_title) if searches else (lambda cell: cell.title)
-        self._seconds = forecast.search_seconds if searches else forecast.seconds
+    def __post_init__(self) -> None:
+        self._waiting = {cell.key: cell for cell in self.cells}
         self._running: dict[str, str] = {}
         self._since: dict[str, float] = {}
-        self._forecast = forecast
-        self._jobs = jobs
-        self._on_record = on_record
-        self._total = len(cells)
+        self._title = attrgetter("search_title" if self.searches else "title")
+        self._seconds = self.forecast.search_seconds if self.searches else self.forecast.seconds
         form = "{desc} |{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
-        self._bar = tqdm(total=self._total, disable=None, bar_format=form, dynamic_ncols=True, leave=False)
+        self._bar = tqdm(total=len(self.cells), disable=None, bar_format=form, dynamic_ncols=True, leave=False)
 
     def on_start(self, cell: Cell) -> None:
         """Show what begins."""
@@ -184,8 +172,8 @@ class Progress:
 
     def on_record(self, cell: Cell, record: Record) -> None:
         """Count a finished cell, and say what came out where no bar can be drawn."""
-        self._forecast.learn(record)
-        self._on_record(record)
+        self.forecast.learn(record)
+        self.log(record)
         self._done(cell, outcome(record))
 
     def on_failure(self, cell: Cell, message: str) -> None:
@@ -201,7 +189,7 @@ class Progress:
         now = time.monotonic()
         work = sum(self._seconds(cell) for cell in self._waiting.values())
         spent = sum(min(now - since, self._seconds(self._waiting[key])) for key, since in self._since.items())
-        return max(0.0, work - spent) / max(1, min(self._jobs, len(self._waiting)))
+        return max(0.0, work - spent) / max(1, min(self.jobs, len(self._waiting)))
 
     def _done(self, cell: Cell, text: str, *, always: bool = False) -> None:
         for known in (self._waiting, self._running, self._since):
@@ -209,7 +197,7 @@ class Progress:
         self._bar.update(1)
         if self._bar.disable or always:
             left = f" ({readable(self.left())} left)" if self._waiting else ""
-            place = f"[{self._total - len(self._waiting)}/{self._total}]"
+            place = f"[{len(self.cells) - len(self._waiting)}/{len(self.cells)}]"
             tqdm.write(f"{place} {self._title(cell)}: {text}{left}", file=sys.stderr)
         self._show()
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow import MlflowClient
@@ -14,31 +15,21 @@ from buir.experiment.tracking.writer import Writer
 _RETRY_SECONDS = 60.0  # a server that is restarted is missed for a minute, one that is gone costs a probe in each
 
 
+@dataclass(eq=False)
 class Tracker:
-    """Writes cells into MLflow as they finish, and catches up with what is missing once the store answers again.
+    """Writes cells into MLflow as they finish, and catches up with what is missing once the store answers again."""
 
-    Parameters
-    ----------
-    journal
-        Where the records are: the truth, of which MLflow is a copy.
-    uri
-        Tracking URI.
-    warn
-        Called once for each outage, with one line, and with another one when it is over.
-    clock
-        Gives seconds; the store is asked again a minute after a failure at the earliest, and always at the end.
-    """
-
-    def __init__(
-        self, journal: Journal, uri: str, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._journal = journal
-        self._uri = uri
-        self._warn = warn
-        self._clock = clock
-        self._retry_at = 0.0
-        self._writers: dict[str, Writer] = {}
-        self.down = False
+    journal: Journal
+    """Where the records are: the truth, of which MLflow is a copy."""
+    uri: str
+    """Of the store."""
+    warn: Callable[[str], None]
+    """Called once for each outage, with one line, and with another one when it is over."""
+    clock: Callable[[], float] = time.monotonic
+    """Gives seconds; the store is asked again a minute after a failure at the earliest, and always at the end."""
+    down: bool = field(default=False, init=False)
+    _retry_at: float = field(default=0.0, init=False)
+    _writers: dict[str, Writer] = field(default_factory=dict, init=False)
 
     def log(self, record: Record) -> None:
         """Write one cell, or one search for settings, and what an outage kept out.
@@ -80,42 +71,42 @@ class Tracker:
     def _writer(self, plan: Mapping[str, Any], dataset: str) -> Writer:
         name = experiment_name(plan["name"], dataset)
         if name not in self._writers:
-            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             colours = models.colours(plan["models"])
-            self._writers[name] = Writer(client, self._journal, name, colours, local=store.is_local(self._uri))
+            self._writers[name] = Writer(client, self.journal, name, colours, local=store.is_local(self.uri))
         return self._writers[name]
 
     def _records(self, kind: Kind, plan: Mapping[str, Any]) -> Iterator[Record]:
         """Iterate over the finished cells of a plan, or its finished searches."""
         if kind == "benchmark":
-            return self._journal.records(plan["keys"])
-        return filter(None, map(self._journal.read_search, plan["searches"]))
+            return self.journal.records(plan["keys"])
+        return filter(None, map(self.journal.read_search, plan["searches"]))
 
     def _guarded(self, kind: Kind, write: Callable[[dict[str, Any]], None], *, at_once: bool = False) -> None:
         """Run ``write`` unless the store is down; a failure of any kind makes it down, and is told once."""
-        plan = self._journal.read_plan(kind)
-        if plan is None or (self.down and not at_once and self._clock() < self._retry_at):
+        plan = self.journal.read_plan(kind)
+        if plan is None or (self.down and not at_once and self.clock() < self._retry_at):
             return
         try:
-            if not store.answers(self._uri):
-                msg = f"no answer from {self._uri}"
+            if not store.answers(self.uri):
+                msg = f"no answer from {self.uri}"
                 raise ConnectionError(msg)
             if self.down and not at_once:
                 for record in self._records(kind, plan):
                     self._writer(plan, record.dataset).write(record)
             write(plan)
         except Exception as error:  # noqa: BLE001 - tracking must never end a benchmark, whatever a store does
-            self._retry_at = self._clock() + _RETRY_SECONDS
+            self._retry_at = self.clock() + _RETRY_SECONDS
             # What was half written is found, and dropped, by writers that look anew.
             self._writers.clear()
             if not self.down:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self._warn(
-                    f"MLflow cannot be used ({reason}). Nothing is lost: results are in {self._journal.folder}; "
-                    f"write them to MLflow later with: buir sync --out {self._journal.folder}"
+                self.warn(
+                    f"MLflow cannot be used ({reason}). Nothing is lost: results are in {self.journal.folder}; "
+                    f"write them to MLflow later with: buir sync --out {self.journal.folder}"
                 )
             self.down = True
         else:
             if self.down:
-                self._warn("MLflow can be used again, and has what it missed.")
+                self.warn("MLflow can be used again, and has what it missed.")
             self.down = False
