@@ -2,16 +2,13 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
+@dataclass(eq=False)
 class Clock:
     """Runs from its making; asked at every validation of a fit, it says whether the time is up.
-
-    Parameters
-    ----------
-    limit
-        Processor seconds; None never ends a training.
 
     Notes
     -----
@@ -20,10 +17,10 @@ class Clock:
     early stop.
     """
 
-    def __init__(self, limit: float | None) -> None:
-        self.limit = limit
-        self._started = time.process_time()
-        self._ended_at: int | None = None
+    limit: float | None
+    """Processor seconds; None never ends a training."""
+    _started: float = field(default_factory=time.process_time, init=False)
+    _ended_at: int | None = field(default=None, init=False)
 
     @property
     def seconds(self) -> float:

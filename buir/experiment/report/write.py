@@ -41,7 +41,7 @@ def write_report(
     *,
     command: str | None = None,
     rerun: str | None = None,
-    progress: Callable[[str], object] | None = None,
+    progress: Callable[[str], object] = lambda _: None,
 ) -> Report:
     """Write ``<name>.html``, ``<name>.md`` with ``<name>-figures/``, the numbers as CSV, and the configuration.
 
@@ -84,8 +84,7 @@ def write_report(
     if command:
         made_by.append(f"Made by `{command}`.")
     content = make_content(plan, records, found, made_by)
-    if progress is not None:
-        progress("writing")
+    progress("writing")
     images = _images(content)
     pages = {f"{name}.{form}": render(form, content, images, f"{name}-figures") for form in ("html", "md")}
     csv = {"lineterminator": "\n", "float_format": "%.6f", "index": False}

@@ -8,21 +8,17 @@ from typing import Annotated, Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from buir.errors import ConfigError
-from buir.experiment.config import in_lines, models, read_yaml, shipped_configs, suggestion
+from buir.experiment.config import Strict, in_lines, models, read_yaml, shipped_configs, suggestion
 
 Value = bool | int | float | str | None
 Space = dict[str, BaseDistribution]
 """The tuned settings of a model by name; an empty space means that there is nothing to tune."""
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Float(_Entry):
+class _Float(Strict):
     type: Literal["float"]
     low: float
     high: float
@@ -30,7 +26,7 @@ class _Float(_Entry):
     step: float | None = None
 
 
-class _Int(_Entry):
+class _Int(Strict):
     type: Literal["int"]
     low: int
     high: int
@@ -38,7 +34,7 @@ class _Int(_Entry):
     step: int = 1
 
 
-class _Categorical(_Entry):
+class _Categorical(Strict):
     type: Literal["categorical"]
     choices: Annotated[tuple[Value, ...], Field(strict=False, min_length=1)]
 

@@ -69,7 +69,7 @@ def find(
     read_users: ReadUsers,
     *,
     headlines: Sequence[str] = HEADLINES,
-    progress: Callable[[str], object] | None = None,
+    progress: Callable[[str], object] = lambda _: None,
 ) -> list[Findings]:
     """Analyse all records, one data set and level after the other: the values of only one lie in memory.
 
@@ -90,8 +90,7 @@ def find(
     found: list[Findings] = []
     for _, here in runs[runs["status"] == "ok"].groupby(PLACE, sort=False):
         panel = make_panel(here, read_users, metrics)
-        if progress is not None:
-            progress(f"{panel.dataset}, {100 * panel.level:.0f} %")
+        progress(f"{panel.dataset}, {100 * panel.level:.0f} %")
         groups = here["record"].iloc[0].groups.get("user", [])
         found.append(_findings(panel, references, tuple(headlines), groups))
     return found
