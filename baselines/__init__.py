@@ -1,7 +1,7 @@
 """Models to beat, each with the verbs of `buir.BUIR`.
 
 Installed, it is called `buir_baselines` and takes nobody's name; ``from buir import baselines`` finds it under both.
-Nothing heavy is imported here: `baselines.ALS` loads `implicit`, `baselines.LightGCN` loads torch_geometric, on first use.
+Nothing heavy is imported here: `baselines.ALS` loads `implicit`, `baselines.LightGCN` torch_geometric, when asked for.
 """
 
 from importlib import import_module

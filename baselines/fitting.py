@@ -1,15 +1,15 @@
-"""What the baselines' fits have in common: one record made after."""
-
-from __future__ import annotations
+"""What the fits of most baselines have in common: all is learned in one go, and one record is made after."""
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
+from scipy.sparse import csr_array
+
+from buir.data import fit_inputs
 from buir.ranking import evaluate
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from buir.recommend import Recommender
 
 Callback = Callable[[dict[str, Any]], Any] | None
 """Called with every history record; what it returns matters only to models that train in epochs."""
@@ -18,36 +18,38 @@ VALID_KS = (10, 20, 50)
 VALID_METRICS = ("ndcg", "recall")
 
 
-def validate(model: Any, train: csr_array, valid: csr_array) -> dict[str, float]:
-    """Measure NDCG, recall and coverage of a fitted model's lists on held-out pairs, training items masked."""
-    return evaluate(model, train, valid, ks=VALID_KS, metrics=VALID_METRICS).means
+class FittedAtOnce(Recommender):
+    """Base of the models that are fitted in one go: held-out pairs only tell how good they are."""
 
+    history: list[dict[str, Any]]
+    """One record: "epoch", "seconds" (of the fit alone) and, with ``valid``, the validation metrics."""
 
-def report_fit(
-    model: Any, train: csr_array, valid: csr_array | None, *, epoch: int, started: float, callback: Callback
-) -> list[dict[str, Any]]:
-    """Make the history of a model that was fitted in one go, and hand its record to ``callback``.
+    @abstractmethod
+    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+        """Learn from a canonical binary matrix."""
 
-    Parameters
-    ----------
-    model
-        Fitted.
-    train, valid
-        Binary matrices of one shape; ``valid`` may be None.
-    epoch
-        Passes over the data that the fit took.
-    started
-        ``time.perf_counter()`` at the start of the fit.
-    callback
-        Called once with the record, as at the end of a last epoch. What it raises passes through.
+    def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> Self:
+        """Learn from the training pairs.
 
-    Returns
-    -------
-    One record: "epoch", "seconds" (of the fit alone) and, with ``valid``, the validation metrics.
-    """
-    record: dict[str, Any] = {"epoch": epoch, "seconds": time.perf_counter() - started}
-    if valid is not None:
-        record |= validate(model, train, valid)
-    if callback is not None:
-        callback(record)
-    return [record]
+        Parameters
+        ----------
+        user_items
+            Training pairs: any SciPy format, ``Interactions`` or a data frame.
+        valid
+            Held-out pairs of the same shape, measured once after the fit, training items masked.
+        show_progress
+            Show a bar on a terminal, where a model takes long enough to have one.
+        callback
+            Called once with the history record, as at the end of a last epoch. What it raises passes through.
+        """
+        started = time.perf_counter()
+        labelled, held_out = fit_inputs(user_items, valid)
+        self._learn(labelled.matrix, show_progress=show_progress)
+        self._remember(labelled)
+        record = {"epoch": self.get_params().get("iterations", 1), "seconds": time.perf_counter() - started}
+        if held_out is not None:
+            record |= evaluate(self, labelled.matrix, held_out, ks=VALID_KS, metrics=VALID_METRICS).means
+        if callback is not None:
+            callback(record)
+        self.history = [record]
+        return self

@@ -1,15 +1,12 @@
 """ALS, BPR and LMF of `implicit`, so that none of its traps reaches a user or a number.
 
-Every fit builds a fresh inner model, with one thread where more would make the result depend on timing; what it reads is
-checked before, and its lists, which can hold seen and repeated items, are never asked for: ranking is ours. Its code for the
-CPU is used also where there is a GPU, for numbers that can be compared.
+Every fit builds a fresh inner model, with one thread where more would make the result depend on timing; what it reads
+is checked before, and its lists, which can hold seen and repeated items, are never asked for: ranking is ours. Its code
+for the CPU is used also where there is a GPU, for numbers that can be compared.
 """
 
-from __future__ import annotations
-
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
@@ -18,26 +15,19 @@ from implicit.lmf import LogisticMatrixFactorization
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
-from buir.data import fit_inputs
-from buir.ranking import FactorScorer
-from buir.recommend import Above, AtLeast, Recommender
+from buir.ranking import FactorScorer, Scorer
+from buir.recommend import Above, AtLeast
 
-from .fitting import Callback, report_fit
+from .fitting import FittedAtOnce
 from .inner import fit_inner, make_inner
-from .neighbours import ItemKNN
-
-if TYPE_CHECKING:
-    from buir.ranking import Scorer
-
-__all__ = ["ALS", "BPR", "LMF", "ItemKNN"]
 
 
 @dataclass(kw_only=True, eq=False)
-class ALS(Recommender):
+class ALS(FittedAtOnce):
     r"""Weighted matrix factorisation by alternating least squares.
 
     .. math:: \min \sum_{u,i} c_{ui} (p_{ui} - x_u \cdot y_i)^2 + \lambda (|X|^2 + |Y|^2),\quad
-              c_{ui} = \alpha \text{ and } p_{ui} = 1 \text{ for a training pair, } c = 1 \text{ and } p = 0 \text{ else}
+              c_{ui} = \alpha,\ p_{ui} = 1 \text{ for a training pair, } c_{ui} = 1,\ p_{ui} = 0 \text{ else}
 
     New users need no training: ``recommend(..., recalculate_user=True)`` solves for their factors.
 
@@ -59,11 +49,7 @@ class ALS(Recommender):
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides the initial factors."""
 
-    history: list[dict[str, Any]] = field(init=False, repr=False)
-    """One record, made after the fit."""
-
-    def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> ALS:
-        """Factorise the training matrix; ``valid`` is only measured, after the fit, for the record given to ``callback``."""
+    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         inner = make_inner(
             AlternatingLeastSquares,
             factors=self.factors,
@@ -73,8 +59,8 @@ class ALS(Recommender):
             num_threads=self.num_threads,
             random_state=int(self.seed),
         )
-        self._inner = _fit_factors(self, inner, (user_items, valid), show_progress=show_progress, callback=callback)
-        return self
+        self._inner = fit_inner(inner, train, show_progress=show_progress)
+        self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
         with threadpool_limits(1, "blas"):
@@ -87,7 +73,7 @@ class ALS(Recommender):
 
 
 @dataclass(kw_only=True, eq=False)
-class BPR(Recommender):
+class BPR(FittedAtOnce):
     r"""Matrix factorisation by Bayesian personalised ranking, with an item bias.
 
     The bias is one more column of the factors (the users' is 1), so that scores are inner products of ``factors + 1``
@@ -95,8 +81,8 @@ class BPR(Recommender):
 
     Notes
     -----
-    `implicit` draws a negative in proportion to its popularity, not evenly. Users and items without training pairs have zero
-    factors; for such a user items are ordered by bias.
+    `implicit` draws a negative in proportion to its popularity, not evenly. Users and items without training pairs have
+    zero factors; for such a user items are ordered by bias.
 
     References
     ----------
@@ -114,11 +100,7 @@ class BPR(Recommender):
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
-    history: list[dict[str, Any]] = field(init=False, repr=False)
-    """One record, made after the fit."""
-
-    def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> BPR:
-        """Train on the pairs; ``valid`` is only measured, after the fit, for the record given to ``callback``."""
+    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         inner = make_inner(
             BayesianPersonalizedRanking,
             factors=self.factors,
@@ -128,12 +110,12 @@ class BPR(Recommender):
             num_threads=1,
             random_state=int(self.seed),
         )
-        _fit_factors(self, inner, (user_items, valid), show_progress=show_progress, callback=callback)
-        return self
+        fit_inner(inner, train, show_progress=show_progress)
+        self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
 
 @dataclass(kw_only=True, eq=False)
-class LMF(Recommender):
+class LMF(FittedAtOnce):
     """Logistic matrix factorisation, with user and item biases.
 
     The biases are two more columns of the factors, so that scores are inner products of ``factors + 2`` numbers. One
@@ -141,8 +123,8 @@ class LMF(Recommender):
 
     Notes
     -----
-    `implicit` 0.7.3 draws at most ``factors`` negatives for a user, whatever ``negatives`` says: users with many items are
-    trained on too few. Read its numbers with that in mind; a win over this model says little.
+    `implicit` 0.7.3 draws at most ``factors`` negatives for a user, whatever ``negatives`` says: users with many items
+    are trained on too few. Read its numbers with that in mind; a win over this model says little.
 
     References
     ----------
@@ -162,11 +144,7 @@ class LMF(Recommender):
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
-    history: list[dict[str, Any]] = field(init=False, repr=False)
-    """One record, made after the fit."""
-
-    def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> LMF:
-        """Train on the pairs; ``valid`` is only measured, after the fit, for the record given to ``callback``."""
+    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         inner = make_inner(
             LogisticMatrixFactorization,
             factors=self.factors,
@@ -177,19 +155,5 @@ class LMF(Recommender):
             num_threads=1,
             random_state=int(self.seed),
         )
-        _fit_factors(self, inner, (user_items, valid), show_progress=show_progress, callback=callback)
-        return self
-
-
-def _fit_factors(
-    model: ALS | BPR | LMF, inner: Any, data: tuple[Any, Any], *, show_progress: bool, callback: Callback
-) -> Any:
-    started = time.perf_counter()
-    labelled, held_out = fit_inputs(*data)
-    fit_inner(inner, labelled.matrix, show_progress=show_progress)
-    model.user_factors, model.item_factors = inner.user_factors, inner.item_factors
-    model._remember(labelled)
-    model.history = report_fit(
-        model, labelled.matrix, held_out, epoch=model.iterations, started=started, callback=callback
-    )
-    return inner
+        fit_inner(inner, train, show_progress=show_progress)
+        self.user_factors, self.item_factors = inner.user_factors, inner.item_factors

@@ -1,20 +1,16 @@
 """A fresh model of `implicit`, built and fitted so that none of its traps goes off.
 
-What is kept away: a second fit that continues the first, matrix classes that it half supports, BLAS threads that fight with its
-own, seeds that crash it, progress bars in log files.
+What is kept away: a second fit that continues the first, matrix classes that it half supports, BLAS threads that fight
+with its own, seeds that crash it, progress bars in log files.
 """
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from implicit.recommender_base import ModelFitError
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def fit_inner(inner: Any, train: csr_array, *, show_progress: bool) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,19 +25,15 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from torch_geometric import EdgeIndex
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-
 INITIAL_SCALE = 0.1
 """Standard deviation of the initial table, as in the authors' code."""
 
 
 class Propagation:
-    r"""Mean over the layers of :math:`A^k E`, with :math:`A = D^{-1/2} \mathrm{Adj} D^{-1/2}` on the graph of users and items.
+    r"""Mean over the layers of :math:`A^k E`, with :math:`A = D^{-1/2} \mathrm{Adj} D^{-1/2}` of users and items.
 
-    The adjacency holds ones alone and both scalings are elementwise: its pattern is symmetric, so that ``EdgeIndex`` uses one
-    CSR for the product and for its gradient, and nothing is sorted, permuted or transposed in a step.
+    The adjacency holds ones alone and both scalings are elementwise: its pattern is symmetric, so that ``EdgeIndex``
+    uses one CSR for the product and for its gradient, and nothing is sorted, permuted or transposed in a step.
 
     Parameters
     ----------
@@ -150,13 +147,13 @@ class LightGCN(Recommender):
     .. math:: e = \frac{1}{L+1} \sum_{k=0}^{L} A^k E,\qquad
               \min_E\ -\log\sigma(e_u \cdot e_i - e_u \cdot e_j) + \frac{\lambda}{2}(|E_u|^2 + |E_i|^2 + |E_j|^2)
 
-    averaged over training pairs (u, i), with j drawn evenly among the items that u does not have: a draw that hits one of
-    them is repeated. Users who have every item have no negative and teach nothing.
+    averaged over training pairs (u, i), with j drawn evenly among the items that u does not have: a draw that hits one
+    of them is repeated. Users who have every item have no negative and teach nothing.
 
     References
     ----------
-    He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020, equations 3-9,
-    15; Rendle et al., "BPR", UAI 2009.
+    He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020, equations
+    3-9, 15; Rendle et al., "BPR", UAI 2009.
     """
 
     embedding_dim: Annotated[int, AtLeast(1)] = 64
@@ -195,7 +192,8 @@ class LightGCN(Recommender):
         user_items
             Training pairs: any SciPy format, ``Interactions`` or a data frame.
         valid
-            Held-out pairs of the same shape: training stops early and the best table is kept. Without it all epochs run.
+            Held-out pairs of the same shape: training stops early and the best table is kept. Without it all epochs
+            run.
         show_progress
             Show a progress bar on a terminal.
         callback

@@ -1,26 +1,19 @@
 """EASE: a linear item-to-item model with a closed form."""
 
-from __future__ import annotations
-
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from scipy.linalg import lapack
+from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from buir.data import fit_inputs
 from buir.errors import Refused
-from buir.recommend import Above, AtLeast, Recommender
+from buir.ranking import Scorer
+from buir.recommend import Above, AtLeast
 
-from .fitting import Callback, report_fit
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-    from buir.ranking import Scorer
+from .fitting import FittedAtOnce
 
 _BLOCK = 1024
 _SINGLE_IS_ENOUGH = 1e-4
@@ -55,21 +48,21 @@ class LinearScorer:
 
 
 @dataclass(kw_only=True, eq=False)
-class EASE(Recommender):
+class EASE(FittedAtOnce):
     r"""Embarrassingly shallow autoencoder: the best linear map from a user's items to the same items, none to itself.
 
     .. math:: B = \arg\min_B |X - XB|^2 + \lambda |B|^2,\ \mathrm{diag}(B) = 0
               \quad\Rightarrow\quad B_{ij} = -P_{ij} / P_{jj},\ P = (X^\top X + \lambda I)^{-1}
 
-    Only items with training data take part. The others get, for each user, the lowest score minus one: they come last and
-    still fill a list. A user without history scores all items zero. New users need no training:
-    ``recommend(..., recalculate_user=True)`` multiplies their rows with the same weights.
+    Only items with training data take part. The others get, for each user, the lowest score minus one: they come last
+    and still fill a list. A user without history scores all items zero. New users need no training: ``recommend(...,
+    recalculate_user=True)`` multiplies their rows with the same weights.
 
     Notes
     -----
-    Memory is one square matrix over the items with training data, and time grows with their cube: about half a minute for
-    12,000 items and a few minutes for 20,000 on one thread. The inverse is taken in single precision where the condition
-    number allows three digits, else in double precision, which takes three times the memory for a while.
+    Memory is one square matrix over the items with training data, and time grows with their cube: about half a minute
+    for 12,000 items and a few minutes for 20,000 on one thread. The inverse is taken in single precision where the
+    condition number allows three digits, else in double precision, which takes three times the memory for a while.
 
     References
     ----------
@@ -81,39 +74,17 @@ class EASE(Recommender):
     max_items: Annotated[int, AtLeast(1)] = 20_000
     """Items with training data beyond which ``fit`` refuses."""
     num_threads: Annotated[int, AtLeast(1)] = 1
-    """BLAS threads of the solution. More help on idle cores only: on busy ones they wait for each other, up to 20 times as long."""
+    """BLAS threads of the solution. More help on idle cores only: on busy ones they wait, up to 20 times as long."""
     seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
     weights: np.ndarray = field(init=False, repr=False)
-    """float32, shape (n_known, n_known), zero diagonal; column j holds what each item says for item ``known_items[j]``."""
+    """float32, shape (n_known, n_known), zero diagonal; column j is what each item says for ``known_items[j]``."""
     known_items: np.ndarray = field(init=False, repr=False)
     """Item rows with training data, ascending."""
-    history: list[dict[str, Any]] = field(init=False, repr=False)
-    """One record, made after the fit."""
 
-    def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> EASE:
-        """Solve for the weights.
-
-        Parameters
-        ----------
-        user_items
-            Training pairs: any SciPy format, ``Interactions`` or a data frame.
-        valid
-            Held-out pairs of the same shape, measured once after the fit.
-        show_progress
-            Part of every model's ``fit``; the solution is one LAPACK call without progress to show.
-        callback
-            Called once, with the history record.
-
-        Raises
-        ------
-        Refused
-            If more than ``max_items`` items have training data.
-        """
-        started = time.perf_counter()
-        labelled, held_out = fit_inputs(user_items, valid)
-        train = labelled.matrix
+    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+        """Solve for the weights; ``Refused`` if more than ``max_items`` items have training data."""
         known = np.unique(train.indices)
         if len(known) > self.max_items:
             single, double = (len(known) ** 2 * size / 2**30 for size in (4, 12))
@@ -125,9 +96,6 @@ class EASE(Recommender):
             raise Refused(msg)
         with threadpool_limits(self.num_threads, "blas"):
             self.weights, self.known_items = solve_ease(train[:, known], self.regularization), known
-        self._remember(labelled)
-        self.history = report_fit(self, train, held_out, epoch=1, started=started, callback=callback)
-        return self
 
     def scorer(self) -> Scorer:
         """Score by the training rows times the weights."""
@@ -162,8 +130,8 @@ def solve_ease(user_items: csr_array, regularization: float) -> np.ndarray:
             break
     else:
         msg = (
-            f"EASE's matrix cannot be inverted with regularization {regularization:g}, expected a value that lifts its smallest "
-            "eigenvalue above rounding: take 1 or more"
+            f"EASE's matrix cannot be inverted with regularization {regularization:g}, expected a value that lifts its "
+            "smallest eigenvalue above rounding: take 1 or more"
         )
         raise ValueError(msg)
     scale = -1 / np.diag(inverse)

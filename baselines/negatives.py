@@ -1,18 +1,12 @@
 """Learning from pairs of scores: what a user has against what the user does not have."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
 from buir.graph import mix, stream
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 
 class NegativeSampler:
@@ -49,7 +43,7 @@ class NegativeSampler:
 
 
 def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
-    r"""Bayesian personalised ranking: :math:`-\mathrm{mean}\,\log\sigma(s^+ - s^-)`, in (0, inf); log 2 where nothing is told apart.
+    r"""Bayesian personalised ranking, :math:`-\mathrm{mean}\,\log\sigma(s^+ - s^-)`, above 0; log 2 knows nothing.
 
     Parameters
     ----------

@@ -1,24 +1,18 @@
 """Item-KNN: an item scores by its similarity to the user's items."""
 
-from __future__ import annotations
-
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from implicit import nearest_neighbours
 from scipy.sparse import csr_array, csr_matrix
 
-from buir.data import fit_inputs
-from buir.recommend import Above, AtLeast, Recommender
+from buir.ranking import Scorer
+from buir.recommend import Above, AtLeast
 
-from .fitting import Callback, report_fit
+from .fitting import FittedAtOnce
 from .inner import fit_inner
-
-if TYPE_CHECKING:
-    from buir.ranking import Scorer
 
 
 class SparseScorer:
@@ -42,20 +36,22 @@ class SparseScorer:
 
 
 @dataclass(kw_only=True, eq=False)
-class ItemKNN(Recommender):
+class ItemKNN(FittedAtOnce):
     r"""Sum of an item's similarities to the user's items, over the nearest neighbours of each of these.
 
     .. math:: s(u, i) = \sum_{j \in R_u,\ i \in N_k(j)} \mathrm{sim}(j, i),\qquad \mathrm{sim}(j, i) = w_j \cdot w_i
 
-    with :math:`w_i` the users of item i: divided by their norm ("cosine"), or weighted by BM25, where users with few items
-    count more and items with few users are lifted ("bm25"). The neighbours are other items: an item is not its own.
+    with :math:`w_i` the users of item i: divided by their norm ("cosine"), or weighted by BM25, where users with few
+    items count more and items with few users are lifted ("bm25"). The neighbours are other items: an item is not its
+    own.
 
-    New users need no training: ``recommend(..., recalculate_user=True)``. ``similar_items`` compares by the cosine of the
-    :math:`w`, over all items and not only the stored neighbours.
+    New users need no training: ``recommend(..., recalculate_user=True)``. ``similar_items`` compares by the cosine of
+    the :math:`w`, over all items and not only the stored neighbours.
 
     Notes
     -----
-    Neighbours and weights are `implicit`'s. Which of several equally similar items is the last neighbour is up to its heap.
+    Neighbours and weights are `implicit`'s. Which of several equally similar items is the last neighbour is up to its
+    heap.
 
     References
     ----------
@@ -77,23 +73,12 @@ class ItemKNN(Recommender):
 
     weights: csr_array = field(init=False, repr=False)
     """Similarities float32, shape (n_items, n_items): row j holds the neighbours of item j."""
-    history: list[dict[str, Any]] = field(init=False, repr=False)
-    """One record, made after the fit."""
 
-    def fit(
-        self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None
-    ) -> ItemKNN:
-        """Find the neighbours; ``valid`` is only measured, after the fit, for the record given to ``callback``."""
-        started = time.perf_counter()
-        labelled, held_out = fit_inputs(user_items, valid)
-        vectors = self._weigh(labelled.matrix)
+    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         # One more than asked, because the item itself may be, but need not be, among the nearest.
         inner: Any = nearest_neighbours.ItemItemRecommender(K=self.neighbours + 1, num_threads=self.num_threads)
-        fit_inner(inner, vectors, show_progress=show_progress)
+        fit_inner(inner, self._weigh(train), show_progress=show_progress)
         self.weights = nearest_others(csr_array(inner.similarity), self.neighbours)
-        self._remember(labelled)
-        self.history = report_fit(self, labelled.matrix, held_out, epoch=1, started=started, callback=callback)
-        return self
 
     def _weigh(self, user_items: csr_array) -> csr_array:
         """Weigh the users of each item, float64, shape (n_users, n_items)."""

@@ -1,23 +1,16 @@
 """The same list for everybody: items by their number of training users."""
 
-from __future__ import annotations
-
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
-from buir.data import fit_inputs
-from buir.recommend import AtLeast, Recommender
+from buir.ranking import Scorer
+from buir.recommend import AtLeast
 
-from .fitting import Callback, report_fit
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-    from buir.ranking import Scorer
+from .fitting import FittedAtOnce
 
 
 class BroadcastScorer:
@@ -42,7 +35,7 @@ class BroadcastScorer:
 
 
 @dataclass(kw_only=True, eq=False)
-class Popularity(Recommender):
+class Popularity(FittedAtOnce):
     """Recommend what most users have: the floor under every personalised model.
 
     The score of an item is the number of its training users, so lists differ between users only by what is left out of
@@ -61,32 +54,9 @@ class Popularity(Recommender):
 
     counts: np.ndarray = field(init=False, repr=False)
     """Training users of each item, float32, shape (n_items,)."""
-    history: list[dict[str, Any]] = field(init=False, repr=False)
-    """One record, made after the fit."""
 
-    def fit(
-        self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None
-    ) -> Popularity:
-        """Count the users of each item.
-
-        Parameters
-        ----------
-        user_items
-            Training pairs: any SciPy format, ``Interactions`` or a data frame.
-        valid
-            Held-out pairs of the same shape, measured once after the fit.
-        show_progress
-            Part of every model's ``fit``; counting is over before a bar would show.
-        callback
-            Called once, with the history record.
-        """
-        started = time.perf_counter()
-        labelled, held_out = fit_inputs(user_items, valid)
-        train = labelled.matrix
+    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         self.counts = np.bincount(train.indices, minlength=train.shape[1]).astype(np.float32)
-        self._remember(labelled)
-        self.history = report_fit(self, train, held_out, epoch=1, started=started, callback=callback)
-        return self
 
     def scorer(self) -> Scorer:
         """Score every item by its count."""

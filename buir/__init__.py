@@ -27,7 +27,7 @@ _HOMES = {
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Import what is asked for when it is asked for: torch alone takes seconds, and ``buir --help`` needs none of it."""
+        """Import what is asked for when it is asked for: torch takes seconds, and ``buir --help`` needs none of it."""
         if name in _HOMES:
             globals()[name] = found = getattr(import_module(_HOMES[name]), name)
             return found

@@ -22,8 +22,17 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at files of interactions.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
-many_models.register(app)
-one_model.register(app)
+for command in (
+    many_models.benchmark,
+    many_models.tune,
+    many_models.sync,
+    many_models.report,
+    many_models.ui,
+    one_model.fit,
+    one_model.recommend,
+    one_model.evaluate,
+):
+    app.command()(command)
 
 
 @data_app.command("describe")
@@ -38,16 +47,8 @@ def describe_command(
 ) -> None:
     """Print what a file holds: format, users, items, pairs, density, and what was merged or skipped."""
     with one_line_errors("nothing was written", "keep fewer pairs"):
-        data = one_model.read(
-            path,
-            format=format,
-            column=column,
-            min_rating=min_rating,
-            min_user=min_user,
-            min_item=min_item,
-            core=core,
-        )
-        typer.echo(str(describe(data)))
+        filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
+        typer.echo(str(describe(one_model.read(path, format=format, column=column, **filters))))
 
 
 def main() -> None:

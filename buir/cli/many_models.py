@@ -42,19 +42,7 @@ _AGAIN = "the same command goes on from here"
 _LESS = "use smaller data, fewer --jobs or smaller models"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to an application."""
-    for name, command in (
-        ("benchmark", benchmark_command),
-        ("tune", tune_command),
-        ("sync", sync_command),
-        ("report", report_command),
-        ("ui", ui_command),
-    ):
-        app.command(name)(command)
-
-
-def benchmark_command(
+def benchmark(
     config: Config,
     overrides: Overrides = None,
     out: Out = None,
@@ -86,7 +74,7 @@ def benchmark_command(
     _tell_failures(outcome)
 
 
-def tune_command(
+def tune(
     config: Config,
     overrides: Overrides = None,
     out: Out = None,
@@ -118,7 +106,7 @@ def tune_command(
     _tell_failures(outcome)
 
 
-def sync_command(out: Latest = None, tracking_uri: Uri = None) -> None:
+def sync(out: Latest = None, tracking_uri: Uri = None) -> None:
     """Write into MLflow what it missed while it was down."""
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         _prepare_mlflow()
@@ -132,7 +120,7 @@ def sync_command(out: Latest = None, tracking_uri: Uri = None) -> None:
         raise typer.Exit(1)
 
 
-def report_command(
+def report(
     experiment: Annotated[
         str | None,
         typer.Argument(metavar="[EXPERIMENT]", help="A benchmark by its name, or its folder; by default the latest."),
@@ -156,7 +144,7 @@ def report_command(
             typer.echo(f"warning: {written.warning}", err=True)
 
 
-def ui_command(
+def ui(
     out: Latest = None,
     store_uri: Annotated[
         str | None, typer.Option("--store", help="MLflow store, instead of the one under --out.")

@@ -9,11 +9,11 @@ import typer
 
 from buir.cli import options
 from buir.cli.terminal import one_line_errors
+from buir.data import Interactions
 from buir.data import read as read_file
 from buir.errors import StorageError, counted
 
 if TYPE_CHECKING:
-    from buir.data import Interactions
     from buir.model import BUIR
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A file of interactions, gzip or not.")]
@@ -28,13 +28,7 @@ MinRating = Annotated[float | None, typer.Option("--min-rating", help="Keep rows
 _NOTHING = "nothing was written"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to an application."""
-    for name, command in (("fit", fit_command), ("recommend", recommend_command), ("evaluate", evaluate_command)):
-        app.command(name)(command)
-
-
-def fit_command(
+def fit(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="The model file to write, such as model.safetensors.")],
     format: FormatName = None,
@@ -52,8 +46,8 @@ def fit_command(
 ) -> None:
     """Train a model on all pairs of a file and save it.
 
-    With --valid-fraction, a first training holds that share out and stops early; the model that is saved is then trained
-    on all pairs for the best number of epochs.
+    With --valid-fraction, a first training holds that share out and stops early; the model that is saved is then
+    trained on all pairs for the best number of epochs.
     """
     with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
         options.check_target(out, data)
@@ -70,13 +64,13 @@ def fit_command(
         model.fit(interactions)
         model.save(out)
         last = model.history[-1]
-        typer.echo(
-            f"{out}: BUIR, encoder {model.encoder}, {counted(model.n_users, 'user')}, {counted(model.n_items, 'item')}, "
-            f"{counted(interactions.n_pairs, 'pair')}, {counted(last['epoch'], 'epoch')} in {last['seconds']:.1f} s, loss {last['loss']:.4f}"
-        )
+        sizes = ((model.n_users, "user"), (model.n_items, "item"), (interactions.n_pairs, "pair"))
+        read_in = ", ".join(counted(size, noun) for size, noun in sizes)
+        took = f"{counted(last['epoch'], 'epoch')} in {last['seconds']:.1f} s, loss {last['loss']:.4f}"
+        typer.echo(f"{out}: BUIR, encoder {model.encoder}, {read_in}, {took}")
 
 
-def recommend_command(
+def recommend(
     model_file: Model,
     user: Annotated[list[str] | None, typer.Option("--user", help="A user id; repeatable. None: everybody.")] = None,
     users: Annotated[Path | None, typer.Option(help="File of user ids, one per line.")] = None,
@@ -99,17 +93,20 @@ def recommend_command(
         if out is not None:
             options.check_table(out, model_file, users, history, allow, deny)
         model = load(model_file)
-        asked = list(user or []) + ([] if users is None else options.read_ids(users))
-        frame = options.lists(
-            model,
-            asked if user or users else None,
+        from buir.recommend import as_labels
+
+        asked = [*(user or []), *(options.read_ids(users) if users else [])]
+        frame = model.recommend_frame(
+            list(dict.fromkeys(as_labels(asked, model.user_ids_))) if asked else None,
             k,
-            unknown=unknown,
-            history=None if history is None else read_file(history),
-            allow=None if allow is None else options.read_ids(allow),
-            deny=None if deny is None else options.read_ids(deny),
             exclude_seen=not include_seen,
+            allow=options.read_labels(allow, model.item_ids_),
+            deny=options.read_labels(deny, model.item_ids_),
+            unknown=unknown,
+            histories=None if history is None else options.read_histories(history, model),
         )
+        if frame["user"].map(type).nunique() > 1:  # Parquet has no column of integers and texts together
+            frame = frame.assign(user=frame["user"].astype(str))
         if out is None:
             typer.echo(frame.to_csv(index=False), nl=False)
             return
@@ -117,7 +114,7 @@ def recommend_command(
         typer.echo(f"{out}: {counted(len(frame), 'row')}, lists for {counted(frame['user'].nunique(), 'user')}")
 
 
-def evaluate_command(
+def evaluate(
     model_file: Model,
     test: Annotated[Path, typer.Argument(metavar="TEST", help="A file of held-out interactions.")],
     k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Cut-off; repeatable. 10, 20 and 50.")] = None,
@@ -126,7 +123,7 @@ def evaluate_command(
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
 ) -> None:
-    """Measure a model on held-out pairs: what it was trained on is never listed, what it cannot know is dropped and said."""
+    """Measure a model on held-out pairs: training pairs are never listed, what it cannot know is dropped and said."""
     with one_line_errors(_NOTHING, "use a smaller number for --k"):
         from buir.ranking import evaluate
         from buir.recommend import held_out_pairs

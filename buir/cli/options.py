@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from buir.data import ROLES, check_text, read_bytes
+from buir.data import ROLES, check_text, read, read_bytes
 from buir.errors import InputError, ReadError, counted, near
 
-# What needs torch is imported where it is used: importing torch takes longer than showing the help or describing a file.
+# What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
 if TYPE_CHECKING:
-    from buir.data import Interactions
     from buir.model import BUIR
     from buir.ranking import Evaluation
 
@@ -92,41 +92,21 @@ def read_ids(path: Path) -> list[str]:
     return ids
 
 
-def lists(
-    model: BUIR,
-    users: list[str] | None,
-    k: int,
-    *,
-    unknown: str,
-    history: Interactions | None,
-    allow: list[str] | None,
-    deny: list[str] | None,
-    exclude_seen: bool,
-) -> pd.DataFrame:
-    """Make the lists of users named by text; None for all, or for all of ``history``."""
+def read_labels(path: Path | None, ids: np.ndarray) -> list[Any] | None:
+    """Read a file of ids as labels of the type that a model's ``ids`` have; None where there is no file."""
     from buir.recommend import as_labels
 
-    frame = model.recommend_frame(
-        None if users is None else list(dict.fromkeys(as_labels(users, model.user_ids_))),
-        k,
-        exclude_seen=exclude_seen,
-        allow=None if allow is None else as_labels(allow, model.item_ids_),
-        deny=None if deny is None else as_labels(deny, model.item_ids_),
-        unknown=unknown,
-        histories=None if history is None else _histories(model, history),
-    )
-    # Parquet has no column of integers and texts together.
-    return frame if frame["user"].map(type).nunique() < 2 else frame.assign(user=frame["user"].astype(str))
+    return None if path is None else as_labels(read_ids(path), ids)
 
 
-def _histories(model: BUIR, history: Interactions) -> dict[Any, list[Any]]:
+def read_histories(path: Path, model: BUIR) -> dict[Any, list[Any]]:
+    """Read a file of interactions as the items of each user, both as labels of the model's types."""
     from buir.recommend import as_labels
 
+    history = read(path)
     users, items = as_labels(history.user_ids, model.user_ids_), as_labels(history.item_ids, model.item_ids_)
-    bounds, columns = history.matrix.indptr.tolist(), history.items.tolist()
-    return {
-        user: [items[column] for column in columns[bounds[row] : bounds[row + 1]]] for row, user in enumerate(users)
-    }
+    rows = np.split(history.items, history.matrix.indptr[1:-1])
+    return {user: [items[column] for column in row] for user, row in zip(users, rows, strict=True)}
 
 
 def metric_table(result: Evaluation, ks: Sequence[int]) -> str:

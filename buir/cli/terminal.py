@@ -1,9 +1,8 @@
-"""What a command tells whoever typed it: one line for each mistake and each warning, in the words of the command line."""
+"""What a command tells whoever typed it: a line for each mistake and each warning, in words of the command line."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import typer
 
@@ -18,9 +17,6 @@ from buir.errors import (
     shortage,
     warnings_in_one_line,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _OPTIONS = {"columns": "column", "exclude_seen": "include-seen", "histories": "history", "users": "user"}
 """Options that are called otherwise than the library's argument."""
@@ -42,7 +38,7 @@ def stop(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def one_line_errors(kept: str, less: str) -> Iterator[None]:
-    """Say a user's mistake in one line: exit code 2 for a wrong request, 1 for what fails. Defects keep their traceback.
+    """Say a mistake in one line: exit code 2 for a wrong request, 1 for what fails. Defects keep their traceback.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def load(name: str, *, root: str | Path | None = None, **options: Any) -> Intera
     root
         Folder of downloads; None is ``buir`` in the user's cache folder.
     options
-        For "synthetic", arguments of :func:`buir.data.synthetic.make_interactions`; for others the filters ``min_rating``,
+        For "synthetic", arguments of :func:`buir.data.make_interactions`; for others the filters ``min_rating``,
         ``min_user``, ``min_item`` and ``core``, see :func:`buir.data.read`.
 
     Raises

@@ -27,11 +27,9 @@ from buir.errors import (
     show_rows,
 )
 
-__all__ = ["examine", "pattern_findings", "shape_findings", "stored_entries", "stored_findings", "values_finding"]
-
 
 def stored_entries(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, columns and values as they are stored: unsorted, with duplicates, zeros and whatever is wrong with them.
+    """Return rows, columns and values as they are stored: unsorted, with duplicates, zeros and whatever is wrong.
 
     Raises
     ------
@@ -43,10 +41,10 @@ def stored_entries(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         n_major = matrix.shape[0 if matrix.format == "csr" else 1]
         ends = (int(pointers[0]), int(pointers[-1])) if len(pointers) else (0, 0)
         if len(pointers) != n_major + 1 or ends[0] != 0 or ends[1] > stored or np.any(pointers[1:] < pointers[:-1]):
-            msg = (
-                f"the matrix is broken: its indptr has {len(pointers):,} numbers from {ends[0]:,} to {ends[1]:,}; expected {n_major + 1:,} "
-                f"that never fall, from 0 to at most {stored:,}, the entries stored: build it anew, for example with coo_array"
-            )
+            found = f"{len(pointers):,} numbers from {ends[0]:,} to {ends[1]:,}"
+            expected = f"{n_major + 1:,} that never fall, from 0 to at most {stored:,}, the entries stored"
+            remedy = "build it anew, for example with coo_array"
+            msg = f"the matrix is broken: its indptr has {found}; expected {expected}: {remedy}"
             raise ShapeError(msg)
         # Not tocoo(), which stops at the first number out of range without saying where.
         major = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
@@ -87,7 +85,6 @@ def stored_findings(
     what
         The argument's name, for the messages.
     """
-    findings: list[Finding] = []
     outside = (rows < 0) | (rows >= shape[0]) | (columns < 0) | (columns >= shape[1])
     if outside.any():
         place = (int(rows[outside][0]), int(columns[outside][0]))
@@ -96,24 +93,17 @@ def stored_findings(
             "build it with the true shape, users x items, and row and column numbers from 0"
         )
         return [OutOfRangeError(msg, rows=rows[outside], argument=what)]
-    bad = ~np.isfinite(values)
-    if bad.any():
-        msg = (
-            f"{what} holds NaN or infinite values in {show_rows(rows[bad])} ({bad.sum():,} in all); expected a finite value "
-            "above zero for each interaction: remove these entries first"
-        )
-        findings.append(InputError(msg, rows=np.unique(rows[bad]), argument=what))
-    bad = values < 0
-    if bad.any():
-        msg = (
-            f"{what} holds negative values in {show_rows(rows[bad])} ({bad.sum():,} in all); expected positives only: "
-            "remove dislikes first, or keep ratings above a threshold with min_rating"
-        )
-        findings.append(InputError(msg, rows=np.unique(rows[bad]), argument=what))
+    findings: list[Finding] = []
+    finite = "a finite value above zero for each interaction: remove these entries first"
+    positive = "positives only: remove dislikes first, or keep ratings above a threshold with min_rating"
+    for bad, fault, expected in ((~np.isfinite(values), "NaN or infinite", finite), (values < 0, "negative", positive)):
+        if bad.any():
+            msg = f"{what} holds {fault} values in {show_rows(rows[bad])} ({bad.sum():,} in all); expected {expected}"
+            findings.append(InputError(msg, rows=np.unique(rows[bad]), argument=what))
     bad = values == 0
     if bad.any():
         msg = (
-            f"{what} stores {counted(int(bad.sum()), 'explicit zero')} in {show_rows(rows[bad])}; {'it is' if bad.sum() == 1 else 'they are'} read as absent: "
+            f"{what} stores {counted(int(bad.sum()), 'explicit zero')} in {show_rows(rows[bad])}, read as absent: "
             f"call {what}.eliminate_zeros() first, or store a value above zero where they are positives"
         )
         findings.append(ExplicitZerosWarning(msg, rows=np.unique(rows[bad]), argument=what))
@@ -124,8 +114,8 @@ def stored_findings(
         again = order[1:][keys[order[1:]] == keys[order[:-1]]]
     if again.size:
         msg = (
-            f"{what} stores {counted(again.size, 'pair')} more than once, in {show_rows(rows[again])}; each is read as one pair: "
-            f"call {what}.sum_duplicates() first to say that this is meant"
+            f"{what} stores {counted(again.size, 'pair')} more than once, in {show_rows(rows[again])}; each is read as "
+            f"one pair: call {what}.sum_duplicates() first to say that this is meant"
         )
         findings.append(DuplicatePairsWarning(msg, rows=np.unique(rows[again]), argument=what))
     return findings
@@ -156,36 +146,34 @@ def pattern_findings(
     """
     n_users, n_items = matrix.shape
     if matrix.nnz == 0:
-        msg = (
-            f"{what} has shape {matrix.shape} and no interaction at all; expected at least one stored value above zero"
-        )
+        msg = f"{what} has shape {matrix.shape} and no interaction; expected at least one stored value above zero"
         return [InputError(msg, argument=what)]
     findings: list[Finding] = []
     if not sparse_ok:
         empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
         if empty.size:
             msg = (
-                f"{what} has {empty.size:,} of {n_users:,} users without interactions: {show_rows(empty)}; their lists cannot be "
-                "personal: leave these rows out, or pass Interactions, whose id space may be wider than its pairs"
+                f"{what} has {empty.size:,} of {n_users:,} users without interactions: {show_rows(empty)}; their lists "
+                "cannot be personal: leave them out, or pass Interactions, whose id space may be wider than its pairs"
             )
             findings.append(EmptyRowsWarning(msg, rows=empty, argument=what))
         empty = np.flatnonzero(np.bincount(matrix.indices, minlength=n_items) == 0)
         if empty.size:
             msg = (
-                f"{what} has {empty.size:,} of {n_items:,} items without interactions: {show_rows(empty, 'column')}; their scores mean "
-                "nothing: leave these columns out, or recommend with trained_only=True"
+                f"{what} has {empty.size:,} of {n_items:,} items without interactions: {show_rows(empty, 'column')}; "
+                "their scores mean nothing: leave these columns out, or recommend with trained_only=True"
             )
             findings.append(EmptyColumnsWarning(msg, rows=empty, argument=what))
     if batch_size is not None and matrix.nnz < batch_size:
         msg = (
-            f"{what} holds {counted(matrix.nnz, 'pair')}, fewer than one batch of {batch_size:,}: every epoch is a single step; "
+            f"{what} holds {counted(matrix.nnz, 'pair')}, fewer than one batch of {batch_size:,}: one step an epoch; "
             f"set batch_size to {max(1, matrix.nnz // 4):,} or less, or bring more data"
         )
         findings.append(SmallDataWarning(msg, argument=what))
     if list_length is not None and n_items <= list_length:
         msg = (
-            f"{what} has {counted(n_items, 'item')} and lists hold {list_length:,}: every list is the whole catalogue and a metric at "
-            f"{list_length:,} says little; use at most {max(1, n_items // 2):,}"
+            f"{what} has {counted(n_items, 'item')} and lists hold {list_length:,}: every list is the whole catalogue "
+            f"and a metric at {list_length:,} says little; use at most {max(1, n_items // 2):,}"
         )
         findings.append(SmallCatalogueWarning(msg, argument=what))
     return findings
@@ -197,8 +185,8 @@ def values_finding(values: np.ndarray, rows: np.ndarray, what: str) -> list[Find
     if not other.any():
         return []
     msg = (
-        f"{what} stores {counted(int(other.sum()), 'value')} other than 1, the first in {show_rows(rows[other][:1])}; every value above zero is read as one "
-        "positive: if small ratings are no positives, keep those above a threshold (min_rating) first"
+        f"{what} stores {counted(int(other.sum()), 'value')} other than 1, the first in {show_rows(rows[other][:1])}; "
+        "every value above zero is read as one positive: if small ratings are none, keep those above min_rating first"
     )
     return [ValuesIgnoredWarning(msg, rows=np.unique(rows[other]), argument=what)]
 
@@ -218,8 +206,8 @@ def examine(
     user_items
         Any SciPy sparse matrix or array, users x items, or ``Interactions``.
     shape
-        Users and items as you know them. From a matrix alone nobody can tell which way round it is: on public data neither
-        the skew nor the minimum of the counts tells users from items.
+        Users and items as you know them. From a matrix alone nobody can tell which way round it is: on public data
+        neither the skew nor the minimum of the counts tells users from items.
     batch_size
         Pairs in one training step, if the model has batches.
     list_length

@@ -1,4 +1,4 @@
-"""From rows to distinct pairs: threshold, minimum counts, merging and k-core, with a report that accounts for all rows."""
+"""From rows to distinct pairs: threshold, minimum counts, merging and k-core, and a report that accounts for all."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What may be passed to a model, turned into what the models compute with: a binary CSR array and arrays of row numbers."""
+"""What may be passed to a model, turned into what the models compute with: a binary CSR array and row numbers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
 
     Returns
     -------
-    ``(matrix, user_ids, item_ids)``: float32 ``csr_array`` of ones with int32 sorted indices; the ids are None for a matrix.
+    ``(matrix, user_ids, item_ids)``: float32 ``csr_array`` of ones, int32 sorted indices; ids are None for a matrix.
 
     Raises
     ------
@@ -81,16 +81,19 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
         remedy = "convert it: Interactions.from_hetero_data(data)"
     else:
         remedy = "build one, for example with Interactions.from_pairs(users, items)"
-    msg = f"{what} is of type {kind}; expected a SciPy sparse matrix (users x items), Interactions or a data frame: {remedy}"
+    expected = "a SciPy sparse matrix (users x items), Interactions or a data frame"
+    msg = f"{what} is of type {kind}; expected {expected}: {remedy}"
     raise TypeError(msg)
 
 
 def _binary(matrix: Any, what: str, *, warn: bool) -> csr_array:
     if matrix.ndim != 2:
-        msg = f"{what} has shape {matrix.shape}; expected two dimensions, users x items: reshape it to (1, -1) if it is one user's row"
+        remedy = "reshape it to (1, -1) if it is one user's row"
+        msg = f"{what} has shape {matrix.shape}; expected two dimensions, users x items: {remedy}"
         raise ShapeError(msg, argument=what)
     if np.issubdtype(matrix.dtype, np.complexfloating) or matrix.dtype == object:
-        msg = f"{what} has values of type {matrix.dtype}; expected bool, int or float: convert them first, {what}.astype(float)"
+        remedy = f"convert them first, {what}.astype(float)"
+        msg = f"{what} has values of type {matrix.dtype}; expected bool, int or float: {remedy}"
         raise TypeError(msg)
     rows, columns, values = doctor.stored_entries(matrix)
     report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
@@ -108,8 +111,8 @@ def fit_inputs(
     user_items
         As ``as_csr`` takes it.
     valid
-        Held-out pairs of the same users and items, or None. The rows of a frame go by their ids: those of ``user_items``, or its row
-        and column numbers if it has none.
+        Held-out pairs of the same users and items, or None. The rows of a frame go by their ids: those of
+        ``user_items``, or its row and column numbers if it has none.
     batch_size
         Pairs in one training step, if the model has batches.
     valid_metric
@@ -132,7 +135,8 @@ def fit_inputs(
         One for each of the doctor's other findings.
     """
     if isinstance(valid, bool | np.bool_):
-        msg = f"valid is {valid}; expected held-out interactions or None: to switch the progress bar write show_progress={valid}"
+        remedy = f"to switch the progress bar write show_progress={valid}"
+        msg = f"valid is {valid}; expected held-out interactions or None: {remedy}"
         raise TypeError(msg)
     train = as_csr(user_items)
     findings = _values_findings(user_items, "user_items")
@@ -167,7 +171,7 @@ def _is_frame(data: Any) -> bool:
 
 
 def _values_findings(data: Any, what: str) -> list[Finding]:
-    """Warn about values of a matrix, or a column of ratings, none of which says which rows are positives; and of repeated rows of a frame."""
+    """Warn about values of a matrix or a column of ratings, which do not say what is positive; and of repeated rows."""
     if issparse(data):
         rows, _, values = doctor.stored_entries(data)
         return doctor.values_finding(values, rows, what)
@@ -194,15 +198,15 @@ def _ratings_findings(ratings: np.ndarray, what: str) -> list[Finding]:
     if not other.size:
         return []
     msg = (
-        f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} of them zero or "
-        f"negative, the first in {show_rows(other[:1])}; every row is read as one positive: keep those above a "
-        "threshold with Interactions.from_frame(frame, min_rating=...), or drop the column"
+        f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} of "
+        f"them zero or negative, the first in {show_rows(other[:1])}; every row is read as one positive: keep those "
+        "above a threshold with Interactions.from_frame(frame, min_rating=...), or drop the column"
     )
     return [ValuesIgnoredWarning(msg, rows=other, argument=what)]
 
 
 def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
-    """Read held-out pairs; a frame has ids and no rows of its own, so its pairs are put where ``train`` has these ids."""
+    """Read held-out pairs; a frame has ids and no rows, so its pairs are put where ``train`` has these ids."""
     if not _is_frame(valid):
         return as_csr(valid, "valid")
     frame = Interactions.from_frame(valid, source="valid")
@@ -215,8 +219,8 @@ def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
         if unknown.size:
             msg = (
                 f"valid holds {unknown.size:,} of {own.size:,} {noun} ids that user_items does not have, such as "
-                f"{unknown[:1].tolist()[0]!r}; those of user_items look like {ids[:1].tolist()[0]!r}: expected held-out pairs of users "
-                "and items that training sees: drop the others"
+                f"{unknown[:1].tolist()[0]!r}; those of user_items look like {ids[:1].tolist()[0]!r}: expected "
+                "held-out pairs of users and items that training sees: drop the others"
             )
             raise ShapeError(msg, argument="valid")
     return Labelled(frame.aligned(users, items).matrix, users, items)
@@ -225,19 +229,10 @@ def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
 def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
     held_out = _valid_labelled(valid, train)
     report(_values_findings(valid, "valid"))
-    shape, expected = held_out.matrix.shape, train.matrix.shape
-    if shape == expected[::-1] and shape != expected:
-        msg = f"valid has shape {shape} and user_items {expected}: one of them is transposed; expected users x items for both: pass .T"
-        raise ShapeError(msg, argument="valid")
-    if shape != expected:
-        msg = f"valid has shape {shape}, user_items {expected}; expected one shape: take both from one split"
-        raise ShapeError(msg, argument="valid")
-    for name, ours, theirs in (
-        ("user", train.user_ids, held_out.user_ids),
-        ("item", train.item_ids, held_out.item_ids),
-    ):
+    report(doctor.shape_findings(held_out.matrix.shape, train.matrix.shape, "valid"))
+    for name, ours, theirs in zip(("user", "item"), train[1:], held_out[1:], strict=True):
         if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
-            msg = f"valid and user_items give their {name} rows different ids; expected one id space: take both from one split"
+            msg = f"valid and user_items give their {name} rows different ids: take both from one split"
             raise ShapeError(msg, argument="valid")
     if held_out.matrix.nnz == 0:
         msg = "valid holds no interaction; expected at least one: pass valid=None to train without validation"
@@ -246,8 +241,8 @@ def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
     if both.nnz:
         rows = np.flatnonzero(np.diff(both.indptr))
         msg = (
-            f"valid holds {counted(held_out.matrix.nnz, 'pair')}, {both.nnz:,} of them also in user_items, where they are masked and can never "
-            "be found; expected held-out pairs: take both from one split"
+            f"valid holds {counted(held_out.matrix.nnz, 'pair')}, {both.nnz:,} of them also in user_items, where they "
+            "are masked and can never be found; expected held-out pairs: take both from one split"
         )
         kind = InputError if both.nnz == held_out.matrix.nnz else ValidSeenWarning
         report([kind(msg, rows=rows, argument="valid")])

@@ -1,7 +1,7 @@
 """Interactions: who took what, as a binary sparse matrix with the labels it came with.
 
 Inside the package a user or an item is a row number, ``0 .. n-1``; outside it is a label, an integer or a string.
-``Interactions`` holds both and is the only place that translates.  It knows no file: see :mod:`buir.data.files.readers`.
+``Interactions`` holds both and is the only place that translates.  It knows no file: see :mod:`buir.data.files`.
 """
 
 import hashlib
@@ -152,17 +152,8 @@ class Interactions:
             Names of further columns; None takes the columns called "rating" and "time" if there are any.
         """
         users, items, ratings, times = read_columns(frame, user, item, rating, time)
-        result = cls.from_pairs(
-            users,
-            items,
-            ratings=ratings,
-            times=times,
-            min_rating=min_rating,
-            min_user=min_user,
-            min_item=min_item,
-            core=core,
-            source=source,
-        )
+        filters: Any = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
+        result = cls.from_pairs(users, items, ratings=ratings, times=times, source=source, **filters)
         return replace(result, report=replace(result.report, format="frame"))
 
     @classmethod

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from buir.graph.hashing import premix
 
-__all__ = ["BipartiteGraph"]
-
 
 @dataclass(frozen=True, eq=False)
 class BipartiteGraph:

@@ -16,8 +16,6 @@ from buir.graph.propagation import propagate, sum_of_layers
 from buir.graph.reads import Bags, read
 from buir.graph.walks import sample_walks
 
-__all__ = ["EmbeddingEncoder", "Encoder", "GraphEncoder", "WalkEncoder"]
-
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingEncoder:

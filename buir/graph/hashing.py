@@ -8,8 +8,6 @@ finaliser of MurmurHash3) on int32.
 import torch
 from torch import Tensor
 
-__all__ = ["bernoulli", "mix", "permutation", "premix", "stream", "uniform"]
-
 _MULTIPLY_1 = -2048144789  # 0x85ebca6b
 _MULTIPLY_2 = -1028477387  # 0xc2b2ae35
 _SPLIT_1 = -4658895280553007687  # 0xbf58476d1ce4e5b9

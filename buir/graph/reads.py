@@ -14,8 +14,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["Bags", "neighbour_sum", "read", "take_rows", "transpose", "transpose_compact"]
-
 
 def neighbour_sum(rowptr: Tensor, col: Tensor, weight: Tensor, table: Tensor) -> Tensor:
     r"""Return :math:`y_r = \sum_{e \in r} w_e\, x_{c_e}` for each row of a CSR.

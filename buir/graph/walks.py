@@ -7,8 +7,6 @@ from buir.graph.bipartite import BipartiteGraph
 from buir.graph.hashing import stream, uniform
 from buir.graph.reads import Bags
 
-__all__ = ["sample_walks"]
-
 
 def sample_walks(graph: BipartiteGraph, rows: Tensor, n_layers: int, walks: int, key: int) -> Bags:
     r"""Draw walks from each of ``rows``; read with the returned weights, they are an unbiased view of the propagation.

@@ -42,7 +42,8 @@ def choose_epochs(model: BUIR, data: Interactions, valid_fraction: float) -> Cho
     """
     train, held = splits.hold_out(data, valid_fraction, model.seed)
     if not held.n_pairs:
-        what = f" of {valid_fraction:g} holds out none of {counted(data.n_pairs, 'pair')}, too few to a user; expected a larger share"
+        few = f"none of {counted(data.n_pairs, 'pair')}, too few to a user"
+        what = f" of {valid_fraction:g} holds out {few}; expected a larger share"
         raise InputError(Argument("valid_fraction"), what)
     model.fit(train, held)
     best = [record for record in model.history if record["best"]][-1]

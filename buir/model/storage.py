@@ -17,11 +17,12 @@ import safetensors.numpy
 from buir.data import replace_atomically
 from buir.errors import StorageError
 
-__all__ = ["FORMAT_VERSION", "pack_ids", "read_file", "unpack_ids", "write_file"]
-
 FORMAT_VERSION = 1
 _MAGIC = "buir"
-_TEXT = "cannot {} a model: the file object holds text; expected a path or a binary file object: open it with mode '{}', or use io.BytesIO"
+_TEXT = (
+    "cannot {} a model: the file object holds text; expected a path or a binary file object: open it with mode '{}', "
+    "or use io.BytesIO"
+)
 
 
 def write_file(
@@ -50,13 +51,8 @@ def write_file(
     path, file_object = _path(target, "write"), cast("BinaryIO", target)
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(dict(facts), sort_keys=True)
-    metadata = {
-        "format": _MAGIC,
-        "format_version": str(FORMAT_VERSION),
-        "facts": text,
-        "checksum": _checksum(whole, text),
-    }
-    data = safetensors.numpy.save(whole, metadata)
+    head = {"format": _MAGIC, "format_version": str(FORMAT_VERSION), "facts": text, "checksum": _checksum(whole, text)}
+    data = safetensors.numpy.save(whole, head)
     if path is not None:
         _replace(path, data)
         return
@@ -65,7 +61,8 @@ def write_file(
     except TypeError as error:
         raise TypeError(_TEXT.format("write", "wb")) from error
     except (OSError, ValueError) as error:
-        msg = f"the file object cannot be written ({type(error).__name__}: {error}); expected one that is open: open it with mode 'wb'"
+        fault = f"{type(error).__name__}: {error}"
+        msg = f"the file object cannot be written ({fault}); expected one that is open: open it with mode 'wb'"
         raise StorageError(msg) from error
 
 
@@ -82,21 +79,14 @@ def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.n
     name, data = _content(source)
     metadata = _metadata(data, name)
     version, facts = str(metadata.get("format_version")), _facts(metadata)
-    # Not int() alone, which reads "+1", "1_0" and digits of any script.
-    number = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else 0
-    if number < 1:
-        msg = f"{name} has format {version[:60]!r}; expected a whole number of at least 1, as save() writes: get the original, or save the model again"
-        raise StorageError(msg)
-    if number > FORMAT_VERSION:
+    if version != str(FORMAT_VERSION):
         versions = facts.get("versions") if facts else None
         writer = versions.get("buir") if isinstance(versions, dict) else None
-        msg = (
-            f"{name} has format {version}, written by {f'buir {writer}' if writer else 'a newer version of buir'}; "
-            f"this version reads formats up to {FORMAT_VERSION}: upgrade buir"
-        )
+        by = f"written by {f'buir {writer}' if writer else 'another version of buir'}"
+        msg = f"{name} has format {version[:60]!r}, {by}; this version reads format {FORMAT_VERSION}: upgrade buir"
         raise StorageError(msg)
     if facts is None:
-        msg = f"{name} tells nothing about its model, or nothing that can be read; expected the facts that save() writes: save the model again"
+        msg = f"{name} tells nothing about its model that can be read; expected the facts that save() writes"
         raise StorageError(msg)
     try:
         arrays = safetensors.numpy.load(data)
@@ -104,7 +94,7 @@ def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.n
         msg = f"{name} is truncated or damaged ({error}); expected a whole model file: copy or save it again"
         raise StorageError(msg) from None
     if _checksum(arrays, metadata["facts"]) != metadata.get("checksum"):
-        msg = f"{name} was changed after it was saved: its content does not match its checksum; get the original, or save the model again"
+        msg = f"{name} was changed after it was saved: it has another checksum; get the original, or save it again"
         raise StorageError(msg)
     return arrays, facts
 
@@ -133,7 +123,8 @@ def _path(place: Any, verb: str) -> Path | None:
     if isinstance(place, io.TextIOBase):
         raise TypeError(_TEXT.format(verb, f"{verb[0]}b"))
     if not callable(getattr(place, verb, None)):
-        msg = f"cannot {verb} a model: got {reprlib.repr(place)} of type {type(place).__name__}; expected a path, as text or pathlib.Path, or a binary file object"
+        got = f"got {reprlib.repr(place)} of type {type(place).__name__}"
+        msg = f"cannot {verb} a model: {got}; expected a path, as text or pathlib.Path, or a binary file object"
         raise TypeError(msg)
     return None
 
@@ -141,18 +132,17 @@ def _path(place: Any, verb: str) -> Path | None:
 def _replace(path: Path, data: bytes) -> None:
     """Write a file all or nothing."""
     try:
-        if path.is_dir():
-            msg = f"cannot save to {path}: it is a folder; expected the name of a file, such as {path / 'model.safetensors'}"
-            raise StorageError(msg)
         if path.exists() and not path.is_file():
-            msg = f"cannot save to {path}: it is a device or a pipe, which a model would replace; expected the name of a file"
+            what = "a folder" if path.is_dir() else "a device or a pipe"
+            msg = f"cannot save to {path}: it is {what}; expected the name of a file, such as model.safetensors"
             raise StorageError(msg)
         if not path.parent.is_dir():
             msg = f"cannot save to {path}: the folder {path.parent} does not exist; create it first"
             raise StorageError(msg)
         replace_atomically(path, data)
     except OSError as error:
-        msg = f"cannot save to {path}: {error.strerror or error}; check the path, its permissions and the space on the disk"
+        remedy = "check the path, its permissions and the space on the disk"
+        msg = f"cannot save to {path}: {error.strerror or error}; {remedy}"
         raise StorageError(msg) from error
 
 
@@ -164,7 +154,8 @@ def _content(source: Any) -> tuple[str, bytes]:
         try:
             data = source.read()
         except (OSError, ValueError) as error:
-            msg = f"{name} cannot be read ({type(error).__name__}: {error}); expected one that is open: open it with mode 'rb'"
+            fault = f"{type(error).__name__}: {error}"
+            msg = f"{name} cannot be read ({fault}); expected one that is open: open it with mode 'rb'"
             raise StorageError(msg) from error
         if not isinstance(data, bytes):
             raise TypeError(_TEXT.format("read", "rb"))
@@ -184,10 +175,7 @@ def _metadata(data: bytes, name: str) -> dict[str, str]:
     """Read the header of a safetensors file: eight bytes of length, then JSON."""
     size = int.from_bytes(data[:8], "little")
     try:
-        if not 0 < size <= len(data) - 8:
-            msg = "its header is cut off"
-            raise ValueError(msg)
-        metadata = json.loads(io.BytesIO(data[8 : 8 + size]).read()).get("__metadata__") or {}
+        metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
     except (ValueError, AttributeError, RecursionError):
         msg = f"{name} is no model file, or its beginning is damaged; expected a safetensors file that save() wrote"
         raise StorageError(msg) from None

@@ -1,7 +1,5 @@
 """The arguments of ``recommend`` besides rows and lengths: histories, audiences, allow and deny lists."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -30,28 +28,15 @@ def as_histories(user_items: Any, n_rows: int, shape: tuple[int, int]) -> csr_ar
     buir.errors.ShapeError
         If it has another shape.
     """
-    if not issparse(user_items) and not isinstance(user_items, Interactions):
-        msg = (
-            f"user_items is of type {type(user_items).__name__}; expected a SciPy sparse matrix with one row for each of "
-            f"the {n_rows} asked users: for a data frame or lists of ids use recommend_frame(histories=...)"
-        )
-        raise TypeError(msg)
-    matrix = as_csr(_row(user_items, n_rows)).matrix
-    check_shape("user_items", matrix.shape, (n_rows, shape[1]), shape, "user")
-    return matrix
+    if not isinstance(user_items, Interactions):
+        _check_sparse(user_items, "user_items", f"{n_rows} asked users: for ids use recommend_frame(histories=...)")
+    return _asked_rows(user_items, "user_items", n_rows, shape, "user")
 
 
 def as_audiences(item_users: Any, n_rows: int, shape: tuple[int, int]) -> csr_array:
     """Read the users of the asked items, one row each; ``shape`` is users and items of the model."""
-    if not issparse(item_users):
-        msg = (
-            f"item_users is of type {type(item_users).__name__}; expected a SciPy sparse matrix with one row of users for "
-            f"each of the {n_rows} asked items"
-        )
-        raise TypeError(msg)
-    matrix = as_csr(_row(item_users, n_rows), "item_users").matrix
-    check_shape("item_users", matrix.shape, (n_rows, shape[0]), (shape[1], shape[0]), "item")
-    return matrix
+    _check_sparse(item_users, "item_users", f"{n_rows} asked items")
+    return _asked_rows(item_users, "item_users", n_rows, (shape[1], shape[0]), "item")
 
 
 def as_item_lists(lists: Any, n_rows: int, shape: tuple[int, int], what: str) -> np.ndarray | csr_array | None:
@@ -59,9 +44,7 @@ def as_item_lists(lists: Any, n_rows: int, shape: tuple[int, int], what: str) ->
     if lists is None:
         return None
     if issparse(lists):
-        matrix = as_csr(_row(lists, n_rows), what).matrix
-        check_shape(what, matrix.shape, (n_rows, shape[1]), shape, "user")
-        return matrix
+        return _asked_rows(lists, what, n_rows, shape, "user")
     return as_rows(lists, shape[1], what, "item")
 
 
@@ -70,9 +53,19 @@ def is_one(rows: Any) -> bool:
     return np.ndim(rows) == 0 and not isinstance(rows, set | frozenset)
 
 
-def _row(matrix: Any, n_rows: int) -> Any:
-    # A csr_array hands out its rows in one dimension.
-    return matrix.reshape((1, -1)) if n_rows == 1 and getattr(matrix, "ndim", 2) == 1 else matrix
+def _check_sparse(matrix: Any, what: str, asked: str) -> None:
+    if not issparse(matrix):
+        kind = type(matrix).__name__
+        msg = f"{what} is of type {kind}; expected a SciPy sparse matrix with one row for each of the {asked}"
+        raise TypeError(msg)
+
+
+def _asked_rows(matrix: Any, what: str, n_rows: int, shape: tuple[int, int], noun: str) -> csr_array:
+    if n_rows == 1 and getattr(matrix, "ndim", 2) == 1:  # a csr_array hands out its rows in one dimension
+        matrix = matrix.reshape((1, -1))
+    rows = as_csr(matrix, what).matrix
+    check_shape(what, rows.shape, (n_rows, shape[1]), shape, noun)
+    return rows
 
 
 def shaped(ids: np.ndarray, scores: np.ndarray, *, one: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -32,16 +32,7 @@ class ListScorer:
 
     def __init__(self, model: Any, seen: csr_array) -> None:
         self.model, self.seen = model, seen
-
-    @property
-    def n_users(self) -> int:
-        """Number of users."""
-        return self.seen.shape[0]
-
-    @property
-    def n_items(self) -> int:
-        """Number of items."""
-        return self.seen.shape[1]
+        self.n_users, self.n_items = seen.shape
 
     def score_block(self, users: np.ndarray) -> torch.Tensor:
         """Score all items for ``users``, -inf where the model gives no score."""
@@ -71,10 +62,10 @@ def recommend_frame(
     Parameters
     ----------
     model
-        Fitted on ``interactions.matrix``: anything with ``scorer()``, with ``user_factors`` and ``item_factors``, or with
-        `implicit`'s ``recommend``.
+        Fitted on ``interactions.matrix``: anything with ``scorer()``, with ``user_factors`` and ``item_factors``, or
+        with `implicit`'s ``recommend``.
     interactions
-        What it was fitted on: ``Interactions``, a data frame, or a matrix, whose row and column numbers are then the ids.
+        What it was fitted on: ``Interactions``, a data frame, or a matrix, whose row and column numbers are its ids.
     users, k, exclude_seen, allow, deny, unknown, trained_only
         As for ``Recommender.recommend_frame``.
 
@@ -92,15 +83,11 @@ def recommend_frame(
     scorer = _scorer(model, seen)
     shape = (scorer.n_users, scorer.n_items)
     if shape != seen.shape:
-        msg = f"this {name} scores {shape[0]} users and {shape[1]} items, but interactions has shape {seen.shape}"
-        if shape == seen.shape[::-1]:
-            msg += (
-                "; expected users x items: the model was fitted on the transposed matrix, fit it on interactions.matrix"
-            )
-            raise ShapeError(msg, argument="interactions")
-        msg += "; expected the interactions that the model was fitted on"
+        transposed = "users x items: the model was fitted on the transposed matrix, fit it on interactions.matrix"
+        expected = transposed if shape == seen.shape[::-1] else "the interactions that the model was fitted on"
+        scored = f"this {name} scores {shape[0]} users and {shape[1]} items, but interactions has shape {seen.shape}"
+        msg = f"{scored}; expected {expected}"
         raise ShapeError(msg, argument="interactions")
-
     users_by_id = Lookup(np.arange(shape[0]) if user_ids is None else user_ids, "user")
     items_by_id = Lookup(np.arange(shape[1]) if item_ids is None else item_ids, "item")
     catalogue = Catalogue(name, users_by_id, items_by_id, seen, lambda: scorer, lambda _: scorer)

@@ -1,19 +1,13 @@
 """Held-out interactions in the rows of a fitted model, so that it can be measured on them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from buir.data import binary, canonical
+from scipy.sparse import csr_array
+
+from buir.data import Interactions, binary, canonical
 from buir.errors import InputError, counted
 from buir.recommend.lookup import as_index, as_labels, lookups
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-    from buir.data import Interactions
-    from buir.recommend.recommender import Recommender
+from buir.recommend.recommender import Recommender
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array, issparse
 
 from buir.data import Interactions, binary, take
 from buir.errors import Argument, UnknownIdError
+from buir.recommend.arguments import is_one
 
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 60
@@ -53,14 +54,14 @@ class Lookup:
             If the model does not know it.
         """
         if not np.isscalar(label):
-            msg = f"{what} is {_SHOWN.repr(label)} of type {type(label).__name__}; expected one {self.noun} id, an integer or a string: ask for one at a time"
+            expected = f"expected one {self.noun} id, an integer or a string: ask for one at a time"
+            msg = f"{what} is {_SHOWN.repr(label)} of type {type(label).__name__}; {expected}"
             raise TypeError(msg)
         row = int(self.index.get_indexer(pd.Index([label]))[0])
         if row < 0:
-            msg = (
-                f"{what} is {_SHOWN.repr(label)}, an id unknown to the model; its {self.noun} ids look like {self._looks()}: "
-                f"expected {'an' if self.noun == 'item' else 'a'} {self.noun} of the training data: partial_fit adds new ones"
-            )
+            known = f"its {self.noun} ids look like {self._looks()}"
+            expected = f"expected one {self.noun} of the training data: partial_fit adds new ones"
+            msg = f"{what} is {_SHOWN.repr(label)}, an id unknown to the model; {known}: {expected}"
             raise UnknownIdError(msg, noun=self.noun, argument=what)
         return row
 
@@ -166,7 +167,8 @@ def read_histories(histories: Any, items: Lookup, *, strict: bool) -> tuple[pd.I
 
     Returns
     -------
-    Ids of the users that are named, ids of those with at least one known item, and a row of items for each of the latter.
+    Ids of the users that are named, ids of those with at least one known item, and a row of items for each of the
+    latter.
     """
     if histories is None:
         return pd.Index([]), pd.Index([]), binary(np.empty(0, int), np.empty(0, int), (0, len(items.index)))
@@ -183,8 +185,8 @@ def read_histories(histories: Any, items: Lookup, *, strict: bool) -> tuple[pd.I
         named = users[np.unique(codes)]
     else:
         msg = (
-            f"histories is of type {type(histories).__name__}; expected a dict from user id to item ids, a data frame with "
-            "columns user and item, or Interactions"
+            f"histories is of type {type(histories).__name__}; expected a dict from user id to item ids, a data frame "
+            "with columns user and item, or Interactions"
         )
         raise TypeError(msg)
     rows = items.rows(labels, "histories", strict=strict)
@@ -196,10 +198,10 @@ def read_users(users: Any, everybody: pd.Index) -> pd.Index:
     """Read the asked user ids: one, a collection of distinct ones, or None for ``everybody``."""
     if users is None:
         return everybody
-    one = isinstance(users, str) or (np.ndim(users) == 0 and not isinstance(users, set | frozenset))
-    asked = as_index([users] if one else list(users))
+    asked = as_index([users] if is_one(users) else list(users))
     if asked.has_duplicates:
-        msg = f"users names {asked[asked.duplicated()].tolist()[0]!r} more than once; expected each user once: drop the repeats"
+        repeated = asked[asked.duplicated()].tolist()[0]
+        msg = f"users names {repeated!r} more than once; expected each user once: drop the repeats"
         raise ValueError(msg)
     return asked
 
@@ -207,9 +209,9 @@ def read_users(users: Any, everybody: pd.Index) -> pd.Index:
 def as_list(ids: Any, what: str) -> list:
     """Read a collection of ids; a lone id is an error, since a string would fall into its letters."""
     if issparse(ids):
-        msg = f"{what} is a sparse matrix; expected item ids: recommend(items=..., filter_items=...) takes matrices of rows"
+        msg = f"{what} is a sparse matrix; expected item ids: recommend(items=..., filter_items=...) takes matrices"
         raise TypeError(msg)
-    if isinstance(ids, str) or (np.ndim(ids) == 0 and not isinstance(ids, set | frozenset)):
+    if is_one(ids):
         msg = f"{what} is {ids!r} of type {type(ids).__name__}; expected a list of item ids: write [{ids!r}]"
         raise TypeError(msg)
     return list(ids)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.sparse import csr_array
 
@@ -17,13 +19,6 @@ from buir.recommend.frames import Catalogue
 from buir.recommend.ranges import check_parameters
 from buir.recommend.similarity import cosines, most_similar, vectors_of
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import pandas as pd
-
-__all__ = ["Recommender"]
-
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
 _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
 
@@ -31,9 +26,9 @@ _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users w
 class Recommender:
     """Base of BUIR and of every baseline.
 
-    ``fit`` of a subclass begins with ``fit_inputs`` and ends with ``self._remember``; the subclass either sets the NumPy arrays
-    ``user_factors`` and ``item_factors`` or overrides ``scorer``. Argument names and the shapes of what is returned are those of
-    `implicit`.
+    ``fit`` of a subclass begins with ``fit_inputs`` and ends with ``self._remember``; the subclass either sets the
+    NumPy arrays ``user_factors`` and ``item_factors`` or overrides ``scorer``. Argument names and the shapes of what is
+    returned are those of `implicit`.
     """
 
     if TYPE_CHECKING:
@@ -103,8 +98,8 @@ class Recommender:
 
     def _cannot_recalculate(self, noun: str, rows: csr_array) -> ValueError:
         return ValueError(
-            f"{type(self).__name__} cannot recalculate {noun}s, here from {counted(rows.shape[0], 'row')}; expected {noun}s of the "
-            f"training data: fit again with the new rows, or use a model that folds {noun}s in, such as BUIR"
+            f"{type(self).__name__} cannot recalculate {noun}s, here from {counted(rows.shape[0], 'row')}; expected "
+            f"{noun}s of the training data: fit again with the new rows, or take one that folds them in, such as BUIR"
         )
 
     def _likeness(self, factors: np.ndarray) -> np.ndarray:
@@ -145,8 +140,8 @@ class Recommender:
         userid
             A user row, or an array of them. With ``recalculate_user`` and ``user_items`` it only says how many.
         user_items
-            History of the asked users, one row each: any SciPy format. None: the training rows. Not looked at where neither
-            filtering nor recalculation needs it.
+            History of the asked users, one row each: any SciPy format. None: the training rows. Not looked at where
+            neither filtering nor recalculation needs it.
         N
             Length of a list.
         filter_already_liked_items
@@ -160,8 +155,9 @@ class Recommender:
 
         Returns
         -------
-        Item rows (int32) and scores (float32), best first, equal scores by the lower row: 2-D for an array of users, where a short
-        list ends in -1 and -inf; 1-D for a single user, where a short list is shorter. No seen, denied or repeated item.
+        Item rows (int32) and scores (float32), best first, equal scores by the lower row: 2-D for an array of users,
+        where a short list ends in -1 and -inf; 1-D for a single user, where a short list is shorter. No seen, denied or
+        repeated item.
 
         Raises
         ------
@@ -244,7 +240,7 @@ class Recommender:
     def similar_users(
         self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """List the users most similar to one user or to many; the arguments and what is returned are as in ``similar_items``."""
+        """List the users most similar to one user or to many; arguments and results are as in ``similar_items``."""
         asked = as_rows(userid, self.n_users, "userid", "user")
         return most_similar(
             cosines(vectors_of(self, "user_factors", "similar_users")),
@@ -282,18 +278,21 @@ class Recommender:
             Item ids that alone may, or may not, be listed: a list for everybody, or a dict from user id to such a list
             (users not named in the dict are free; a key that is no user's id counts as unknown).
         unknown
-            What to do with ids the model does not know: "error"; "skip" leaves unknown users out; "popular" gives them the items
-            with most training users and the score NaN. With both of the latter, unknown items and keys in the arguments are passed over.
+            What to do with ids the model does not know: "error"; "skip" leaves unknown users out; "popular" gives them
+            the items with most training users and the score NaN. With both of the latter, unknown items and keys in the
+            arguments are passed over.
         histories
-            What users have liked, training or not: a dict from user id to item ids, a frame with ``user`` and ``item``, or
-            ``Interactions``. Their lists are computed from these histories alone, as with ``recalculate_user``;
-            a user without a known item here is treated as if not named: from training if known to it, else as ``unknown`` says.
+            What users have liked, training or not: a dict from user id to item ids, a frame with ``user`` and ``item``,
+            or ``Interactions``. Their lists are computed from these histories alone, as with ``recalculate_user``; a
+            user without a known item here is treated as if not named: from training if known to it, else as ``unknown``
+            says.
         trained_only
             Leave out items without a training user.
 
         Returns
         -------
-        Columns ``user`` and ``item`` (ids in their own type), ``score`` (float32), ``rank`` (from 1), users in the order asked.
+        Columns ``user`` and ``item`` (ids in their own type), ``score`` (float32), ``rank`` (from 1), users in the
+        order asked.
         """
         options = {"exclude_seen": exclude_seen, "allow": allow, "deny": deny, "unknown": unknown}
         return Catalogue.of(self).frame(users, k, **options, histories=histories, trained_only=trained_only)

@@ -64,9 +64,9 @@ class TestSynthetic:
         [
             ({"n_pairs": 50}, "n_pairs is 50, expected 7500 to 750000 for 2000 users and 1500 items"),
             ({"n_pairs": 10**7}, "at most a quarter of all cells"),
-            ({"n_groups": 0}, "n_groups is 0, expected 1 to 1500"),
-            ({"groups_per_user": 0.5}, "groups_per_user is 0.5, expected 1 to 20"),
-            ({"noise": 1.5}, "noise is 1.5, expected 0 to 1"),
+            ({"n_groups": 0}, "n_groups is 0, expected a whole number of 1 to 1500"),
+            ({"groups_per_user": 0.5}, "groups_per_user is 0.5, expected a number of 1 to 20"),
+            ({"noise": 1.5}, "noise is 1.5, expected a number of 0 to 1"),
             ({"n_user": 5}, "data set 'synthetic' has no option 'n_user'; .*did you mean 'n_users'"),
         ],
     )

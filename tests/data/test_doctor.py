@@ -173,7 +173,7 @@ def test_many_rows_are_counted_not_listed():
 def test_one_is_counted_in_the_singular():
     assert [errors.counted(n, "pair") for n in (0, 1, 2, 1200)] == ["0 pairs", "1 pair", "2 pairs", "1,200 pairs"]
     (found,) = doctor.examine(entries({(0, 0): 1, (0, 1): 1, (1, 2): 1, (1, 0): 0}))
-    assert str(found).startswith("user_items stores 1 explicit zero in row 1; it is read as absent: ")
+    assert str(found).startswith("user_items stores 1 explicit zero in row 1, read as absent: ")
 
 
 # Before every fit

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from buir.data import describe
 from buir.data.files.formats import FORMATS, detect_format
-from buir.data.files.readers import ReadError, describe, read, read_split
+from buir.data.files.readers import read, read_split
 from buir.data.interactions import Interactions
+from buir.errors import ReadError
 
 
 @pytest.fixture

@@ -46,7 +46,8 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
     n_columns
         Their number.
     columns
-        The caller's word: name or position (from 0, also as text) by role.  With it, rating and time are read only if it names them.
+        The caller's word: name or position (from 0, also as text) by role.  With it, rating and time are read only if
+        it names them.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
     Raises
     ------
     InputError
-        If a label is missing, or the labels are decimal numbers: "1.0" may be the 1 of another file, or an id of its own.
+        If a label is missing, or labels are decimal numbers: "1.0" may be the 1 of another file, or an id of its own.
     """
     if pa.types.is_dictionary(field.type):
         field = pc.cast(field, field.type.value_type)
@@ -144,9 +145,9 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
         row = _first_decimal(field)
         if row is not None:
             msg = (
-                f"{column} holds decimal numbers (first: {field[row].as_py()!r}), expected integers or strings; write it as integers "
-                "(in pandas .astype('int64') before .to_csv), or, if the point belongs to the ids, pass the frame of "
-                "pandas.read_csv(file, dtype=str)"
+                f"{column} holds decimal numbers (first: {field[row].as_py()!r}), expected integers or strings; write "
+                "it as integers (in pandas .astype('int64') before .to_csv), or, if the point belongs to the ids, pass "
+                "the frame of pandas.read_csv(file, dtype=str)"
             )
             raise InputError(msg, rows=[row])
         return field
@@ -156,8 +157,8 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
         if pc.any(missing).as_py():
             row = int(np.argmax(missing.to_numpy()))
             msg = (
-                f"the {role} id is missing ({field[row].as_py()!r}), and {column} holds decimal numbers ({field.type}) for it; drop such "
-                "rows and write the others as integers (in pandas .dropna() and .astype('int64'))"
+                f"the {role} id is missing ({field[row].as_py()!r}), and {column} holds decimal numbers ({field.type}) "
+                "for it; drop such rows and write the others as integers (in pandas .dropna() and .astype('int64'))"
             )
             raise InputError(msg, rows=[row])
     first = f" (first: {field[0].as_py()!r})" if len(field) else ""
@@ -166,7 +167,7 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
 
 
 def _first_decimal(field: pa.ChunkedArray) -> int | None:
-    """Return the first label such as "1.0" or "1e+05" of a column in which all are numbers; None of any other column."""
+    """Return the row of the first label such as "1.0" or "1e+05" where all are numbers; None of any other column."""
     if not len(field) or not re.match(_NUMBER, field[0].as_py()):
         return None
     pointed = pc.or_(pc.match_substring(field, "."), pc.match_substring(field, "e+"))  # far cheaper than the pattern
@@ -176,7 +177,7 @@ def _first_decimal(field: pa.ChunkedArray) -> int | None:
 
 
 def labels(field: pa.ChunkedArray) -> np.ndarray:
-    """Return int64 if every label is a canonical integer ("7", not "007", "7.0" or "+7"), else an object array of str."""
+    """Return int64 if every label is a canonical integer ("7", not "007", "7.0" or "+7"), else an array of str."""
     try:
         numbers = pc.cast(field, pa.int64())
     except pa.ArrowInvalid:

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from buir.data.description import describe
 from buir.data.files.columns import (
     Rows,
     describe_roles,
@@ -25,13 +24,11 @@ from buir.data.files.columns import (
     rating_column,
     time_column,
 )
-from buir.data.files.formats import FORMATS, Format, detect_format
+from buir.data.files.formats import Format, detect_format
 from buir.data.files.lists import read_lists
 from buir.data.files.tables import count_blank_lines, line_of_row, parquet_columns, text_columns
 from buir.data.interactions import Interactions
 from buir.errors import Argument, InputError, ReadError
-
-__all__ = ["FORMATS", "Format", "describe", "detect_format", "read", "read_split"]
 
 
 def read(
@@ -69,17 +66,8 @@ def read(
     """
     path = Path(path)
     rows, form = _read_rows(path, format, columns)
-    return _interactions(
-        path,
-        rows,
-        form,
-        labels(rows.users),
-        labels(rows.items),
-        min_rating=min_rating,
-        min_user=min_user,
-        min_item=min_item,
-        core=core,
-    )
+    filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
+    return _interactions(path, rows, form, labels(rows.users), labels(rows.items), **filters)
 
 
 def read_split(
@@ -125,9 +113,7 @@ def _interactions(
             what = f" is {min_rating}, but the file is read as {form.name} lists, which have no ratings; leave "
             otherwise = threshold, " out, or pass ", Argument("format"), " if the file has columns"
         else:
-            what = (
-                f" is {min_rating}, but no column of this {form} file is known to hold ratings ({rows.columns}); pass "
-            )
+            what = f" is {min_rating}, but no column of this {form} file is known as ratings ({rows.columns}); pass "
             otherwise = (Argument("columns", "rating"),)
         raise ReadError(path, threshold, what, *otherwise)
     try:
