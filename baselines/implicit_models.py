@@ -6,7 +6,7 @@ for the CPU is used also where there is a GPU, for numbers that can be compared.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
@@ -50,15 +50,8 @@ class ALS(FittedAtOnce):
     """Decides the initial factors."""
 
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
-        inner = make_inner(
-            AlternatingLeastSquares,
-            factors=self.factors,
-            alpha=float(self.alpha),
-            regularization=float(self.regularization),
-            iterations=self.iterations,
-            num_threads=self.num_threads,
-            random_state=int(self.seed),
-        )
+        params: Any = self.get_params() | {"alpha": float(self.alpha), "regularization": float(self.regularization)}
+        inner = make_inner(AlternatingLeastSquares, **params)
         self._inner = fit_inner(inner, train, show_progress=show_progress)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
@@ -101,15 +94,7 @@ class BPR(FittedAtOnce):
     """Decides initial factors and draws."""
 
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
-        inner = make_inner(
-            BayesianPersonalizedRanking,
-            factors=self.factors,
-            learning_rate=self.learning_rate,
-            regularization=self.regularization,
-            iterations=self.iterations,
-            num_threads=1,
-            random_state=int(self.seed),
-        )
+        inner = make_inner(BayesianPersonalizedRanking, num_threads=1, **self.get_params())
         fit_inner(inner, train, show_progress=show_progress)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
@@ -145,15 +130,7 @@ class LMF(FittedAtOnce):
     """Decides initial factors and draws."""
 
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
-        inner = make_inner(
-            LogisticMatrixFactorization,
-            factors=self.factors,
-            learning_rate=self.learning_rate,
-            regularization=self.regularization,
-            iterations=self.iterations,
-            neg_prop=self.negatives,
-            num_threads=1,
-            random_state=int(self.seed),
-        )
+        params = self.get_params()
+        inner = make_inner(LogisticMatrixFactorization, num_threads=1, neg_prop=params.pop("negatives"), **params)
         fit_inner(inner, train, show_progress=show_progress)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors

@@ -1,7 +1,7 @@
 """EASE: a linear item-to-item model with a closed form."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -28,19 +28,21 @@ class LinearScorer:
     rows
         Interactions of the users to score, shape (n_users, n_items).
     weights
-        Shape (n_known, n_known).
+        What each interaction says for each item, dense or sparse; shape (n_known, n_known) with ``known``.
     known
-        Item rows that the weights are about, ascending, shape (n_known,).
+        Item rows that the weights are about, ascending, shape (n_known,); None if they are about all.
     """
 
-    def __init__(self, rows: csr_array, weights: np.ndarray, known: np.ndarray) -> None:
-        self.n_users, self.n_items = rows.shape
-        self.rows, self.weights, self.known = rows[:, known], weights, known
+    def __init__(self, rows: csr_array, weights: np.ndarray | csr_array, known: np.ndarray | None = None) -> None:
+        self.n_users, self.n_items = rows.shape[0], weights.shape[1] if known is None else rows.shape[1]
+        self.rows, self.weights, self.known = rows if known is None else rows[:, known], weights, known
 
     def score_block(self, users: np.ndarray) -> torch.Tensor:
         """Score all items for ``users``; an item without weights gets the user's lowest score minus one."""
-        scores = self.rows[users] @ self.weights
-        if len(self.known) == self.n_items:
+        scores: Any = self.rows[users] @ self.weights
+        if isinstance(scores, csr_array):
+            scores = scores.toarray().astype(np.float32, copy=False)
+        if self.known is None or len(self.known) == self.n_items:
             return torch.from_numpy(scores)
         block = np.repeat(scores.min(axis=1, keepdims=True) - 1, self.n_items, axis=1)
         block[:, self.known] = scores

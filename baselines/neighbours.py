@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from implicit import nearest_neighbours
 from scipy.sparse import csr_array, csr_matrix
 
@@ -13,26 +12,7 @@ from buir.recommend import Above, AtLeast
 
 from .fitting import FittedAtOnce
 from .inner import fit_inner
-
-
-class SparseScorer:
-    """Scores ``rows @ weights`` of two sparse matrices, made dense for one block of users at a time.
-
-    Parameters
-    ----------
-    rows
-        Interactions of the users to score, shape (n_users, n_items).
-    weights
-        What each interaction says for each item, shape (rows' width, n_items).
-    """
-
-    def __init__(self, rows: csr_array, weights: csr_array) -> None:
-        self.n_users, self.n_items = rows.shape[0], weights.shape[1]
-        self.rows, self.weights = rows, weights
-
-    def score_block(self, users: np.ndarray) -> torch.Tensor:
-        """Score all items for ``users``; 0 where nothing is similar."""
-        return torch.from_numpy((self.rows[users] @ self.weights).toarray().astype(np.float32, copy=False))
+from .linear import LinearScorer
 
 
 @dataclass(kw_only=True, eq=False)
@@ -90,16 +70,16 @@ class ItemKNN(FittedAtOnce):
 
     def scorer(self) -> Scorer:
         """Score by the training rows times the similarities."""
-        return SparseScorer(self._seen_rows(np.arange(self.n_users), "scoring by neighbours"), self.weights)
+        return LinearScorer(self._seen_rows(np.arange(self.n_users), "scoring by neighbours"), self.weights)
 
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
-        return SparseScorer(user_items, self.weights)
+        return LinearScorer(user_items, self.weights)
 
     def _item_cosines(self, queries: np.ndarray | None = None) -> Scorer:
         """Compare items by their weighted users; nothing else can be asked, since no item is recalculated."""
         weighted = self._weigh(self._seen_rows(np.arange(self.n_users), "similar_items"))
         vectors = csr_array(nearest_neighbours.normalize(weighted.T))
-        return SparseScorer(vectors, vectors.T.tocsr())
+        return LinearScorer(vectors, vectors.T.tocsr())
 
 
 def nearest_others(similarity: csr_array, k: int) -> csr_array:

@@ -4,34 +4,12 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array
 
-from buir.ranking import Scorer
+from buir.ranking import FactorScorer, Scorer
 from buir.recommend import AtLeast
 
 from .fitting import FittedAtOnce
-
-
-class BroadcastScorer:
-    """One row of scores, shared by all users.
-
-    Parameters
-    ----------
-    scores
-        Score of each item.
-    n_users
-        Number of users.
-    """
-
-    def __init__(self, scores: np.ndarray, n_users: int) -> None:
-        self.scores = torch.as_tensor(scores, dtype=torch.float32)
-        self.n_users = n_users
-        self.n_items = len(scores)
-
-    def score_block(self, users: np.ndarray) -> torch.Tensor:
-        """Repeat the row for ``users``, as a view."""
-        return self.scores.expand(len(users), self.n_items)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,7 +38,10 @@ class Popularity(FittedAtOnce):
 
     def scorer(self) -> Scorer:
         """Score every item by its count."""
-        return BroadcastScorer(self.counts, self.n_users)
+        return self._for(self.n_users)
 
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
-        return BroadcastScorer(self.counts, user_items.shape[0])
+        return self._for(user_items.shape[0])
+
+    def _for(self, n_users: int) -> Scorer:
+        return FactorScorer(np.ones((n_users, 1), dtype=np.float32), self.counts[:, None])

@@ -1,16 +1,13 @@
 """The command line: thin, every command is a few lines over the library."""
 
-from __future__ import annotations
-
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from buir.cli import many_models, one_model
+from buir.cli import many_models, one_model, options
 from buir.cli.terminal import one_line_errors
-from buir.data import describe
+from buir.data import describe, read
 
 app = typer.Typer(
     name="buir",
@@ -47,8 +44,9 @@ def describe_command(
 ) -> None:
     """Print what a file holds: format, users, items, pairs, density, and what was merged or skipped."""
     with one_line_errors("nothing was written", "keep fewer pairs"):
+        columns = options.columns_of(column)
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-        typer.echo(str(describe(one_model.read(path, format=format, column=column, **filters))))
+        typer.echo(str(describe(read(path, format=format, columns=columns, **filters))))
 
 
 def main() -> None:
@@ -69,7 +67,3 @@ def _common(
     _: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
 ) -> None:
     """Take the options that come before a command."""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

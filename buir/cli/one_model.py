@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from buir.cli import options
 from buir.cli.terminal import one_line_errors
-from buir.data import Interactions
-from buir.data import read as read_file
+from buir.data import read
 from buir.errors import StorageError, counted
 
 if TYPE_CHECKING:
@@ -50,11 +49,10 @@ def fit(
     trained on all pairs for the best number of epochs.
     """
     with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
-        options.check_target(out, data)
+        options.check_target(out, data, table=False)
         model = options.make_model(overrides or [], paper=paper)
-        interactions = read(
-            data, format=format, column=column, min_rating=min_rating, min_user=min_user, min_item=min_item
-        )
+        filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item}
+        interactions = read(data, format=format, columns=options.columns_of(column), **filters)
         if valid_fraction:
             from buir.model import choose_epochs
 
@@ -91,7 +89,7 @@ def recommend(
     """List the best items for users, as rows of user, item, score and rank."""
     with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
         if out is not None:
-            options.check_table(out, model_file, users, history, allow, deny)
+            options.check_target(out, model_file, users, history, allow, deny, table=True)
         model = load(model_file)
         from buir.recommend import as_labels
 
@@ -129,9 +127,9 @@ def evaluate(
         from buir.recommend import held_out_pairs
 
         if out is not None:
-            options.check_table(out, model_file, test)
+            options.check_target(out, model_file, test, table=True)
         model = load(model_file)
-        data = read(test, format=format, column=column, min_rating=min_rating)
+        data = read(test, format=format, columns=options.columns_of(column), min_rating=min_rating)
         found = held_out_pairs(model, data)
         measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
         typer.echo(f"{test}: {measured}; dropped: {found.dropped}")
@@ -153,8 +151,3 @@ def load(path: Path) -> BUIR:
         msg = f"{path} holds a model that was never fitted; expected a fitted one: {remedy}"
         raise StorageError(msg)
     return model
-
-
-def read(path: Path, *, format: str | None, column: list[str] | None, **filters: Any) -> Interactions:
-    """Read a file as the options say."""
-    return read_file(path, format=format, columns=options.columns_of(column), **filters)

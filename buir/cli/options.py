@@ -121,16 +121,11 @@ def metric_table(result: Evaluation, ks: Sequence[int]) -> str:
     return "\n".join([head, *body])
 
 
-def check_table(path: Path, *read: Path | None) -> None:
-    """Make sure that a table can be written there, over none of the files ``read``, before the work is done."""
-    if path.suffix not in _TABLES:
+def check_target(path: Path, *read: Path | None, table: bool) -> None:
+    """Make sure that a file can be written there, over none of the files ``read``, before the work is done."""
+    if table and path.suffix not in _TABLES:
         msg = f"--out is {str(path)!r}; expected a name that ends in {', '.join(_TABLES)}"
         raise InputError(msg)
-    check_target(path, *read)
-
-
-def check_target(path: Path, *read: Path | None) -> None:
-    """Make sure that a file can be written there, over none of the files ``read``, before the work is done."""
     if path.is_dir():
         msg = (
             f"--out is {str(path)!r}, a folder; expected the name of a file: write {str(path / 'model.safetensors')!r}"

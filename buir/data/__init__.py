@@ -3,7 +3,10 @@
 from buir.data import datasets, doctor, splits
 from buir.data.datasets import load, load_split
 from buir.data.description import describe
-from buir.data.files import FORMATS, ROLES, check_text, read, read_bytes, read_split, replace_atomically
+from buir.data.files.columns import ROLES
+from buir.data.files.formats import FORMATS, check_text, read_bytes
+from buir.data.files.readers import read, read_split
+from buir.data.files.writing import replace_atomically
 from buir.data.ingest import IngestReport
 from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs
 from buir.data.interactions import Interactions

@@ -84,19 +84,20 @@ def load(name: str, *, root: str | Path | None = None, **options: Any) -> Intera
 
 def check_request(name: str, /, **options: Any) -> None:
     """Make sure that ``load`` knows a name and its options, before anything is made or fetched; else a ValueError."""
-    _check_name(name, DATASETS)
+    _check_known("unknown data set", name, DATASETS, "one", "name")
     if name == "synthetic":
-        _check_options(name, options, tuple(inspect.signature(make_interactions).parameters))
-        return
-    source = DOWNLOADS[name]
-    graph_or_lists = not source.files or source.format == "adjacency"
-    filters = ("min_user", "min_item", "core") if graph_or_lists else ("min_rating", "min_user", "min_item", "core")
-    _check_options(name, options, filters)
+        known = tuple(inspect.signature(make_interactions).parameters)
+    else:
+        graph_or_lists = not DOWNLOADS[name].files or DOWNLOADS[name].format == "adjacency"
+        known = (() if graph_or_lists else ("min_rating",)) + ("min_user", "min_item", "core")
+    for option in options:
+        _check_known(f"data set {name!r} has no option", option, known, "some", option)
 
 
 def load_split(name: str, *, root: str | Path | None = None) -> tuple[Interactions, Interactions]:
     """Return the published train and test parts of a data set that has them ("amazon-book")."""
-    _check_name(name, tuple(name for name, source in DOWNLOADS.items() if len(source.files) == 2))
+    published = tuple(name for name, source in DOWNLOADS.items() if len(source.files) == 2)
+    _check_known("unknown data set", name, published, "one", "name")
     folder = _fetch(name, root)
     train, test = (folder / file for file in DOWNLOADS[name].files)
     parts = read_split(train, test, format=DOWNLOADS[name].format)
@@ -145,16 +146,7 @@ def _check_sizes(name: str, *found: int) -> None:
         raise ValueError(msg)
 
 
-def _check_name(name: str, known: tuple[str, ...]) -> None:
+def _check_known(what: str, name: str, known: tuple[str, ...], expected: str, argument: str) -> None:
     if name not in known:
-        msg = f"unknown data set {name!r}; expected one of {', '.join(known)}{near(name, known)}"
-        raise InputError(msg, argument="name")
-
-
-def _check_options(name: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
-    for option in options:
-        if option not in known:
-            msg = (
-                f"data set {name!r} has no option {option!r}; expected some of {', '.join(known)}{near(option, known)}"
-            )
-            raise InputError(msg, argument=option)
+        msg = f"{what} {name!r}; expected {expected} of {', '.join(known)}{near(name, known)}"
+        raise InputError(msg, argument=argument)

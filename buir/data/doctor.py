@@ -64,10 +64,8 @@ def shape_findings(shape: tuple[int, int], expected: tuple[int, int], what: str)
     """Compare a shape with the users and items it should have."""
     if shape == expected:
         return []
-    if shape == expected[::-1]:
-        msg = f"{what} has shape {shape}; expected {expected}, users x items: it is transposed, pass {what}.T"
-        return [ShapeError(msg, argument=what)]
-    msg = f"{what} has shape {shape}; expected {expected}, users x items: build it with shape={expected}"
+    remedy = f"it is transposed, pass {what}.T" if shape == expected[::-1] else f"build it with shape={expected}"
+    msg = f"{what} has shape {shape}; expected {expected}, users x items: {remedy}"
     return [ShapeError(msg, argument=what)]
 
 

@@ -10,34 +10,26 @@ from buir.data.labels import as_ids, as_times
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+    from buir.data.interactions import Interactions
+
 EDGE_TYPE = ("user", "interacts", "item")
 
 
-def make_graph(
-    ids: tuple[np.ndarray, np.ndarray], pairs: np.ndarray, positions: np.ndarray, times: np.ndarray | None
-) -> "HeteroData":
-    """Return nodes "user" and "item" with ``num_nodes`` and ``ids``, and edges with ``position`` and ``time``.
-
-    Parameters
-    ----------
-    ids
-        Labels of users and items: integers become tensors, strings lists.
-    pairs
-        Shape (2, n_pairs): user rows and item rows.
-    positions, times
-        Per pair.
-    """
+def make_graph(data: "Interactions") -> "HeteroData":
+    """Return nodes "user" and "item" with ``num_nodes`` and ``ids``, and edges with ``position`` and ``time``."""
     import torch
     from torch_geometric.data import HeteroData
 
     graph = HeteroData()
-    for kind, labels in zip(("user", "item"), ids, strict=True):
+    for kind, labels in (("user", data.user_ids), ("item", data.item_ids)):
         graph[kind].num_nodes = len(labels)
         graph[kind].ids = torch.from_numpy(labels.copy()) if labels.dtype == np.int64 else labels.tolist()
-    graph[EDGE_TYPE].edge_index = torch.from_numpy(pairs.astype(np.int64))
-    graph[EDGE_TYPE].position = torch.from_numpy(positions)
-    if times is not None:
-        graph[EDGE_TYPE].time = torch.from_numpy(times)
+    order = np.argsort(data.positions, kind="stable")
+    edges = graph[EDGE_TYPE]
+    edges.edge_index = torch.from_numpy(np.stack([data.users[order], data.items[order]]).astype(np.int64))
+    edges.position = torch.from_numpy(data.positions[order])
+    if data.times is not None:
+        edges.time = torch.from_numpy(data.times[order])
     return graph
 
 

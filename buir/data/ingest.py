@@ -9,7 +9,7 @@ from scipy.sparse import csr_array, issparse
 
 from buir.data import doctor
 from buir.data.sparse import binary
-from buir.errors import InputError, counted, report
+from buir.errors import InputError, ShapeError, counted, report
 
 
 @dataclass(frozen=True)
@@ -109,22 +109,38 @@ def surviving_rows(
     return rows, IngestReport(n_rows, below_rating, below_minimum, merged, outside_core, source=source)
 
 
-def distinct_pairs(matrix: Any) -> tuple[csr_array, IngestReport]:
+def distinct_pairs(matrix: Any, what: str = "matrix", *, warn: bool = False) -> tuple[csr_array, IngestReport]:
     """Return the distinct pairs of a sparse matrix as a canonical one, and the account of zeros and repeated entries.
+
+    Parameters
+    ----------
+    matrix
+        A SciPy matrix or array of any format; not modified.
+    what
+        The argument's name, for the messages.
+    warn
+        Whether to warn of what the report counts.
 
     Raises
     ------
     TypeError
-        If it is no two-dimensional SciPy sparse matrix or array.
+        If it is no SciPy sparse matrix or array, or has values that are no numbers.
     InputError
-        If it holds NaN, infinite or negative values or entries outside its shape.
+        If it is not two-dimensional, or holds NaN, infinite or negative values or entries outside its shape.
     """
-    if not bool(issparse(matrix)) or len(matrix.shape) != 2:
+    if not bool(issparse(matrix)):
         msg = f"expected a two-dimensional SciPy sparse matrix, got {type(matrix).__name__}; wrap it in csr_array"
         raise TypeError(msg)
+    if matrix.ndim != 2:
+        remedy = "reshape it to (1, -1) if it is one user's row"
+        msg = f"{what} has shape {matrix.shape}; expected two dimensions, users x items: {remedy}"
+        raise ShapeError(msg, argument=what)
+    if np.issubdtype(matrix.dtype, np.complexfloating) or matrix.dtype == object:
+        remedy = f"convert them first, {what}.astype(float)"
+        msg = f"{what} has values of type {matrix.dtype}; expected bool, int or float: {remedy}"
+        raise TypeError(msg)
     rows, columns, values = doctor.stored_entries(matrix)
-    # What the doctor warns of is counted in the report instead.
-    report(doctor.stored_findings(rows, columns, values, matrix.shape, "matrix"), warn=False)
+    report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
     stored = values > 0
     n_rows, pairs = int(np.count_nonzero(stored)), binary(rows[stored], columns[stored], matrix.shape)
     zeros = len(stored) - n_rows

@@ -1,7 +1,5 @@
 """What may be passed to a model, turned into what the models compute with: a binary CSR array and row numbers."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, NamedTuple
 
@@ -10,9 +8,9 @@ import pandas as pd
 from scipy.sparse import csr_array, issparse
 
 from buir.data import doctor
+from buir.data.ingest import distinct_pairs
 from buir.data.interactions import Interactions
 from buir.data.labels import read_columns
-from buir.data.sparse import binary
 from buir.errors import (
     DuplicatePairsWarning,
     Finding,
@@ -68,37 +66,20 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     if isinstance(user_items, Interactions):
         return Labelled(user_items.matrix, user_items.user_ids, user_items.item_ids)
     if issparse(user_items):
-        return Labelled(_binary(user_items, what, warn=warn), None, None)
+        return Labelled(distinct_pairs(user_items, what, warn=warn)[0], None, None)
     if _is_frame(user_items):
         frame = Interactions.from_frame(user_items, source=what)
         return Labelled(frame.matrix, frame.user_ids, frame.item_ids)
     kind = type(user_items).__name__
-    if isinstance(user_items, np.ndarray):
-        remedy = f"wrap it: scipy.sparse.csr_array({what})"
-    elif kind == "LazyFrame":
-        remedy = "call .collect() first"
-    elif kind == "HeteroData":
-        remedy = "convert it: Interactions.from_hetero_data(data)"
-    else:
-        remedy = "build one, for example with Interactions.from_pairs(users, items)"
+    remedies = {
+        "ndarray": f"wrap it: scipy.sparse.csr_array({what})",
+        "LazyFrame": "call .collect() first",
+        "HeteroData": "convert it: Interactions.from_hetero_data(data)",
+    }
+    remedy = remedies.get(kind, "build one, for example with Interactions.from_pairs(users, items)")
     expected = "a SciPy sparse matrix (users x items), Interactions or a data frame"
     msg = f"{what} is of type {kind}; expected {expected}: {remedy}"
     raise TypeError(msg)
-
-
-def _binary(matrix: Any, what: str, *, warn: bool) -> csr_array:
-    if matrix.ndim != 2:
-        remedy = "reshape it to (1, -1) if it is one user's row"
-        msg = f"{what} has shape {matrix.shape}; expected two dimensions, users x items: {remedy}"
-        raise ShapeError(msg, argument=what)
-    if np.issubdtype(matrix.dtype, np.complexfloating) or matrix.dtype == object:
-        remedy = f"convert them first, {what}.astype(float)"
-        msg = f"{what} has values of type {matrix.dtype}; expected bool, int or float: {remedy}"
-        raise TypeError(msg)
-    rows, columns, values = doctor.stored_entries(matrix)
-    report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
-    positive = values != 0
-    return binary(rows[positive], columns[positive], matrix.shape)
 
 
 def fit_inputs(
@@ -178,31 +159,24 @@ def _values_findings(data: Any, what: str) -> list[Finding]:
     if not _is_frame(data):
         return []
     users, items, ratings, _ = read_columns(data, "user", "item", None, None)
-    return _repeated(users, items, what) + ([] if ratings is None else _ratings_findings(ratings, what))
-
-
-def _repeated(users: np.ndarray, items: np.ndarray, what: str) -> list[Finding]:
+    findings: list[Finding] = []
     again = np.flatnonzero(pd.DataFrame({"user": users, "item": items}).duplicated())
-    if not again.size:
-        return []
-    msg = (
-        f"{what} holds {counted(again.size, 'pair')} that an earlier row has, in {show_rows(again)}; each is read as "
-        "one pair: drop them first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
-    )
-    return [DuplicatePairsWarning(msg, rows=again, argument=what)]
-
-
-def _ratings_findings(ratings: np.ndarray, what: str) -> list[Finding]:
-    values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(dtype=np.float64)
+    if again.size:
+        msg = (
+            f"{what} holds {counted(again.size, 'pair')} that an earlier row has, in {show_rows(again)}; each is read "
+            "as one pair: drop them first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
+        )
+        findings.append(DuplicatePairsWarning(msg, rows=again, argument=what))
+    values = np.ones(0) if ratings is None else pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(np.float64)
     other = np.flatnonzero(values != 1)
-    if not other.size:
-        return []
-    msg = (
-        f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} of "
-        f"them zero or negative, the first in {show_rows(other[:1])}; every row is read as one positive: keep those "
-        "above a threshold with Interactions.from_frame(frame, min_rating=...), or drop the column"
-    )
-    return [ValuesIgnoredWarning(msg, rows=other, argument=what)]
+    if other.size:
+        msg = (
+            f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} "
+            f"of them zero or negative, the first in {show_rows(other[:1])}; every row is read as one positive: keep "
+            "those above a threshold with Interactions.from_frame(frame, min_rating=...), or drop the column"
+        )
+        findings.append(ValuesIgnoredWarning(msg, rows=other, argument=what))
+    return findings
 
 
 def _valid_labelled(valid: Any, train: Labelled) -> Labelled:

@@ -183,11 +183,8 @@ class Interactions:
             If the labels do not fit.
         """
         pairs, report = distinct_pairs(matrix)
-        labels = [
-            space_ids(ids, n, name)
-            for ids, n, name in zip((user_ids, item_ids), matrix.shape, ("user", "item"), strict=True)
-        ]
-        return cls(pairs, labels[0], labels[1], np.arange(pairs.nnz), None, report)
+        users, items = space_ids(user_ids, pairs.shape[0], "user"), space_ids(item_ids, pairs.shape[1], "item")
+        return cls(pairs, users, items, np.arange(pairs.nnz), None, report)
 
     @classmethod
     def from_hetero_data(cls, data: "HeteroData", *, edge_type: tuple[str, str, str] | None = None) -> "Interactions":
@@ -212,10 +209,7 @@ class Interactions:
 
         :meth:`from_hetero_data` gives back equal interactions.
         """
-        order = np.argsort(self.positions, kind="stable")
-        times = None if self.times is None else self.times[order]
-        pairs = np.stack([self.users[order], self.items[order]])
-        return make_graph((self.user_ids, self.item_ids), pairs, self.positions[order], times)
+        return make_graph(self)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the pairs in source order, columns ``user``, ``item`` and, if known, ``time``."""

@@ -89,10 +89,9 @@ def author_split(data: Interactions, beta: float, seed: int = 0) -> Split:
         n = int(len(pairs) * (1 - beta) / 2)  # the float error of 1 - beta is part of the protocol
         part[pairs[:n]] = TEST
         part[pairs[n : 2 * n]] = VALID
-    known = np.zeros(data.n_items, dtype=bool)
-    known[data.items[part == TRAIN]] = True
+    known = _has(data.items, data.n_items, part == TRAIN)
     part[(part != TRAIN) & ~known[data.items]] = DROPPED
-    complete = _has(data, part == VALID) & _has(data, part == TEST)
+    complete = _has(data.users, data.n_users, part == VALID) & _has(data.users, data.n_users, part == TEST)
     part[(part != TRAIN) & ~complete[data.users]] = DROPPED
     return _split(data, part, "author", {"beta": float(beta), "seed": int(seed)})
 
@@ -198,7 +197,7 @@ def time_split(data: Interactions, valid_fraction: float = 0.1, test_fraction: f
         raise ValueError(msg)
     first_valid = earlier[-n_valid]
     part = np.select([times >= first_test, times >= first_valid], [TEST, VALID], TRAIN).astype(np.int8)
-    part[(part != TRAIN) & ~_has(data, part == TRAIN)[data.users]] = DROPPED
+    part[(part != TRAIN) & ~_has(data.users, data.n_users, part == TRAIN)[data.users]] = DROPPED
     return _split(data, part, "time", {"valid_fraction": float(valid_fraction), "test_fraction": float(test_fraction)})
 
 
@@ -236,13 +235,13 @@ def given_split(train: Interactions, test: Interactions, valid_fraction: float =
     chosen = np.zeros(train.n_pairs, dtype=bool)
     chosen[order] = rank < np.minimum(np.rint(valid_fraction * count), count - 1)
     # of an item whose pairs were all chosen, the one first in the seeded order goes back
-    lost = np.flatnonzero(chosen & ~_has_item(train, ~chosen)[train.items])
+    lost = np.flatnonzero(chosen & ~_has(train.items, train.n_items, ~chosen)[train.items])
     lost = lost[np.argsort(place[lost])]
     chosen[lost[np.unique(train.items[lost], return_index=True)[1]]] = False
 
     train_keys = train.users * np.int64(train.n_items) + train.items
     test_keys = test.users * np.int64(test.n_items) + test.items
-    usable = ~np.isin(test_keys, train_keys) & _has(train, ~chosen)[test.users]
+    usable = ~np.isin(test_keys, train_keys) & _has(train.users, train.n_users, ~chosen)[test.users]
     _check_tested(int(np.count_nonzero(usable)), "given")
     return Split(
         train.keep(~chosen),
@@ -288,13 +287,9 @@ def _ranked(data: Interactions, place: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return order, rank, np.diff(data.matrix.indptr)[data.users]
 
 
-def _has(data: Interactions, mask: np.ndarray) -> np.ndarray:
-    """For each user, whether any of its pairs is in ``mask``."""
-    return np.bincount(data.users[mask], minlength=data.n_users) > 0
-
-
-def _has_item(data: Interactions, mask: np.ndarray) -> np.ndarray:
-    return np.bincount(data.items[mask], minlength=data.n_items) > 0
+def _has(codes: np.ndarray, n: int, mask: np.ndarray) -> np.ndarray:
+    """For each of ``n`` users or items, whether any of its pairs, which have its code, is in ``mask``."""
+    return np.bincount(codes[mask], minlength=n) > 0
 
 
 def _times(data: Interactions, instead: str) -> np.ndarray:

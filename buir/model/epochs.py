@@ -1,15 +1,10 @@
 """How long to train: the number of epochs that serves pairs held out best."""
 
-from __future__ import annotations
+from typing import NamedTuple
 
-from typing import TYPE_CHECKING, NamedTuple
-
-from buir.data import splits
+from buir.data import Interactions, splits
 from buir.errors import Argument, InputError, counted
-
-if TYPE_CHECKING:
-    from buir.data import Interactions
-    from buir.model.estimator import BUIR
+from buir.model.estimator import BUIR
 
 
 class Choice(NamedTuple):

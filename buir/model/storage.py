@@ -60,10 +60,6 @@ def write_file(
         file_object.write(data)
     except TypeError as error:
         raise TypeError(_TEXT.format("write", "wb")) from error
-    except (OSError, ValueError) as error:
-        fault = f"{type(error).__name__}: {error}"
-        msg = f"the file object cannot be written ({fault}); expected one that is open: open it with mode 'wb'"
-        raise StorageError(msg) from error
 
 
 def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -150,16 +146,10 @@ def _content(source: Any) -> tuple[str, bytes]:
     """Return what to call a file, and its bytes."""
     path = _path(source, "read")
     if path is None:
-        name = str(getattr(source, "name", "the file object"))
-        try:
-            data = source.read()
-        except (OSError, ValueError) as error:
-            fault = f"{type(error).__name__}: {error}"
-            msg = f"{name} cannot be read ({fault}); expected one that is open: open it with mode 'rb'"
-            raise StorageError(msg) from error
+        data = source.read()
         if not isinstance(data, bytes):
             raise TypeError(_TEXT.format("read", "rb"))
-        return name, data
+        return str(getattr(source, "name", "the file object")), data
     try:
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is no file"

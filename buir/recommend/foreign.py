@@ -1,7 +1,5 @@
 """Labelled recommendations by any fitted `implicit` model, cleaned of its padding."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

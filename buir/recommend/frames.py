@@ -74,7 +74,9 @@ class Catalogue:
             raise self.users.without_history(asked[silent])
         if strict and stranger.any():
             raise self.users.unknown(asked[stranger], "users")
-        groups = [self._known(np.flatnonzero((rows >= 0) & (told_at < 0)), rows)]
+        known = np.flatnonzero((rows >= 0) & (told_at < 0))
+        seen = None if self.seen is None else take(self.seen, rows[known])
+        groups = [_Group(known, self.scorer, rows[known], seen)]
         if (told_at >= 0).any():
             places = np.flatnonzero(told_at >= 0)
             groups.append(self._folded(places, rows[places], take(told_rows, told_at[places])))
@@ -101,22 +103,14 @@ class Catalogue:
                     deny=denied.rows(places),
                 )
         scores[stranger] = np.nan
-        return self._labelled(asked, rows, ids, scores)
-
-    def _labelled(self, asked: pd.Index, rows: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         found = ids >= 0
-        labels = self.users.ids[rows] if (rows >= 0).all() else asked.to_numpy()
-        ranks = np.broadcast_to(np.arange(1, ids.shape[1] + 1, dtype=np.int32), ids.shape)
         columns = {
-            "user": np.repeat(labels, found.sum(axis=1)),
+            "user": np.repeat(self.users.ids[rows] if (rows >= 0).all() else asked.to_numpy(), found.sum(axis=1)),
             "item": self.items.ids[ids[found]],
             "score": scores[found],
-            "rank": ranks[found],
+            "rank": np.broadcast_to(np.arange(1, k + 1, dtype=np.int32), ids.shape)[found],
         }
         return pd.DataFrame(columns)
-
-    def _known(self, places: np.ndarray, rows: np.ndarray) -> _Group:
-        return _Group(places, self.scorer, rows[places], None if self.seen is None else take(self.seen, rows[places]))
 
     def _folded(self, places: np.ndarray, rows: np.ndarray, histories: csr_array) -> _Group:
         seen = histories

@@ -1,7 +1,5 @@
 """Raw ids to rows: asked users, allow and deny lists, histories, and what to do with ids that nobody knows."""
 
-from __future__ import annotations
-
 import re
 import reprlib
 from collections.abc import Mapping

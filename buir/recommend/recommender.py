@@ -1,7 +1,5 @@
 """The recommend side shared by every model: lists of items, similar items and users, labelled frames."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,5 @@
 """Lists of the most similar rows of a table of vectors, by cosine."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -101,4 +101,4 @@ def test_a_fit_that_diverges_says_what_to_lower(model):
 
 def test_implicits_code_for_the_cpu_is_used():
     for factory in (AlternatingLeastSquares, BayesianPersonalizedRanking, LogisticMatrixFactorization):
-        assert type(make_inner(factory, random_state=3)).__module__.startswith("implicit.cpu")
+        assert type(make_inner(factory, seed=3)).__module__.startswith("implicit.cpu")

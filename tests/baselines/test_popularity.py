@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from baselines.popularity import BroadcastScorer, Popularity
+from baselines.popularity import Popularity
 from buir.data.interactions import Interactions
 from buir.errors import ValuesIgnoredWarning
 
@@ -34,13 +34,6 @@ def test_a_stranger_gets_the_popular_items_but_not_what_they_have():
     ids, scores = fit().recommend(99, csr_array([[0, 1, 0, 0, 0]]), N=3, recalculate_user=True)
     assert ids.tolist() == [0, 4, 3]
     assert scores.tolist() == [2, 2, 1]
-
-
-def test_a_block_is_a_view_and_not_a_table_of_users_by_items():
-    block = BroadcastScorer(np.arange(3), 10**6).score_block(np.arange(10**6))
-    assert block.shape == (10**6, 3)
-    assert block.stride() == (0, 1)
-    assert block.untyped_storage().nbytes() == 12
 
 
 def test_the_history_is_one_record():

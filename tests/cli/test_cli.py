@@ -303,7 +303,7 @@ def test_help_is_cheap():
 @pytest.mark.slow
 def test_the_user_interface_starts_and_stops(here):
     assert call("benchmark", "tiny.yaml", "--set", "seeds=[0]").exit_code == 0
-    command = [sys.executable, "-u", "-m", "buir.cli.app", "ui", "--port", "5600"]
+    command = [sys.executable, "-u", "-m", "buir", "ui", "--port", "5600"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": ""})
     assert process.stdout is not None
     with process.stdout:

@@ -221,7 +221,7 @@ def test_refusals_and_failures_stand_beside_what_was_found(tmp_path, empty_store
         raise ValueError(msg)
 
     monkeypatch.setattr(ALS, "fit", refuse)
-    monkeypatch.setattr("baselines.implicit_models.ItemKNN.fit", fail)
+    monkeypatch.setattr("baselines.neighbours.ItemKNN.fit", fail)
     outcomes = []
     lines = said(lambda say: outcomes.append(comparison.explore(config, tmp_path, say=say)))
     (head,) = [line for line in lines if line.startswith("model")]

@@ -174,12 +174,9 @@ def test_a_pipe_is_not_replaced_by_a_model(tmp_path):
 def test_file_objects_that_are_of_no_use(tmp_path):
     path = tmp_path / "m"
     write_file(path, ARRAYS, FACTS)
-    with (
-        path.open("rb") as file,
-        pytest.raises(StorageError, match=r"the file object cannot be written .*open it with mode 'wb'"),
-    ):
+    with path.open("rb") as file, pytest.raises(ValueError, match="write"):
         write_file(file, ARRAYS, FACTS)
-    with pytest.raises(StorageError, match=r"m cannot be read .*closed file.*open it with mode 'rb'"):
+    with pytest.raises(ValueError, match="closed file"):
         read_file(file)
     with tempfile.NamedTemporaryFile("w+", encoding="utf-8") as text:  # hides that it holds text
         with pytest.raises(TypeError, match="cannot write a model: the file object holds text"):

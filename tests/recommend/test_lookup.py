@@ -27,12 +27,12 @@ WRONG = {
     "an unknown user": (
         ("eve", 10),
         UnknownIdError,
-        "user is 'eve', an id unknown to the model; its user ids look like 'ann': expected a user of the training data: partial_fit adds",
+        "user is 'eve', an id unknown to the model; its user ids look like 'ann': expected one user of the training data: partial_fit adds",
     ),
     "an unknown item": (
         ("ann", "10"),
         UnknownIdError,
-        "item is '10', an id unknown to the model; its item ids look like 10: expected an item of the training data: partial_fit adds",
+        "item is '10', an id unknown to the model; its item ids look like 10: expected one item of the training data: partial_fit adds",
     ),
     "a list": (
         (["ann", "bob"], 10),

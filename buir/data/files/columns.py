@@ -136,8 +136,7 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
     column = f"the {role} column{f' {name!r}' if name else ''}"
     if pa.types.is_integer(field.type) or _is_string(field.type):
         field = pc.utf8_trim_whitespace(pc.cast(field, pa.string()))
-        missing = pc.fill_null(pc.is_in(field, value_set=pa.array(MISSING)), True)
-        missing = pc.or_(missing, pc.is_null(field))
+        missing = pc.is_in(field, value_set=pa.array([*MISSING, None]))
         if pc.any(missing).as_py():
             row = int(np.argmax(missing.to_numpy()))
             msg = f"the {role} id is missing ({field[row].as_py()!r}); drop the row or give the {role} an id"
@@ -189,12 +188,7 @@ def labels(field: pa.ChunkedArray) -> np.ndarray:
 def rating_column(field: pa.ChunkedArray) -> np.ndarray:
     """Return ratings as float64; one that is no number is an InputError."""
     numbers = _numbers(field)
-    wrong = np.isnan(numbers)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        what = f"the rating {field[row].as_py()!r} is not a number; correct it, or pass "
-        otherwise = "; to read no ratings, name the other columns alone"
-        raise InputError(what, Argument("columns", "rating"), otherwise, rows=[row])
+    _check(np.isnan(numbers), field, "rating", "not a number")
     return numbers
 
 
@@ -209,14 +203,17 @@ def time_column(field: pa.ChunkedArray) -> np.ndarray:
         if np.isnan(numbers).all():
             moments = pd.to_datetime(field.to_pandas(), errors="coerce", utc=True, format="ISO8601")
             numbers = (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64)
-    wrong = ~np.isfinite(numbers)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        what = f"the time {field[row].as_py()!r} is neither a number nor an ISO date; correct it, or pass "
-        otherwise = "; to read no times, name the other columns alone"
-        raise InputError(what, Argument("columns", "time"), otherwise, rows=[row])
+    _check(~np.isfinite(numbers), field, "time", "neither a number nor an ISO date")
     whole = numbers.astype(np.int64)
     return whole if np.array_equal(whole, numbers) else numbers
+
+
+def _check(wrong: np.ndarray, field: pa.ChunkedArray, role: str, what: str) -> None:
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        what = f"the {role} {field[row].as_py()!r} is {what}; correct it, or pass "
+        otherwise = f"; to read no {role}s, name the other columns alone"
+        raise InputError(what, Argument("columns", role), otherwise, rows=[row])
 
 
 def _numbers(field: pa.ChunkedArray) -> np.ndarray:

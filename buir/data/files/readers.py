@@ -92,7 +92,8 @@ def read_split(
     """
     paths = (Path(train), Path(test))
     tables = [_read_rows(path, format, columns) for path in paths]
-    ids = [labels(_joined([getattr(rows, side) for rows, _ in tables])) for side in ("users", "items")]
+    fields = ([getattr(rows, side) for rows, _ in tables] for side in ("users", "items"))
+    ids = [labels(pa.chunked_array(list(chain.from_iterable(part.chunks for part in both)))) for both in fields]
     cut = len(tables[0][0].users)
     parts = [
         _interactions(path, rows, form, ids[0][side], ids[1][side], min_rating=min_rating)
@@ -163,7 +164,3 @@ def _read_rows(path: Path, format: str | None, columns: Mapping[str, str | int] 
     if text is not None:
         rows.blank_lines = count_blank_lines(text)
     return rows, form
-
-
-def _joined(fields: list[pa.ChunkedArray]) -> pa.ChunkedArray:
-    return pa.chunked_array(list(chain.from_iterable(field.chunks for field in fields)))

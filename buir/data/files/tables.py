@@ -1,6 +1,7 @@
 """Tables as columns: text with separators, quoted or not, with a header or not, and Parquet."""
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,13 +87,10 @@ def count_blank_lines(text: bytes) -> int:
 
 def _filled(text: bytes) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank, with their numbers from 1."""
-    start, number = 0, 0
-    while start < len(text):
-        end = text.find(b"\n", start)
-        end = len(text) if end < 0 else end
-        line, start, number = text[start:end].removesuffix(b"\r"), end + 1, number + 1
-        if line:
-            yield number, line
+    for number, line in enumerate(io.BytesIO(text), start=1):
+        filled = line.removesuffix(b"\n").removesuffix(b"\r")
+        if filled:
+            yield number, filled
 
 
 def _fields(line: bytes, separator: bytes) -> list[str]:
