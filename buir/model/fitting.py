@@ -201,7 +201,7 @@ def run(
         [*before, *history],
         scorer.user_factors.cpu().numpy(),
         scorer.item_factors.cpu().numpy(),
-        term.weight,
+        term.strength,
         (users_folding.to("cpu"), items_folding.to("cpu")),
         bootstrap.weights.to(torch.device("cpu")).clone(),
         learner.state(history[-1]["epoch"] - told) if valid is None or history[-1]["best"] else None,

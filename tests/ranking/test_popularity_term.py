@@ -39,8 +39,8 @@ def test_weight_zero_and_equal_popularity_change_nothing():
 
 def test_the_best_weight_is_the_lightest_of_equals():
     term = PopularityTerm(DEGREE, 5.0)
-    assert term.best(lambda term: 1.0).weight == 0.0
-    assert term.best(lambda term: -abs(term.weight - 1.1)).weight == 1.0
+    assert term.best(lambda term: 1.0).strength == 0.0
+    assert term.best(lambda term: -abs(term.strength - 1.1)).strength == 1.0
 
 
 def test_auto_chooses_on_validation_data_and_says_what():
