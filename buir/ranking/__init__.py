@@ -6,7 +6,7 @@ from buir.ranking.item_filter import ItemFilter
 from buir.ranking.metrics import METRICS, coverage, user_metrics
 from buir.ranking.popularity import PopularityTerm
 from buir.ranking.term_choice import Choice, choose_terms
-from buir.ranking.terms import Dial, ItemNorm, SpectralBlock, Term, TermScorer
+from buir.ranking.terms import Dial, ItemNorm, SpectralBlock, SumScorer, Term, TermScorer
 from buir.ranking.top_k import FactorScorer, Scorer, top_k
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "PopularityTerm",
     "Scorer",
     "SpectralBlock",
+    "SumScorer",
     "Term",
     "TermScorer",
     "as_count",

@@ -7,7 +7,7 @@ loud.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +22,7 @@ from buir.ranking.top_k import FactorScorer, Scorer
 if TYPE_CHECKING:
     from buir.graph import Spectrum
 
-__all__ = ["Dial", "ItemNorm", "SpectralBlock", "Term", "TermScorer", "reshaped", "spread"]
+__all__ = ["Dial", "ItemNorm", "SpectralBlock", "SumScorer", "Term", "TermScorer", "reshaped", "spread"]
 
 _SAMPLE = 512
 """Users whose scores say how widely a scorer without factors spreads."""
@@ -53,13 +53,17 @@ class Dial:
         """Return the factors with the users' vectors turned by M^-p; directions in which there are no users vanish."""
         if self.strength == 0 or not len(users):
             return users, items
+        return users @ self.matrix(users), items
+
+    def matrix(self, users: Tensor) -> Tensor:
+        """Return M^-p of a table of users, shape (d, d)."""
         table = users.double()
         values, vectors = torch.linalg.eigh(table.T @ table)
         real = values > len(values) * torch.finfo(torch.float32).eps * values[-1]
         # in units of their mean: a moment without directions changes nothing
         size = torch.where(real, values / values.clamp(min=0).mean(), 1.0)
         power = torch.where(real, size**-self.strength, 0.0)
-        return users @ ((vectors * power) @ vectors.T).to(users.dtype), items
+        return ((vectors * power) @ vectors.T).to(users.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,13 +153,15 @@ class TermScorer:
         whole = spread(self._base) if added else 0.0
         scales = [term.strength * _ratio(whole, scorer) for term, scorer in zip(added, scorers, strict=True)]
         tables = [self._base] if isinstance(self._base, FactorScorer) else []
-        self._further: list[tuple[float, Scorer]] = []
+        further: list[tuple[float, Scorer]] = []
         for scale, scorer in zip(scales, scorers, strict=True):
             if isinstance(scorer, FactorScorer):
                 tables.append(FactorScorer(scorer.user_factors, scorer.item_factors * scale))
             else:
-                self._further.append((scale, scorer))
-        self._tables = _side_by_side(tables)
+                further.append((scale, scorer))
+        self.sum = SumScorer(
+            _side_by_side(tables), further, None if isinstance(self._base, FactorScorer) else self._base
+        )
 
     @property
     def n_users(self) -> int:
@@ -170,7 +176,7 @@ class TermScorer:
     @property
     def factors(self) -> FactorScorer | None:
         """The same scores as one inner product; None where the base or a term with a strength has no factors."""
-        return self._tables if isinstance(self._base, FactorScorer) and not self._further else None
+        return None if self.sum.further or self.sum.base is not None else self.sum.tables
 
     def with_strengths(self, strengths: Mapping[str, float]) -> TermScorer:
         """Return a scorer whose terms have other strengths; those not named keep theirs."""
@@ -183,12 +189,35 @@ class TermScorer:
 
     def score_block(self, users: np.ndarray) -> Tensor:
         """Score all items for ``users``: float32, shape (len(users), n_items)."""
-        parts = [] if isinstance(self._base, FactorScorer) else [self._base.score_block(users)]
-        parts += [self._tables.score_block(users)] if self._tables else []
-        scores = parts[0] if len(parts) == 1 else parts[0] + parts[1].to(parts[0].device)
-        for scale, scorer in self._further:
-            scores = scores.add(scorer.score_block(users).to(scores.device), alpha=scale)
-        return scores
+        return self.sum.score_block(users)
+
+
+class SumScorer:
+    """A sum of scores: of a base without factors, of inner products, and of multiples of other scorers."""
+
+    def __init__(
+        self, tables: FactorScorer | None, further: Sequence[tuple[float, Scorer]], base: Scorer | None = None
+    ) -> None:
+        self.tables, self.further, self.base = tables, list(further), base
+        self._one: Scorer = next(part for part in (base, tables, *(part for _, part in further)) if part is not None)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users that can be scored."""
+        return self._one.n_users
+
+    @property
+    def n_items(self) -> int:
+        """Number of items that each user is scored against."""
+        return self._one.n_items
+
+    def score_block(self, users: np.ndarray) -> Tensor:
+        """Score all items for ``users``: float32, shape (len(users), n_items)."""
+        scores = [part.score_block(users) for part in (self.base, self.tables) if part is not None]
+        whole = scores[0] if len(scores) < 2 else scores[0] + scores[1].to(scores[0].device)
+        for scale, scorer in self.further:
+            whole = whole.add(scorer.score_block(users).to(whole.device), alpha=scale)
+        return whole
 
 
 def spread(scorer: Scorer) -> float:

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Recommender"]
 
-_FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
+_FITTED = (
+    "seen_",
+    "user_ids_",
+    "item_ids_",
+    "user_factors",
+    "item_factors",
+    "n_users",
+    "n_items",
+    "history",
+    "terms_",
+    "chosen_",
+)
 _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
 
 

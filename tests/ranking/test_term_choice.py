@@ -80,7 +80,8 @@ def test_every_combination_is_valued_as_by_the_full_ranking(metric, k, monkeypat
 
     monkeypatch.setattr(module._Survivors, "hits", listening)
     choice = choose_terms(scorer, TRAIN, VALID, metric=f"{metric}_at_{k}", grids=GRIDS)
-    assert choice.value == full_value(scorer, choice.strengths, TRAIN, VALID, metric, k)
+    # scores that differ in their last bits only may change places between products of different shapes
+    assert choice.value == pytest.approx(full_value(scorer, choice.strengths, TRAIN, VALID, metric, k), rel=1e-4)
     assert choice.bare == full_value(scorer, dict.fromkeys(scorer.terms, 0.0), TRAIN, VALID, metric, k)
     for name, gain in choice.gains.items():
         without = full_value(scorer, choice.strengths | {name: 0.0}, TRAIN, VALID, metric, k)
