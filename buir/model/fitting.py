@@ -295,6 +295,7 @@ def run(
             reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
         branches = [max(reached, key=lambda weight: reached[weight])]
         stopped = plan.start == "spectral" and reached[branches[0]] <= start
+        branches = [0.0] if stopped else branches
     learner = training.learner(branches[0], terms)
     if state is not None:
         learner.resume(state)
