@@ -1,6 +1,5 @@
 """The training step of BUIR, and what is looked at between epochs."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from buir.learning.bootstrap import Bootstrap, Weights
 from buir.learning.loop import REMEDY, Validation
 from buir.learning.optimisers import RowAdam, dense_adam
 from buir.learning.targets import LazyTarget
-from buir.ranking import FactorScorer, Scorer, Term, TermScorer
+from buir.ranking import FactorScorer, Scorer, WatchedScorer
 
 __all__ = ["BootstrapLearner", "TrainingState"]
 
@@ -59,9 +58,9 @@ class BootstrapLearner:
         weight_decay: float,
         pairs: tuple[Tensor, Tensor],
         validation: Validation | None = None,
-        terms: Mapping[str, Term] | None = None,
+        terms: WatchedScorer | None = None,
     ) -> None:
-        self.bootstrap, self.validation, self.terms = bootstrap, validation, dict(terms or {})
+        self.bootstrap, self.validation, self.terms = bootstrap, validation, terms
         table, *predictor = bootstrap.weights.parts()
         self.optimisers: list[torch.optim.Optimizer] = (
             [
@@ -127,7 +126,7 @@ class BootstrapLearner:
     def scorer(self, vectors: Tensor | None = None) -> Scorer:
         """Score with the present weights and the terms."""
         base = self.base(vectors)
-        return TermScorer(base, self.terms) if self.terms else base
+        return base if self.terms is None else self.terms.over(base)
 
     def state(self, epoch: int) -> TrainingState:
         """Copy the moments and the target table as they are after ``epoch`` epochs."""

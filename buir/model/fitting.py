@@ -32,7 +32,7 @@ from buir.learning import (
     training_device,
 )
 from buir.model.folding import Folding, fit_folding
-from buir.ranking import Choice, Term
+from buir.ranking import Choice, Dial, ItemNorm, Term, WatchedScorer
 from buir.recommend import ScoreTerms, make_terms
 
 __all__ = ["Chosen", "Fitted", "Plan", "hold_out", "run"]
@@ -48,8 +48,8 @@ START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
 BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
 """Weights of uniformity that are tried, for so many epochs each."""
-MOST_VALIDATED = 1500
-"""Users looked at between epochs; the terms are chosen on all."""
+MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
+"""Users looked at between epochs, with their terms as long as those are so many numbers; the terms are chosen on all."""
 LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
 """A user with so many pairs lends one to validation; with fewer such users nobody does, with more only so many. The
 last is the first number of the seed that draws them."""
@@ -278,14 +278,13 @@ def run(
         As in ``train``.
     """
     training = _Training(plan, matrix, weights, valid)
-    terms = training.first_terms()
     branches = [0.0] if plan.uniformity == "auto" else [plan.uniformity]
     stopped, start = False, -np.inf
     history: list[dict[str, Any]] = []
     if plan.uniformity == "auto" and valid is not None and plan.epochs > 0:
         reached: dict[float, float] = {}
         for weight in BRANCHES:
-            learner = training.learner(weight, terms)
+            learner = training.learner(weight)
             schedule = plan.schedule(
                 validated=True, first_epoch=0, epochs_told=0, epochs=min(BRANCH_EPOCHS, plan.epochs)
             )
@@ -296,7 +295,7 @@ def run(
         branches = [max(reached, key=lambda weight: reached[weight])]
         stopped = plan.start == "spectral" and reached[branches[0]] <= start
         branches = [0.0] if stopped else branches
-    learner = training.learner(branches[0], terms)
+    learner = training.learner(branches[0])
     if state is not None:
         learner.resume(state)
     done = 0 if state is None else state.epoch
@@ -326,6 +325,8 @@ class _Training:
             weights = self._start()
         self.weights = weights
         self.n_candidates = 0
+        self.watched: WatchedScorer | None = None
+        self.prepare()
 
     def _start(self) -> Weights:
         plan = self.plan
@@ -339,29 +340,34 @@ class _Training:
             torch.cat([users, items]), torch.eye(dim, device=plan.device), torch.zeros(dim, device=plan.device)
         )
 
-    def learner(self, uniformity: float, terms: Mapping[str, Term]) -> BootstrapLearner:
+    def learner(self, uniformity: float) -> BootstrapLearner:
         plan = self.plan
         bootstrap = plan.bootstrap(self.weights.clone().to(plan.device), self.graph, uniformity)
         pairs = (self.pairs.users, self.pairs.items)
-        return BootstrapLearner(bootstrap, plan.learning_rate, plan.weight_decay, pairs, self.validation, terms)
+        return BootstrapLearner(bootstrap, plan.learning_rate, plan.weight_decay, pairs, self.validation, self.watched)
 
-    def first_terms(self) -> dict[str, Term]:
-        """Return the terms that validation looks at: as given, or as the start wants them."""
+    def prepare(self) -> None:
+        """Make the terms, and those that validation looks at: as given, or as the start wants them."""
         plan = self.plan
-        if plan.terms != "auto":
-            self.terms = make_terms(self.matrix, plan.terms, width=plan.embedding_dim, spectrum=self.spectrum)
-            return self.terms
-        self.terms = {}
-        if self.valid is None:
-            return {}
-        self.terms = make_terms(self.matrix, width=plan.embedding_dim, spectrum=self.spectrum)
-        if plan.start == "random":
-            return {}  # nothing is known of scores that no step has formed
-        assert self.validation is not None
-        return self._choose(self.learner(0.0, {}), self.validation.valid)[0]
+        given = None if plan.terms == "auto" else plan.terms
+        self.terms: dict[str, Term] = {}
+        if given is not None or self.valid is not None:
+            self.terms = make_terms(self.matrix, given, width=plan.embedding_dim, spectrum=self.spectrum)
+        if self.validation is None:
+            return
+        added = {name: term for name, term in self.terms.items() if not isinstance(term, Dial | ItemNorm)}
+        if given is None:
+            # of random scores nothing is known that terms could be weighed against
+            spectral = plan.start == "spectral"
+            added = self._choose(self.learner(0.0), self.validation.valid, added)[0] if spectral else {}
+        users = np.flatnonzero(np.diff(self.validation.valid.indptr))
+        if added and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
+            self.watched = WatchedScorer(added, users, self.matrix.shape)
 
-    def _choose(self, learner: BootstrapLearner, valid: csr_array) -> tuple[dict[str, Term], Choice]:
-        strengths, choice = ScoreTerms.choose(learner.base(), self.matrix, valid, self.plan.valid_metric, self.terms)
+    def _choose(
+        self, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]
+    ) -> tuple[dict[str, Term], Choice]:
+        strengths, choice = ScoreTerms.choose(learner.base(), self.matrix, valid, self.plan.valid_metric, terms)
         self.n_candidates += choice.n_candidates
         return {
             name: replace(self.terms[name], strength=strengths[name]) for name in self.terms if name in strengths
@@ -373,7 +379,7 @@ class _Training:
         plan, choice = self.plan, None
         terms = self.terms
         if plan.terms == "auto" and self.valid is not None:
-            terms, choice = self._choose(learner, self.valid)
+            terms, choice = self._choose(learner, self.valid, self.terms)
         base = learner.base()
         kept, score = ScoreTerms.of(base, self.matrix, terms, choice)
         assert score.tables is not None

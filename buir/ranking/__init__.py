@@ -6,7 +6,7 @@ from buir.ranking.item_filter import ItemFilter
 from buir.ranking.metrics import METRICS, coverage, user_metrics
 from buir.ranking.popularity import PopularityTerm
 from buir.ranking.term_choice import Choice, choose_terms
-from buir.ranking.terms import Dial, ItemNorm, SpectralBlock, SumScorer, Term, TermScorer
+from buir.ranking.terms import Dial, ItemNorm, SpectralBlock, SumScorer, Term, TermScorer, WatchedScorer, spread
 from buir.ranking.top_k import FactorScorer, Scorer, top_k
 
 __all__ = [
@@ -23,12 +23,14 @@ __all__ = [
     "SumScorer",
     "Term",
     "TermScorer",
+    "WatchedScorer",
     "as_count",
     "as_rows",
     "check_shape",
     "choose_terms",
     "coverage",
     "evaluate",
+    "spread",
     "top_k",
     "user_metrics",
 ]

@@ -37,6 +37,9 @@ class ItemFilter:
     strength: float = 0.0
     """g >= 0: the spread of the term over the items, in units of the spread of the base scores."""
 
+    own_spread: float | None = None
+    """Spread of the scores over the items, if it is known: it does not follow the strength."""
+
     grid: ClassVar[tuple[float, ...]] = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
     """Strengths tried by default."""
 

@@ -22,7 +22,17 @@ from buir.ranking.top_k import FactorScorer, Scorer
 if TYPE_CHECKING:
     from buir.graph import Spectrum
 
-__all__ = ["Dial", "ItemNorm", "SpectralBlock", "SumScorer", "Term", "TermScorer", "reshaped", "spread"]
+__all__ = [
+    "Dial",
+    "ItemNorm",
+    "SpectralBlock",
+    "SumScorer",
+    "Term",
+    "TermScorer",
+    "WatchedScorer",
+    "reshaped",
+    "spread",
+]
 
 _SAMPLE = 512
 """Users whose scores say how widely a scorer without factors spreads."""
@@ -220,6 +230,47 @@ class SumScorer:
         return whole
 
 
+class WatchedScorer:
+    """Base factors that change and terms that do not, for some users who are scored again and again.
+
+    The scores of the terms are computed once, in units of the base's spread, and kept; so a look at the users after each
+    epoch costs one product and one sum.
+
+    Parameters
+    ----------
+    terms
+        Added terms with their strengths, none of dial and norm.
+    users
+        The rows that will be asked for, ascending.
+    shape
+        Users and items.
+    """
+
+    def __init__(self, terms: Mapping[str, Term], users: np.ndarray, shape: tuple[int, int]) -> None:
+        self.users, self.shape = users, shape
+        self.kept: Tensor | None = None
+        for term in terms.values():
+            assert not isinstance(term, Dial | ItemNorm)
+            scorer = own_scores(term, shape[0])
+            scores = scorer.score_block(users) * (term.strength * _ratio(1.0, scorer))
+            self.kept = scores if self.kept is None else self.kept.add_(scores.to(self.kept.device))
+
+    def over(self, base: FactorScorer) -> Scorer:
+        """Return the scorer of a base and the terms, for these users only."""
+        return base if self.kept is None else _Watched(base, self.kept, self.users, spread(base))
+
+
+class _Watched:
+    def __init__(self, base: FactorScorer, kept: Tensor, users: np.ndarray, scale: float) -> None:
+        self.base, self.kept, self.users, self.scale = base, kept, users, scale
+        self.n_users, self.n_items = base.n_users, base.n_items
+
+    def score_block(self, users: np.ndarray) -> Tensor:
+        scores = self.base.score_block(users)
+        rows = torch.from_numpy(np.searchsorted(self.users, users)).to(self.kept.device)
+        return scores.add_(self.kept.index_select(0, rows).to(scores.device), alpha=self.scale)
+
+
 def spread(scorer: Scorer) -> float:
     """Return the standard deviation of a user's scores over all items, as the root of the mean square over users.
 
@@ -230,6 +281,8 @@ def spread(scorer: Scorer) -> float:
         centred, moment = items - items.mean(dim=0), users.T @ users
         total, square = (((table.T @ table) * moment).sum().item() for table in (centred, items))
         return _deviation(total, square, len(items) * len(users))
+    if isinstance(scorer, ItemFilter) and scorer.own_spread is not None:
+        return scorer.own_spread
     n_users, n_items = scorer.n_users, scorer.n_items
     if not n_users * n_items:
         return 0.0

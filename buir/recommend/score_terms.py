@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from buir.ranking import (
     Term,
     TermScorer,
     choose_terms,
+    spread,
 )
 
 __all__ = ["TERMS", "ScoreTerms", "make_terms"]
@@ -77,7 +78,8 @@ def make_terms(
     made: dict[str, Term] = {}
     for name, strength in wanted.items():
         if name == "filter":
-            made[name] = ItemFilter.from_matrix(matrix, strength=strength)
+            made[name] = item_filter = ItemFilter.from_matrix(matrix, strength=strength)
+            made[name] = replace(item_filter, own_spread=spread(item_filter))
         elif name == "popularity":
             made[name] = PopularityTerm(degree, strength)
         elif name in _SHARPNESS:
