@@ -124,13 +124,14 @@ def measure(
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)
         rank_s = time.perf_counter() - start
-    factors = getattr(model, "item_factors", None)
+    factors, chosen_inside = getattr(model, "item_factors", None), getattr(model, "chosen_", None)
     measured = replace(
         record,
         params=chosen.resolved(),
         metrics=_headline_first(evaluation.means),
         groups=group_metrics(evaluation, split.train, split.test),
         history=list(getattr(model, "history", None) or []),
+        chosen={} if chosen_inside is None else dict(vars(chosen_inside)),
         fit_s=fit_s,
         capped=clock.ended(model),
         rank_s=rank_s,
