@@ -43,7 +43,10 @@ def fit_command(
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Hyper-parameter, such as embedding_dim=32; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Hyper-parameter, such as embedding_dim=32 or 'terms={\"popularity\": 0.3}'; repeatable."
+        ),
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Start from the author's settings.")] = False,
 ) -> None:

@@ -37,7 +37,7 @@ def _with_old_names(cls: type["BUIR"]) -> type["BUIR"]:
             weight = settings["popularity"]
             now = "'auto'" if weight == "auto" else {"popularity": weight} if weight else {}
             msg = f"popularity is a term of the score now; expected terms={now} in place of popularity={weight!r}"
-            raise InputError(msg)
+            raise InputError(msg, argument="popularity")
         made(self, *args, **settings)
 
     cls.__init__ = __init__
@@ -45,7 +45,7 @@ def _with_old_names(cls: type["BUIR"]) -> type["BUIR"]:
 
 
 @_with_old_names
-@dataclass(kw_only=True, eq=False, repr=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class BUIR(Recommender):
     """Recommends from positives alone, without negative sampling.
 
@@ -122,6 +122,11 @@ class BUIR(Recommender):
         """Take NumPy's numbers as Python's and a torch device by its name, so that they can be saved; ``fit`` checks."""
         self._plain_settings()
 
+    def __repr__(self) -> str:
+        """Write the constructor and, as a comment behind it, what held-out pairs decided."""
+        made = f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
+        return f"{made}  # {self.chosen_}" if "chosen_" in vars(self) else made
+
     @classmethod
     def _conflict(cls, parameters: Mapping[str, Any]) -> tuple[str, str, str] | None:
         if parameters["encoder"] == "graph" and parameters["row_sparse"] is True:
@@ -180,7 +185,8 @@ class BUIR(Recommender):
         show_progress
             Show a progress bar on a terminal.
         callback
-            Called with the record of each validation (see ``history``); returning True ends the training.
+            Called with the record of each validation (see ``history``), also of what is only tried to decide "auto";
+            returning True ends the training, and the best state so far is kept.
 
         Returns
         -------

@@ -33,7 +33,7 @@ from buir.learning import (
 )
 from buir.model.folding import Folding, fit_folding
 from buir.ranking import Choice, Dial, ItemNorm, Term, WatchedScorer
-from buir.recommend import ScoreTerms, make_terms
+from buir.recommend import TERMS, ScoreTerms, make_terms
 
 __all__ = ["Chosen", "Fitted", "Plan", "hold_out", "run"]
 
@@ -187,7 +187,7 @@ class Chosen:
     def __str__(self) -> str:
         """Say it in words, and what training added over its start."""
         said = [f"{counted(self.epochs, 'epoch')}, uniformity {self.uniformity:g}"]
-        terms = ", ".join(f"{name} {strength:g}" for name, strength in self.strengths.items())
+        terms = ", ".join(f"{name} {self.strengths[name]:g}" for name in TERMS if name in self.strengths)
         said.append(f"terms: {terms or 'none'}")
         if self.start is not None and self.trained is not None:
             said.append(f"on held-out pairs {self.start:.4f} at the start, {self.trained:.4f} trained")
@@ -280,7 +280,7 @@ def run(
     training = _Training(plan, matrix, weights, valid)
     branches = [0.0] if plan.uniformity == "auto" else [plan.uniformity]
     stopped, start = False, -np.inf
-    history: list[dict[str, Any]] = []
+    watch = _Watch(callback)
     if plan.uniformity == "auto" and valid is not None and plan.epochs > 0:
         reached: dict[float, float] = {}
         for weight in BRANCHES:
@@ -288,7 +288,9 @@ def run(
             schedule = plan.schedule(
                 validated=True, first_epoch=0, epochs_told=0, epochs=min(BRANCH_EPOCHS, plan.epochs)
             )
-            history = train(learner, training.pairs, schedule, callback=callback, show_progress=False)
+            history = train(learner, training.pairs, schedule, callback=watch, show_progress=False)
+            if watch.ended:
+                return training.fitted(learner, weight, history, history, 0)
             values = [record[plan.valid_metric] for record in history]
             start = values[0] if schedule.start else start
             reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
@@ -303,11 +305,23 @@ def run(
     schedule = plan.schedule(
         validated=valid is not None, first_epoch=done, epochs_told=told, epochs=0 if stopped else None
     )
-    history = train(learner, training.pairs, schedule, callback=callback, show_progress=show_progress)
+    history = train(learner, training.pairs, schedule, callback=watch, show_progress=show_progress)
     if not history:
         # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
         history = [{"epoch": told + done, "loss": float("nan"), "seconds": 0.0} | learner.validate() | {"best": False}]
     return training.fitted(learner, branches[0], history, [*before, *history], told)
+
+
+class _Watch:
+    """A callback that remembers whether it has ended the training."""
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback, self.ended = callback, False
+
+    def __call__(self, record: dict[str, Any]) -> bool:
+        answer = None if self.callback is None else self.callback(record)
+        self.ended = isinstance(answer, bool | np.bool_) and bool(answer)
+        return self.ended
 
 
 class _Training:

@@ -114,7 +114,8 @@ def _restored(cls: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) ->
         weight = facts.get("popularity", 0.0)
         strengths = {"popularity": weight} if weight else {}
         model.terms_ = ScoreTerms(strengths, n_further=len(strengths))
-        epochs = model.history[-1]["epoch"]
+        best = [record["epoch"] for record in model.history if record.get("best")]
+        epochs = best[-1] if best else model.history[-1]["epoch"]
         model.chosen_ = Chosen(
             uniformity=facts["parameters"].get("uniformity", 0.0), epochs=epochs, strengths=strengths
         )
@@ -131,10 +132,11 @@ def _known_parameters(**saved: Any) -> dict[str, Any]:
             )
             raise StorageError(msg)
     kept = {name: value for name, value in saved.items() if name not in (*_REMOVED, "popularity")}
-    if "popularity" in saved:  # a file from before the terms: how it was trained
-        weight = saved["popularity"]
+    if "start" not in saved:  # a file from before the terms: how it was trained
+        weight = saved.get("popularity", 0.0)
         terms = "auto" if weight == "auto" else {"popularity": weight} if weight else {}
         kept |= {"start": "random", "terms": terms, "inner_validation": False}
+        kept.setdefault("uniformity", 0.0)
     return kept
 
 

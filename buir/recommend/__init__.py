@@ -1,4 +1,4 @@
-"""The verbs of every model: lists, similar rows, raw ids."""
+"""The verbs of every model: lists, similar rows, raw ids; and the terms that a fitted score keeps."""
 
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
