@@ -195,7 +195,11 @@ class _Parts:
         unit = 1 / own if own > 0 else 0.0
         self.units.append(unit)
         if isinstance(scorer, FactorScorer):
-            scorer = FactorScorer(scorer.user_factors, scorer.item_factors * (unit or 1.0))
+            # all parts are written into tables where the base lies
+            users = scorer.user_factors
+            if self.sources and isinstance(self.sources[0], FactorScorer):
+                users = users.to(self.sources[0].user_factors.device)
+            scorer = FactorScorer(users, scorer.item_factors * (unit or 1.0))
             original = self.sources[like] if like < len(self.sources) else None
             if isinstance(original, FactorScorer):
                 norm, other = (table.item_factors.norm(dim=1) for table in (scorer, original))
