@@ -35,6 +35,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from benchmarks.ledger import RESULTS, Ledger
+from benchmarks.ours import FROM_RANDOM
 from benchmarks.quality import load
 from buir import BUIR
 from buir.errors import InputWarning
@@ -81,7 +82,14 @@ def fitted(encoder: str, seed: int, matrix: csr_array, file: Path | None) -> BUI
     if file is not None and file.exists():
         return BUIR.load(file)
     epochs = EPOCHS[encoder]
-    model = BUIR(encoder=encoder, epochs=epochs, validate_every=epochs, seed=seed, device="cpu")  # type: ignore[arg-type]  # one of its three names
+    model = BUIR(
+        **FROM_RANDOM,
+        encoder=encoder,  # type: ignore[arg-type]  # one of its three names
+        epochs=epochs,
+        validate_every=epochs,
+        seed=seed,
+        device="cpu",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", InputWarning

@@ -18,6 +18,7 @@ import torch
 from scipy.sparse import csr_array
 
 from benchmarks.ledger import RESULTS, Ledger
+from benchmarks.ours import FROM_RANDOM
 from benchmarks.quality import load
 from buir import BUIR
 from buir.errors import InputWarning
@@ -100,7 +101,14 @@ def fitted(encoder: str, seed: int, matrix: csr_array, file: Path | None) -> BUI
     """Train for a fixed number of epochs, or read the model of an earlier run."""
     if file is not None and file.exists():
         return BUIR.load(file)
-    model = BUIR(encoder=encoder, epochs=EPOCHS, validate_every=EPOCHS, seed=seed, device="cpu")  # type: ignore[arg-type]  # one of its three names
+    model = BUIR(
+        **FROM_RANDOM,
+        encoder=encoder,  # type: ignore[arg-type]  # one of its three names
+        epochs=EPOCHS,
+        validate_every=EPOCHS,
+        seed=seed,
+        device="cpu",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", InputWarning

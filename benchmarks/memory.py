@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from benchmarks.data import generated, gowalla
 from benchmarks.measure import Row, start
+from benchmarks.ours import FROM_RANDOM
 from benchmarks.plain import PlainBUIR
 from buir import BUIR
 from buir.ranking.evaluation import evaluate
@@ -41,14 +42,14 @@ def factors(shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def fit_walk(train: csr_array, _test: csr_array) -> None:
     """One epoch of fit: walk encoder, row-sparse, batch 8,192."""
-    BUIR(encoder="walk", walks=8, row_sparse=True, batch_size=8192, epochs=1, device="cpu").fit(
+    BUIR(**FROM_RANDOM, encoder="walk", walks=8, row_sparse=True, batch_size=8192, epochs=1, device="cpu").fit(
         train, show_progress=False
     )
 
 
 def fit_graph(train: csr_array, _test: csr_array) -> None:
     """One epoch of fit with the whole-graph encoder at a large batch: the memory does not depend on it much."""
-    BUIR(encoder="graph", n_layers=3, edge_drop_rate=0.2, batch_size=65_536, epochs=1, device="cpu").fit(
+    BUIR(**FROM_RANDOM, encoder="graph", n_layers=3, edge_drop_rate=0.2, batch_size=65_536, epochs=1, device="cpu").fit(
         train, show_progress=False
     )
 

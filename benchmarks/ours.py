@@ -12,6 +12,9 @@ from buir import BUIR
 from buir.graph.hashing import stream
 from buir.learning.loop import run_epoch
 
+FROM_RANDOM: dict[str, Any] = {"start": "random", "terms": {}, "uniformity": 0.0, "inner_validation": False}
+"""Settings of a training from random weights, as the plain implementation has it, with nothing added to its score."""
+
 
 class LoopReached(Exception):  # noqa: N818 (nothing went wrong)
     """`fit` is about to begin its first epoch."""
@@ -23,7 +26,8 @@ class OurTraining:
     Parameters
     ----------
     model
-        Its fields are the settings; it is left unfitted.
+        Its fields are the settings, apart from start, terms and inner validation, which no step knows; it is left
+        unfitted.
     train
         Training pairs, shape (n_users, n_items).
     """
@@ -35,8 +39,9 @@ class OurTraining:
             caught.extend(args)
             raise LoopReached
 
+        alone = type(model)(**model.get_params() | FROM_RANDOM | {"uniformity": model.uniformity})
         with mock.patch("buir.model.fitting.train", instead_of_the_loop), contextlib.suppress(LoopReached):
-            model.fit(train, show_progress=False)
+            alone.fit(train, show_progress=False)
         self.learner, self.pairs, self.schedule = caught
         self.keys = count()
 

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.data import generated, gowalla
 from benchmarks.measure import Report, Row, alternate, seconds, start, times
+from benchmarks.ours import FROM_RANDOM
 from buir import BUIR
 
 DIM, N = 64, 20
@@ -23,7 +24,7 @@ def compare(report: Report, train: csr_array, repeats: int) -> None:
         als = AlternatingLeastSquares(factors=DIM, iterations=1, num_threads=report.args.threads, random_state=0)
         als.fit(seen, show_progress=False)
     before = peak_mib()
-    model = BUIR(embedding_dim=DIM, epochs=1).fit(train, show_progress=False)
+    model = BUIR(**FROM_RANDOM, embedding_dim=DIM, epochs=1).fit(train, show_progress=False)
 
     def theirs() -> object:
         with threadpool_limits(1, "blas"):

@@ -151,6 +151,10 @@ class SmallCatalogueWarning(InputWarning):
     """Fewer items than a list should hold."""
 
 
+class NoValidationWarning(InputWarning):
+    """Too few users to hold pairs out of training, so that defaults stand where held-out pairs would decide."""
+
+
 class ValidSeenWarning(InputWarning):
     """Some validation pairs that are also in training, where they are masked and can never be found."""
 

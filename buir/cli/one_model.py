@@ -36,36 +36,28 @@ def fit(
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Hyper-parameter, such as embedding_dim=32; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Hyper-parameter, such as embedding_dim=32 or 'terms={\"popularity\": 0.3}'; repeatable."
+        ),
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Start from the author's settings.")] = False,
-    valid_fraction: Annotated[
-        float, typer.Option(help="Share of each user's pairs that chooses the number of epochs, in [0, 1).")
-    ] = 0.0,
 ) -> None:
     """Train a model on all pairs of a file and save it.
 
-    With --valid-fraction, a first training holds that share out and stops early; the model that is saved is then
-    trained on all pairs for the best number of epochs.
+    Epochs, uniformity and the terms of the score are decided by pairs held out inside, one of every user who can spare
+    it; the model that is saved is then trained on all pairs. ``--set inner_validation=false`` does without.
     """
     with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
         options.check_target(out, data, table=False)
         model = options.make_model(overrides or [], paper=paper)
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item}
         interactions = read(data, format=format, columns=options.columns_of(column), **filters)
-        if valid_fraction:
-            from buir.model import choose_epochs
-
-            model, value, n_held = choose_epochs(model, interactions, valid_fraction)
-            best = f"{model.valid_metric} is best, {value:.4f}, after {counted(model.epochs, 'epoch')}"
-            typer.echo(f"{counted(n_held, 'pair')} held out: {best}")
         model.fit(interactions)
         model.save(out)
-        last = model.history[-1]
         sizes = ((model.n_users, "user"), (model.n_items, "item"), (interactions.n_pairs, "pair"))
         read_in = ", ".join(counted(size, noun) for size, noun in sizes)
-        took = f"{counted(last['epoch'], 'epoch')} in {last['seconds']:.1f} s, loss {last['loss']:.4f}"
-        typer.echo(f"{out}: BUIR, encoder {model.encoder}, {read_in}, {took}")
+        typer.echo(f"{out}: BUIR, encoder {model.encoder}, {read_in}; {model.chosen_}")
 
 
 def recommend(

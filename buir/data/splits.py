@@ -253,22 +253,6 @@ def given_split(train: Interactions, test: Interactions, valid_fraction: float =
     )
 
 
-def hold_out(data: Interactions, valid_fraction: float, seed: int = 0) -> tuple[Interactions, Interactions]:
-    """Cut a share of each user's pairs off for validation, without a test part.
-
-    Each user gives round(valid_fraction * n) pairs, never the last one: nobody is validated whom training has not seen.
-
-    Returns
-    -------
-    The pairs to train on, and those held out, which may be none.
-    """
-    _check_share("valid_fraction", valid_fraction)
-    order, rank, count = _ranked(data, np.random.default_rng(seed).random(data.n_pairs))
-    held = np.zeros(data.n_pairs, dtype=bool)
-    held[order] = rank < np.minimum(np.rint(valid_fraction * count), count - 1)
-    return data.keep(~held), data.keep(held)
-
-
 def _split(data: Interactions, part: np.ndarray, protocol: str, params: dict[str, Any]) -> Split:
     _check_tested(int(np.count_nonzero(part == TEST)), protocol)
     train, valid, test, dropped = (data.keep(part == code) for code in (TRAIN, VALID, TEST, DROPPED))

@@ -64,7 +64,7 @@ class Ranked(BaseModel, Generic[ItemId]):
     items: list[ItemId]
     """Ids; neither training nor the query's history is among them."""
     scores: list[float]
-    """Inner products, one for each item; none where the list is not personal."""
+    """One for each item; none where the list is not personal."""
     source: str
     """Where it is from: "user", "history", "popular" or "none"."""
 
@@ -97,11 +97,13 @@ class Lists(PythonModel):
         rows = catalogue.users.rows(pd.Index([query.user for query in queries], dtype=object), "user", strict=False)
         known = np.flatnonzero(rows >= 0)
         # Two queries may ask for the same user: so users are called by the numbers of their queries.
+        seen = _seen(self.model)[rows[known]]
+        tables = FactorScorer(self.model.user_factors[rows[known]], self.model.item_factors)
         numbered = replace(
             catalogue,
             users=Lookup(known, "user"),
-            seen=_seen(self.model)[rows[known]],
-            scorer=lambda: FactorScorer(self.model.user_factors[rows[known]], self.model.item_factors),
+            seen=seen,
+            scorer=lambda: self.model.terms_.scorer(None, tables, seen),
         )
         told = {
             number: query.items

@@ -64,7 +64,7 @@ class _Propagate(torch.autograd.Function):
         weight = drop_edges(graph, ctx.drop_rate, ctx.key, transposed=True) if ctx.drop_rate else graph.weight
         readers = transpose(rows, torch.full_like(rows, 1 / (ctx.n_layers + 1), dtype=grad.dtype), graph.n_nodes)
         result = grad.new_empty(ctx.shape)
-        for block, target in zip(_columns(grad), _columns(result), strict=True):
+        for block, target in zip(columns(grad), columns(result), strict=True):
             source = neighbour_sum(*readers, block.contiguous())
             total = source
             # sum_k (A^T)^k g = g + A^T (g + A^T (g + ...))
@@ -87,7 +87,7 @@ def sum_of_layers(
     if n_layers == 0:
         return out
     last = _last_layer(graph, rows, weight)
-    for block, total in zip(_columns(table), _columns(out), strict=True):
+    for block, total in zip(columns(table), columns(out), strict=True):
         layer = block.contiguous()
         for _ in range(n_layers - 1):
             layer = neighbour_sum(graph.rowptr, graph.col, weight, layer)
@@ -118,7 +118,7 @@ def _last_layer(graph: BipartiteGraph, rows: Tensor | None, weight: Tensor) -> C
     return lambda layer: neighbour_sum(rowptr, col, weight, layer).index_select(0, inverse)
 
 
-def _columns(table: Tensor) -> tuple[Tensor, ...]:
+def columns(table: Tensor) -> tuple[Tensor, ...]:
     """Split a table into equally wide views of at most BLOCK columns; in one piece on a GPU."""
     if table.is_cuda:
         return (table,)

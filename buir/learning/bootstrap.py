@@ -14,7 +14,7 @@ from buir.learning.targets import LazyTarget, TableTarget, Target
 
 __all__ = ["Bootstrap", "Weights", "initial_weights"]
 
-UNIFORMITY_SAMPLE = 1024
+UNIFORMITY_SAMPLE = 512
 """Rows of a batch among which uniformity is measured, so that its n^2 never dominates the step."""
 
 

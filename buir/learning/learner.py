@@ -11,7 +11,7 @@ from buir.learning.bootstrap import Bootstrap, Weights
 from buir.learning.loop import REMEDY, Validation
 from buir.learning.optimisers import RowAdam, dense_adam
 from buir.learning.targets import LazyTarget
-from buir.ranking import FactorScorer, PopularityTerm
+from buir.ranking import FactorScorer, Scorer, WatchedScorer
 
 __all__ = ["BootstrapLearner", "TrainingState"]
 
@@ -47,8 +47,8 @@ class BootstrapLearner:
         Some observed pairs (user rows, item rows) for the alignment diagnostic.
     validation
         None trains without looking at held-out data.
-    popularity
-        What is added to the scores that are looked at; None adds nothing.
+    terms
+        What is added to the scores that validation looks at; None adds nothing.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class BootstrapLearner:
         weight_decay: float,
         pairs: tuple[Tensor, Tensor],
         validation: Validation | None = None,
-        popularity: PopularityTerm | None = None,
+        terms: WatchedScorer | None = None,
     ) -> None:
-        self.bootstrap, self.validation, self.popularity = bootstrap, validation, popularity
+        self.bootstrap, self.validation, self.terms = bootstrap, validation, terms
         table, *predictor = bootstrap.weights.parts()
         self.optimisers: list[torch.optim.Optimizer] = (
             [
@@ -111,18 +111,22 @@ class BootstrapLearner:
             "uniformity": diagnostics.uniformity(vectors[rows]),
             "target_distance": diagnostics.target_distance(vectors[rows], target[rows]),
         }
-        # Of the personal scores: where popularity rules by its weight, lists are alike for a reason.
+        # Of the model's own scores: where popularity rules by its strength, lists are alike for a reason.
         record["catalogue_share"] = diagnostics.catalogue_share(
-            self.scorer(None, vectors), diagnostics.LENGTH, sample=diagnostics.LISTS
+            self.base(vectors), diagnostics.LENGTH, sample=diagnostics.LISTS
         )
         if self.validation is not None:
-            record |= self.validation(self.scorer(self.popularity, vectors))
+            record |= self.validation(self.scorer(vectors))
         return record
 
-    def scorer(self, popularity: PopularityTerm | None, vectors: Tensor | None = None) -> FactorScorer:
-        """Score with the present weights, and with popularity or without."""
-        factors = self.bootstrap.factors(vectors)
-        return FactorScorer(*(factors if popularity is None else popularity(*factors)))
+    def base(self, vectors: Tensor | None = None) -> FactorScorer:
+        """Score with the present weights alone."""
+        return FactorScorer(*self.bootstrap.factors(vectors))
+
+    def scorer(self, vectors: Tensor | None = None) -> Scorer:
+        """Score with the present weights and the terms."""
+        base = self.base(vectors)
+        return base if self.terms is None else self.terms.over(base)
 
     def state(self, epoch: int) -> TrainingState:
         """Copy the moments and the target table as they are after ``epoch`` epochs."""

@@ -12,8 +12,9 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from tqdm import tqdm
 
+from buir.data import keep
 from buir.graph import permutation, stream
-from buir.ranking import FactorScorer, evaluate
+from buir.ranking import Scorer, evaluate
 
 __all__ = ["REMEDY", "Objective", "Pairs", "Schedule", "Validation", "train", "training_device"]
 
@@ -60,6 +61,8 @@ class Schedule:
     """Epochs done before, by an earlier fit that is now continued: they decide the draws."""
     epochs_told: int = 0
     """Epochs that records count besides those done, where an earlier fit is not continued but has records."""
+    start: bool = False
+    """Validate the state before the first epoch as well: it is a candidate like every later one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +87,20 @@ class Validation:
         Binary matrices of one shape; lists leave out ``train`` and are measured on ``valid``.
     metric
         Such as "ndcg_at_20".
+    most_users
+        Look at so many of the users with held-out pairs at most, evenly spaced; None looks at all.
     """
 
-    def __init__(self, train: csr_array, valid: csr_array, metric: str) -> None:
+    def __init__(self, train: csr_array, valid: csr_array, metric: str, most_users: int | None = None) -> None:
         name, _, k = metric.rpartition("_at_")
         self.train, self.valid, self.metric, self.name, self.k = train, valid, metric, name, int(k)
+        users = np.flatnonzero(np.diff(valid.indptr))
+        if most_users is not None and len(users) > most_users:
+            shown = np.zeros(valid.shape[0], dtype=bool)
+            shown[users[np.linspace(0, len(users) - 1, most_users).astype(np.int64)]] = True
+            self.valid = keep(valid, np.repeat(shown, np.diff(valid.indptr)))
 
-    def __call__(self, scorer: FactorScorer) -> dict[str, float]:
+    def __call__(self, scorer: Scorer) -> dict[str, float]:
         """Rank and measure; also the share of the catalogue that the lists show."""
         means = evaluate(scorer, self.train, self.valid, ks=(self.k,), metrics=[self.name]).means
         return {self.metric: means[self.metric], f"coverage_at_{self.k}": means[f"coverage_at_{self.k}"]}
@@ -137,6 +147,14 @@ def train(
     bar = tqdm(
         range(schedule.first_epoch + 1, last + 1), disable=None if show_progress else True, unit="epoch", leave=False
     )
+    if schedule.start:
+        record = {"epoch": schedule.epochs_told + schedule.first_epoch, "loss": math.nan, "seconds": 0.0}
+        record |= objective.validate() | {"best": True}
+        history.append(record)
+        best = -math.inf if schedule.metric is None else record[schedule.metric]
+        best_state = objective.snapshot()
+        if callback is not None and callback(record) is True:
+            return history
     for epoch in bar:
         loss = run_epoch(objective, pairs, schedule.batch_size, stream(schedule.seed, epoch))
         if epoch % schedule.validate_every and epoch != last:

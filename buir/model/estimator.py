@@ -1,9 +1,10 @@
 """BUIR: the estimator."""
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
@@ -12,20 +13,39 @@ import torch
 from scipy.sparse import csr_array
 
 from buir.data import Labelled, fit_inputs, partial_fit_inputs
+from buir.errors import InputError
 from buir.learning import Weights, initial_weights, warn_of_collapse
-from buir.model.fitting import Fitted, Plan, run
+from buir.model.fitting import BLIND_EPOCHS, MOST_EPOCHS, Fitted, Plan, hold_out, run, warn_of_defaults
 from buir.model.folding import explain_score
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model
 from buir.ranking import FactorScorer, Scorer
-from buir.recommend import Above, AtLeast, MetricAtK, Recommender, check_parameters, lookups
+from buir.recommend import Above, AtLeast, MetricAtK, Recommender, Strengths, check_parameters, lookups
 
 __all__ = ["BUIR"]
 
 _LOG = logging.getLogger("buir.model")
 
 
-@dataclass(kw_only=True, eq=False, repr=True)
+def _with_old_names(cls: type["BUIR"]) -> type["BUIR"]:
+    """Let the constructor name what has taken the place of a setting that is gone."""
+    made = cls.__init__
+
+    @functools.wraps(made)
+    def __init__(self: "BUIR", *args: Any, **settings: Any) -> None:  # noqa: N807 - it becomes the class's own
+        if "popularity" in settings:
+            weight = settings["popularity"]
+            now = "'auto'" if weight == "auto" else {"popularity": weight} if weight else {}
+            msg = f"popularity is a term of the score now; expected terms={now} in place of popularity={weight!r}"
+            raise InputError(msg, argument="popularity")
+        made(self, *args, **settings)
+
+    cls.__init__ = __init__
+    return cls
+
+
+@_with_old_names
+@dataclass(kw_only=True, eq=False, repr=False)
 class BUIR(Recommender):
     """Recommends from positives alone, without negative sampling.
 
@@ -69,21 +89,28 @@ class BUIR(Recommender):
     batch_size: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
     """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``fitting.Plan.of``).
     1,024 in the paper."""
-    epochs: Annotated[int, AtLeast(1)] = 100
-    """Passes over the pairs, at most; 1,000 in the paper."""
+    epochs: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto"
+    """Passes over the pairs, at most; "auto": 100 where held-out pairs end them, 10 otherwise. 1,000 in the paper."""
     validate_every: Annotated[int, AtLeast(1)] = 1
     """Epochs between validations; 10 in the paper."""
     valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
     """What validation maximises; "capped_precision_at_50" in the paper."""
-    patience: Annotated[int, AtLeast(1)] = 10
+    patience: Annotated[int, AtLeast(1)] = 5
     """Validations without improvement after which training stops; 10 in the paper."""
     cumulative_patience: bool = False
     """Count those validations in total instead of in a row; True in the author's code."""
-    uniformity: Annotated[float, AtLeast(0)] = 0.0
-    """Weight of the uniformity term, an extension; 0 in the paper."""
-    popularity: Annotated[float, AtLeast(0)] | Literal["auto"] = "auto"
-    """Weight of popularity in the score, an extension that adds a coordinate to the factors; "auto": the best on
-    validation data, 0 without. 0 in the paper."""
+    uniformity: Annotated[float, AtLeast(0)] | Literal["auto"] = "auto"
+    """Weight of the uniformity term, an extension; "auto": 0 or 0.3, the better on held-out pairs, 0 without them. 0 in
+    the paper."""
+    start: Literal["spectral", "random"] = "spectral"
+    """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
+    lead, an extension; "random": from Xavier's distribution, as in the paper."""
+    terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
+    """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
+    ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper."""
+    inner_validation: bool | Literal["auto"] = "auto"
+    """Where ``fit`` gets no validation pairs: hold out one pair of every user with at least three, decide by them, and
+    train again on everything. "auto": where at least 200 users have so many. False in the paper."""
     row_sparse: bool | Literal["auto"] = "auto"
     """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph"."""
     seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
@@ -92,8 +119,13 @@ class BUIR(Recommender):
     """A torch device, or "auto": CUDA if there is one."""
 
     def __post_init__(self) -> None:
-        """Take NumPy's numbers as Python's and a torch device by its name, so that they can be saved; ``fit`` checks."""
+        """Take NumPy's numbers as Python's and a device by its name, so that they can be saved; ``fit`` checks."""
         self._plain_settings()
+
+    def __repr__(self) -> str:
+        """Write the constructor and, as a comment behind it, what held-out pairs decided."""
+        made = f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
+        return f"{made}  # {self.chosen_}" if "chosen_" in vars(self) else made
 
     @classmethod
     def _conflict(cls, parameters: Mapping[str, Any]) -> tuple[str, str, str] | None:
@@ -125,7 +157,9 @@ class BUIR(Recommender):
             "patience": 10,
             "cumulative_patience": True,
             "uniformity": 0.0,
-            "popularity": 0.0,
+            "start": "random",
+            "terms": {},
+            "inner_validation": False,
             "row_sparse": False,
         }
         return cls(**(settings | overrides))
@@ -146,12 +180,13 @@ class BUIR(Recommender):
             Users by items: any SciPy sparse matrix or array, ``Interactions`` or a data frame. Only which pairs are
             present counts.
         valid
-            Held-out pairs of the same shape, or a data frame with the same ids: training then stops early and keeps the
-            best weights. Without it all epochs run.
+            Held-out pairs of the same shape, or a data frame with the same ids: they decide what "auto" leaves open,
+            when to stop and which weights to keep. Without them see ``inner_validation``.
         show_progress
             Show a progress bar on a terminal.
         callback
-            Called with the record of each validation (see ``history``); returning True ends the training.
+            Called with the record of each validation (see ``history``), also of what is only tried to decide "auto";
+            returning True ends the training, and the best state so far is kept.
 
         Returns
         -------
@@ -162,9 +197,20 @@ class BUIR(Recommender):
         size = None if self.batch_size == "auto" else self.batch_size
         labelled, valid_matrix = fit_inputs(user_items, valid, batch_size=size, valid_metric=self.valid_metric)
         plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
-        fresh = self._fresh_weights(labelled.matrix, self.embedding_dim)
-        fitted = run(plan, labelled.matrix, fresh, valid=valid_matrix, callback=callback, show_progress=show_progress)
-        return self._take(fitted, labelled)
+        matrix, report = labelled.matrix, {"callback": callback, "show_progress": show_progress}
+        if valid_matrix is not None:
+            return self._take(run(plan, matrix, valid=valid_matrix, **report), labelled)
+        parts = hold_out(matrix, self.seed) if self.inner_validation else None
+        if parts is not None:
+            chosen = run(plan, parts[0], valid=parts[1], **report).chosen
+            decided = {"uniformity": chosen.uniformity, "epochs": chosen.epochs, "terms": chosen.strengths}
+            fitted = run(replace(plan, **decided), matrix, **report)
+            return self._take(fitted._replace(chosen=chosen), labelled)
+        if self.inner_validation:
+            warn_of_defaults(matrix)
+        return self._take(
+            run(plan if self.epochs != "auto" else replace(plan, epochs=BLIND_EPOCHS), matrix, **report), labelled
+        )
 
     def partial_fit(
         self,
@@ -179,7 +225,7 @@ class BUIR(Recommender):
         New rows start from their neighbours (see ``folding``). Training then goes through old and new pairs together,
         in the order of the epochs that follow. The optimiser and the target network go on from where they stood if the
         model still has them, that is after a ``fit`` without early stopping in this process or after loading a file
-        saved with ``optimiser=True``; otherwise they restart. The log of ``buir.model.estimator`` says which.
+        saved with ``optimiser=True``; otherwise they restart. The log of ``buir.model`` says which.
 
         Parameters
         ----------
@@ -208,13 +254,15 @@ class BUIR(Recommender):
                 "save it with training_matrix=True"
             )
             raise ValueError(msg)
-        epochs = -(-self.epochs // 10) if epochs is None else epochs
+        most = MOST_EPOCHS if self.epochs == "auto" else self.epochs
+        epochs = -(-most // 10) if epochs is None else epochs
         width = self.weights_.table.shape[1]
         parameters = self.get_params() | {"epochs": epochs, "embedding_dim": width}
         check_parameters(type(self), parameters)
         growth = grow(self.seen_, self.user_ids_, self.item_ids_, partial_fit_inputs(new_interactions))
         matrix = growth.labelled.matrix
-        plan = Plan.of(parameters | {"popularity": self.popularity_}, n_pairs=matrix.nnz, n_nodes=sum(matrix.shape))
+        parameters |= {"terms": self.terms_.strengths, "uniformity": self.chosen_.uniformity}
+        plan = Plan.of(parameters, n_pairs=matrix.nnz, n_nodes=sum(matrix.shape))
         weights = start_new_rows(growth, self.weights_, self._fresh_weights(matrix, width), self.folding_)
         state = None if self.state_ is None else grow_state(self.state_, growth, weights)
         _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
@@ -230,8 +278,19 @@ class BUIR(Recommender):
 
         Returns
         -------
-        float32 arrays of shape (n_users, d) and (n_items, d), or d + 1 where popularity is in the score.
+        float32 arrays of shape (n_users, d) and (n_items, d), wider where terms such as popularity are in the score.
+
+        Raises
+        ------
+        ValueError
+            If the item filter has a strength: its part of the score is no inner product.
         """
+        if self.terms_.weights is not None:
+            msg = (
+                f"the item filter has strength {self.terms_.strengths['filter']:g} in this score, which is then no "
+                "inner product; expected terms without it: fit with terms={**model.terms_.strengths, 'filter': 0}"
+            )
+            raise ValueError(msg)
         return self.user_factors.copy(), self.item_factors.copy()
 
     def save(
@@ -270,7 +329,7 @@ class BUIR(Recommender):
         return load_model(cls, source)
 
     def _take(self, fitted: Fitted, labelled: Labelled) -> "BUIR":
-        self.history, self.popularity_ = fitted.history, fitted.popularity
+        self.history, self.terms_, self.chosen_ = fitted.history, fitted.terms, fitted.chosen
         self.user_factors, self.item_factors = fitted.user_factors, fitted.item_factors
         self.folding_, self.weights_, self.state_ = fitted.folding, fitted.weights, fitted.state
         self._remember(labelled)
@@ -282,7 +341,7 @@ class BUIR(Recommender):
         return initial_weights(*matrix.shape, dim, "id" if self.encoder == "id" else "graph", self.seed)
 
     def explain(self, user: Any, item: Any) -> pd.DataFrame:
-        """Say how much each item of a user's history, her own embedding, the bias and popularity add to a score.
+        """Say how much each item of a user's history, her own embedding, the bias and the terms add to a score.
 
         Parameters
         ----------
@@ -291,7 +350,7 @@ class BUIR(Recommender):
 
         Returns
         -------
-        Columns ``part`` ("item", "own embedding", "bias", and "popularity" where it has a weight), ``item`` and
+        Columns ``part`` ("item", "own embedding", "bias", and the terms that have a strength), ``item`` and
         ``contribution``; the contributions add up to the score.
 
         Raises
@@ -312,21 +371,35 @@ class BUIR(Recommender):
             raise ValueError(msg)
         history = self._seen_rows(np.array([row]), "explain")
         weight, bias = self.weights_.predictor_weight, self.weights_.predictor_bias
-        target = torch.from_numpy(self.item_factors[column])
-        return explain_score(
-            self.folding_[0], history, self.weights_.table[row], weight + weight.T, bias, target, self.item_ids_
+        user, item = torch.from_numpy(self.user_factors[row]), torch.from_numpy(self.item_factors[column])
+        own = item[: len(bias)]
+        # the dial turns the user's vector, which is the same as turning the item's back
+        own = own if self.terms_.dial is None else self.terms_.dial @ own
+        parts = explain_score(
+            self.folding_[0], history, self.weights_.table[row], weight + weight.T, bias, own, self.item_ids_
         )
+        told = self.terms_.parts(history, user, item, column)
+        if not told:
+            return parts
+        names, values = zip(*told, strict=True)
+        nobody = pd.Series([None] * len(told), dtype=object)
+        further = pd.DataFrame({"part": names, "item": nobody, "contribution": values})
+        return pd.concat([parts, further], ignore_index=True)
 
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
         vectors = self.folding_[0].scoring_vectors(user_items)
         weight = self.weights_.predictor_weight
         factors = torch.addmm(self.weights_.predictor_bias, vectors, weight + weight.T)
-        shared = torch.ones(len(factors), 1 if self.popularity_ else 0)
-        return FactorScorer(torch.cat([factors, shared], dim=1), self.item_factors)
+        own = FactorScorer(factors, self.item_factors[:, : factors.shape[1]])
+        return self.terms_.strangers(own, user_items, self.item_factors)
+
+    def scorer(self) -> Scorer:
+        """Score function over the model's users: inner products, and the item filter where it has a strength."""
+        return self.terms_.scorer(None, FactorScorer(self.user_factors, self.item_factors), self.seen_)
 
     def _likeness(self, factors: np.ndarray) -> np.ndarray:
-        # The coordinate of popularity says nothing about likeness: it is the same for every user.
-        return factors[:, :-1] if self.popularity_ else factors
+        # The coordinates of the terms say nothing about likeness: that of popularity is the same for every user.
+        return factors[:, : factors.shape[1] - self.terms_.n_further]
 
     def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
         return self.folding_[1].vectors(item_users).numpy()

@@ -1,14 +1,24 @@
 """One training from weights to factors: what "auto" comes to, and where the pieces meet."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from buir.graph import BipartiteGraph, EmbeddingEncoder, Encoder, GraphEncoder, WalkEncoder
+from buir.data import keep
+from buir.errors import NoValidationWarning, counted, report
+from buir.graph import (
+    BipartiteGraph,
+    EmbeddingEncoder,
+    Encoder,
+    GraphEncoder,
+    Spectrum,
+    WalkEncoder,
+    spectral_factors,
+)
 from buir.learning import (
     Bootstrap,
     BootstrapLearner,
@@ -17,25 +27,39 @@ from buir.learning import (
     TrainingState,
     Validation,
     Weights,
+    initial_weights,
     train,
     training_device,
 )
 from buir.model.folding import Folding, fit_folding
-from buir.ranking import PopularityTerm
+from buir.ranking import Choice, Dial, ItemNorm, Term, WatchedScorer
+from buir.recommend import TERMS, ScoreTerms, make_terms
 
-__all__ = ["Fitted", "Plan", "run"]
+__all__ = ["Chosen", "Fitted", "Plan", "hold_out", "run"]
 
 SMALLEST_BATCH = 128
 REFERENCE_BATCH = 1024
 LARGEST_BATCH = 8192
+MOST_EPOCHS = 100
+"""What "auto" comes to: with held-out pairs training stops long before."""
+BLIND_EPOCHS = 10
+"""What "auto" comes to where no held-out pairs say when to stop."""
+START_RMS = 0.02
+"""Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
+BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
+"""Weights of uniformity that are tried, for so many epochs each."""
+MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
+"""Users looked at between epochs, with their terms as long as those are so many numbers; terms are chosen on all."""
+LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
+"""A user with so many pairs lends one to validation; with fewer such users nobody does, with more only so many. The
+last is the first number of the seed that draws them."""
+
+Callback = Callable[[dict[str, Any]], bool | None] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """BUIR's hyper-parameters as one training takes them, with "auto" decided.
-
-    Only popularity stays "auto": it is decided when the training is over.
-    """
+    """BUIR's hyper-parameters as one training takes them, with "auto" decided where no held-out pairs are needed."""
 
     device: torch.device
     encoder: Literal["id", "graph", "walk"]
@@ -49,9 +73,13 @@ class Plan:
     momentum: float
     """Of a step of this batch size."""
     weight_decay: float
-    uniformity: float
+    start: Literal["spectral", "random"]
+    embedding_dim: int
+    uniformity: float | Literal["auto"]
+    """"auto" is tried on held-out pairs; 0 without."""
     row_sparse: bool
-    popularity: float | Literal["auto"]
+    terms: Mapping[str, float] | Literal["auto"]
+    """Strengths of the score's terms; "auto" is chosen on held-out pairs, none without."""
     epochs: int
     validate_every: int
     valid_metric: str
@@ -63,13 +91,14 @@ class Plan:
     def of(cls, parameters: Mapping[str, Any], *, n_pairs: int, n_nodes: int) -> "Plan":
         r"""Decide what the hyper-parameters leave open.
 
-        An automatic batch aims at 32 to 64 steps an epoch, in powers of two from 128 to 8,192.
+        An automatic batch aims at 16 to 32 steps an epoch from a spectral start, which needs few steps, and at 32 to 64
+        from a random one, in powers of two from 128 to 8,192.
 
         ``learning_rate`` and ``momentum`` are meant for batches of 1,024. An automatic batch b times as large takes
         :math:`\eta\sqrt b` (the noise of a mean over b times as many pairs is :math:`\sqrt b` times smaller) and
         :math:`\tau^b` (the target forgets as much in an epoch as before); up to 65,536 pairs were measured
-        (docs/results/README.md). A batch given as a number takes the rates as they are given. A smaller batch keeps the
-        rates: few pairs need all the steps that they can give.
+        (docs/results/README.md). A batch given as a number takes the rates as they are given. From a random start a
+        smaller batch keeps the rates: few pairs need all the steps that they can give.
 
         A gathered row costs a few times what a row of a pass over the table costs, so that steps are row-sparse where
         they read a small share of it.
@@ -88,11 +117,14 @@ class Plan:
         """
         decided = {field.name: parameters[field.name] for field in fields(cls)}
         decided["device"] = training_device(parameters["device"])
+        if parameters["epochs"] == "auto":
+            decided["epochs"] = MOST_EPOCHS
         if parameters["encoder"] == "id":
             decided["n_layers"] = 0
         if parameters["batch_size"] == "auto":
-            size = _automatic_batch(n_pairs)
-            growth = max(1.0, size / REFERENCE_BATCH)
+            spectral = parameters["start"] == "spectral"
+            size = _automatic_batch(n_pairs, 32 if spectral else 64)
+            growth = size / REFERENCE_BATCH if spectral else max(1.0, size / REFERENCE_BATCH)
             decided["batch_size"] = size
             decided["learning_rate"] = parameters["learning_rate"] * growth**0.5
             decided["momentum"] = parameters["momentum"] ** growth
@@ -102,7 +134,7 @@ class Plan:
             decided["row_sparse"] = parameters["encoder"] != "graph" and 3 * reads < n_nodes
         return cls(**decided)
 
-    def bootstrap(self, weights: Weights, graph: BipartiteGraph) -> Bootstrap:
+    def bootstrap(self, weights: Weights, graph: BipartiteGraph, uniformity: float) -> Bootstrap:
         """Build online and target network over the training graph; graph and weights are on the plan's device."""
         encoder: Encoder = EmbeddingEncoder()
         if self.encoder == "graph":
@@ -114,14 +146,15 @@ class Plan:
             encoder,
             graph.n_users,
             momentum=self.momentum,
-            uniformity=self.uniformity,
+            uniformity=uniformity,
             row_sparse=self.row_sparse,
         )
 
-    def schedule(self, *, validated: bool, first_epoch: int, epochs_told: int) -> Schedule:
+    def schedule(self, *, validated: bool, first_epoch: int, epochs_told: int, epochs: int | None = None) -> Schedule:
         """Say how long to train; see the fields of ``Schedule``."""
         return Schedule(
-            epochs=self.epochs,
+            epochs=self.epochs if epochs is None else epochs,
+            start=validated and self.start == "spectral",
             batch_size=self.batch_size,
             seed=self.seed,
             validate_every=self.validate_every,
@@ -133,6 +166,38 @@ class Plan:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What held-out pairs decided."""
+
+    uniformity: float
+    epochs: int
+    """After which the validated score was best; 0 if no training beat the start."""
+    strengths: dict[str, float]
+    """Of the score's terms."""
+    start: float | None = None
+    """The validation metric before the first step, with the terms; None from a random start."""
+    trained: float | None = None
+    """The best that training came to, with the same terms."""
+    value: float | None = None
+    """The metric with the terms as they were chosen at the end, on all users with held-out pairs."""
+    n_candidates: int = 0
+    """States and combinations of strengths that were compared."""
+
+    def __str__(self) -> str:
+        """Say it in words, and what training added over its start."""
+        said = [f"{counted(self.epochs, 'epoch')}, uniformity {self.uniformity:g}"]
+        terms = ", ".join(f"{name} {self.strengths[name]:g}" for name in TERMS if name in self.strengths)
+        said.append(f"terms: {terms or 'none'}")
+        if self.start is not None and self.trained is not None:
+            said.append(f"on held-out pairs {self.start:.4f} at the start, {self.trained:.4f} trained")
+        elif self.trained is not None:
+            said.append(f"on held-out pairs {self.trained:.4f}")
+        elif self.start is not None:
+            said.append(f"on held-out pairs {self.start:.4f} at the start, which no training beat")
+        return "; ".join(said)
+
+
 class Fitted(NamedTuple):
     """What a training leaves behind, on the CPU."""
 
@@ -140,26 +205,61 @@ class Fitted(NamedTuple):
     """The records of earlier trainings, then those of this one."""
     user_factors: np.ndarray
     item_factors: np.ndarray
-    popularity: float
-    """Weight of the items' popularity in them."""
+    terms: ScoreTerms
+    """What is in them besides the model's own vectors, and what adds to their inner product."""
     folding: tuple[Folding, Folding]
     weights: Weights
     state: TrainingState | None
     """None after early stopping: the best weights are then not those that optimiser and target belong to."""
+    chosen: Chosen
+
+
+def hold_out(matrix: csr_array, seed: int) -> tuple[csr_array, csr_array] | None:
+    """Hold out one pair of every user with at least three, of at most 20,000; None where fewer than 200 have so many.
+
+    Returns
+    -------
+    The remaining pairs and the held-out ones, both of the matrix's shape.
+    """
+    lengths = np.diff(matrix.indptr)
+    users = np.flatnonzero(lengths >= LEAST_PAIRS)
+    if len(users) < LEAST_HELD:
+        return None
+    rng = np.random.default_rng([seed, HOLD_OUT])
+    if len(users) > MOST_HELD:
+        users = np.sort(rng.choice(users, MOST_HELD, replace=False))
+    held = np.zeros(matrix.nnz, dtype=bool)
+    held[matrix.indptr[users] + (rng.random(len(users)) * lengths[users]).astype(np.int64)] = True
+    return keep(matrix, ~held), keep(matrix, held)
+
+
+def warn_of_defaults(matrix: csr_array) -> None:
+    """Say that nothing could be held out, so that defaults stand where held-out pairs would decide."""
+    able = int((np.diff(matrix.indptr) >= LEAST_PAIRS).sum())
+    msg = (
+        f"{counted(able, 'user')} have at least {LEAST_PAIRS} pairs, fewer than the {LEAST_HELD} that inner validation "
+        "needs: the epochs, uniformity and terms are defaults; "
+        "pass valid, or inner_validation=False to decide so yourself"
+    )
+    report([NoValidationWarning(msg)])
 
 
 def run(
     plan: Plan,
     matrix: csr_array,
-    weights: Weights,
+    weights: Weights | None = None,
     *,
     valid: csr_array | None = None,
     state: TrainingState | None = None,
     before: Sequence[dict[str, Any]] = (),
-    callback: Callable[[dict[str, Any]], bool | None] | None = None,
+    callback: Callback = None,
     show_progress: bool = True,
 ) -> Fitted:
     """Train.
+
+    With held-out pairs what the plan leaves open is decided here, in this order: the strengths of the terms by the
+    scores of the start; the weight of uniformity by a branch of two epochs for each, or that the start is best; the
+    epoch, by early stopping on the score with its terms; and the strengths again, by the scores of the best state.
 
     Parameters
     ----------
@@ -168,7 +268,7 @@ def run(
     matrix
         Training pairs, shape (n_users, n_items).
     weights
-        Where to start; not changed.
+        Where to start; not changed. None starts as the plan says.
     valid
         Held-out pairs that decide when to stop and which weights to keep.
     state
@@ -178,38 +278,153 @@ def run(
     callback, show_progress
         As in ``train``.
     """
-    device, metric = plan.device, plan.valid_metric
-    graph = BipartiteGraph.from_matrix(matrix).to(device)
-    bootstrap = plan.bootstrap(weights.clone().to(device), graph)
-    users = torch.from_numpy(np.repeat(np.arange(graph.n_users), np.diff(matrix.indptr))).to(device)
-    items = torch.from_numpy(matrix.indices.astype(np.int64)).to(device)
-    validation = None if valid is None else Validation(matrix, valid, metric)
-    # "auto" is decided when the training is over: until then the personal scores alone are looked at.
-    term = PopularityTerm(graph.degree[graph.n_users :], 0.0 if plan.popularity == "auto" else plan.popularity)
-    learner = BootstrapLearner(bootstrap, plan.learning_rate, plan.weight_decay, (users, items), validation, term)
+    training = _Training(plan, matrix, weights, valid)
+    branches = [0.0] if plan.uniformity == "auto" else [plan.uniformity]
+    stopped, start = False, -np.inf
+    watch = _Watch(callback)
+    if plan.uniformity == "auto" and valid is not None and plan.epochs > 0:
+        reached: dict[float, float] = {}
+        for weight in BRANCHES:
+            learner = training.learner(weight)
+            schedule = plan.schedule(
+                validated=True, first_epoch=0, epochs_told=0, epochs=min(BRANCH_EPOCHS, plan.epochs)
+            )
+            history = train(learner, training.pairs, schedule, callback=watch, show_progress=False)
+            if watch.ended:
+                return training.fitted(learner, weight, history, history, 0)
+            values = [record[plan.valid_metric] for record in history]
+            start = values[0] if schedule.start else start
+            reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
+        branches = [max(reached, key=lambda weight: reached[weight])]
+        stopped = plan.start == "spectral" and reached[branches[0]] <= start
+        branches = [0.0] if stopped else branches
+    learner = training.learner(branches[0])
     if state is not None:
         learner.resume(state)
     done = 0 if state is None else state.epoch
     told = before[-1]["epoch"] - done if before else 0
-    schedule = plan.schedule(validated=valid is not None, first_epoch=done, epochs_told=told)
-    history = train(learner, Pairs(users, items), schedule, callback=callback, show_progress=show_progress)
-    if plan.popularity == "auto" and validation is not None:
-        term = term.best(lambda term: validation(learner.scorer(term))[metric])
-    scorer = learner.scorer(term)
-    users_folding, items_folding = fit_folding(bootstrap.weights.table, graph, plan.n_layers, matrix)
-    return Fitted(
-        [*before, *history],
-        scorer.user_factors.cpu().numpy(),
-        scorer.item_factors.cpu().numpy(),
-        term.weight,
-        (users_folding.to("cpu"), items_folding.to("cpu")),
-        bootstrap.weights.to(torch.device("cpu")).clone(),
-        learner.state(history[-1]["epoch"] - told) if valid is None or history[-1]["best"] else None,
+    schedule = plan.schedule(
+        validated=valid is not None, first_epoch=done, epochs_told=told, epochs=0 if stopped else None
     )
+    history = train(learner, training.pairs, schedule, callback=watch, show_progress=show_progress)
+    if not history:
+        # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
+        history = [{"epoch": told + done, "loss": float("nan"), "seconds": 0.0} | learner.validate() | {"best": False}]
+    return training.fitted(learner, branches[0], history, [*before, *history], told)
 
 
-def _automatic_batch(n_pairs: int) -> int:
+class _Watch:
+    """A callback that remembers whether it has ended the training."""
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback, self.ended = callback, False
+
+    def __call__(self, record: dict[str, Any]) -> bool:
+        answer = None if self.callback is None else self.callback(record)
+        self.ended = isinstance(answer, bool | np.bool_) and bool(answer)
+        return self.ended
+
+
+class _Training:
+    """What all branches of a training share: the graph, the pairs, the start and the terms."""
+
+    def __init__(self, plan: Plan, matrix: csr_array, weights: Weights | None, valid: csr_array | None) -> None:
+        self.plan, self.matrix, self.valid = plan, matrix, valid
+        self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
+        users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
+        self.pairs = Pairs(users, torch.from_numpy(matrix.indices.astype(np.int64)).to(plan.device))
+        most = None if plan.start == "random" else MOST_VALIDATED
+        self.validation = None if valid is None else Validation(matrix, valid, plan.valid_metric, most)
+        self.spectrum: Spectrum | None = None
+        if weights is None:
+            weights = self._start()
+        self.weights = weights
+        self.n_candidates = 0
+        self.watched: WatchedScorer | None = None
+        self.prepare()
+
+    def _start(self) -> Weights:
+        plan = self.plan
+        if plan.start == "random":
+            kind = "id" if plan.encoder == "id" else "graph"
+            return initial_weights(*self.matrix.shape, plan.embedding_dim, kind, plan.seed)
+        self.spectrum = spectral_factors(self.matrix, plan.embedding_dim, seed=plan.seed, device=plan.device)
+        users, items = self.spectrum.tables(START_RMS)
+        dim = plan.embedding_dim
+        return Weights(
+            torch.cat([users, items]), torch.eye(dim, device=plan.device), torch.zeros(dim, device=plan.device)
+        )
+
+    def learner(self, uniformity: float) -> BootstrapLearner:
+        plan = self.plan
+        bootstrap = plan.bootstrap(self.weights.clone().to(plan.device), self.graph, uniformity)
+        pairs = (self.pairs.users, self.pairs.items)
+        return BootstrapLearner(bootstrap, plan.learning_rate, plan.weight_decay, pairs, self.validation, self.watched)
+
+    def prepare(self) -> None:
+        """Make the terms, and those that validation looks at: as given, or as the start wants them."""
+        plan = self.plan
+        given = None if plan.terms == "auto" else plan.terms
+        self.terms: dict[str, Term] = {}
+        if given is not None or self.valid is not None:
+            self.terms = make_terms(self.matrix, given, width=plan.embedding_dim, spectrum=self.spectrum)
+        if self.validation is None:
+            return
+        added = {name: term for name, term in self.terms.items() if not isinstance(term, Dial | ItemNorm)}
+        if given is None:
+            # of random scores nothing is known that terms could be weighed against
+            spectral = plan.start == "spectral"
+            added = self._choose(self.learner(0.0), self.validation.valid, added)[0] if spectral else {}
+        users = np.flatnonzero(np.diff(self.validation.valid.indptr))
+        if added and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
+            self.watched = WatchedScorer(added, users, self.matrix.shape)
+
+    def _choose(
+        self, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]
+    ) -> tuple[dict[str, Term], Choice]:
+        strengths, choice = ScoreTerms.choose(learner.base(), self.matrix, valid, self.plan.valid_metric, terms)
+        self.n_candidates += choice.n_candidates
+        return {
+            name: replace(self.terms[name], strength=strengths[name]) for name in self.terms if name in strengths
+        }, choice
+
+    def fitted(
+        self, learner: BootstrapLearner, uniformity: float, history: list[dict[str, Any]], told: list, epochs_told: int
+    ) -> Fitted:
+        plan, choice = self.plan, None
+        terms = self.terms
+        if plan.terms == "auto" and self.valid is not None:
+            terms, choice = self._choose(learner, self.valid, self.terms)
+        base = learner.base()
+        kept, score = ScoreTerms.of(base, self.matrix, terms, choice)
+        assert score.tables is not None
+        foldings = fit_folding(learner.bootstrap.weights.table, self.graph, plan.n_layers, self.matrix)
+        metric = plan.valid_metric
+        best = [record for record in history if record["best"]]
+        chosen = Chosen(
+            uniformity=uniformity,
+            epochs=(best[-1] if best else history[-1])["epoch"] - epochs_told,
+            strengths=kept.strengths,
+            start=history[0].get(metric) if history[0]["epoch"] == epochs_told else None,
+            trained=max((r[metric] for r in history if metric in r and r["epoch"] > epochs_told), default=None),
+            value=None if choice is None else choice.value,
+            n_candidates=self.n_candidates + sum(metric in record for record in history),
+        )
+        alive = self.valid is None or history[-1]["best"]
+        return Fitted(
+            told,
+            score.tables.user_factors.cpu().numpy(),
+            score.tables.item_factors.cpu().numpy(),
+            kept,
+            (foldings[0].to("cpu"), foldings[1].to("cpu")),
+            learner.bootstrap.weights.to(torch.device("cpu")).clone(),
+            learner.state(history[-1]["epoch"] - epochs_told) if alive and history[-1]["epoch"] > epochs_told else None,
+            chosen,
+        )
+
+
+def _automatic_batch(n_pairs: int, steps: int) -> int:
     size = SMALLEST_BATCH
-    while size < LARGEST_BATCH and 64 * size <= n_pairs:
+    while size < LARGEST_BATCH and steps * size <= n_pairs:
         size *= 2
     return min(size, n_pairs)

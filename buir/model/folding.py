@@ -128,7 +128,7 @@ def explain_score(
     item: Tensor,
     item_ids: np.ndarray,
 ) -> pd.DataFrame:
-    r"""Split :math:`((W + W^T) u + b) \cdot v`, and popularity if it is in the score, into parts that add up to it.
+    r"""Split :math:`((W + W^T) u + b) \cdot v` into parts that add up to it.
 
     Parameters
     ----------
@@ -144,16 +144,16 @@ def explain_score(
     bias
         b, shape (d,).
     item
-        v, shape (d,), or (d + 1,) with what popularity adds to every score of the item.
+        v, shape (d,).
     item_ids
         Labels of the items.
 
     Returns
     -------
-    Columns ``part`` ("item", "own embedding", "bias", "popularity"), ``item`` (the label, None elsewhere) and
+    Columns ``part`` ("item", "own embedding", "bias"), ``item`` (the label, None elsewhere) and
     ``contribution`` (float64), the items first, the largest contribution first.
     """
-    vector, popularity = item[: len(bias)].double(), item[len(bias) :].double().tolist()
+    vector = item.double()
     direction = transform.double() @ vector  # the transform is symmetric
     if own is None:
         vectors, own_share = folding.parts(history), 0.0
@@ -163,12 +163,12 @@ def explain_score(
         own_share = float(own.double() @ direction) / (folding.n_layers + 1)
     shares = (vectors.double() @ direction).numpy()
     order = np.argsort(-shares, kind="stable")
-    others = ["own embedding", "bias", "popularity"][: 2 + len(popularity)]
+    others = ["own embedding", "bias"]
     return pd.DataFrame(
         {
             "part": [*["item"] * len(shares), *others],
             "item": pd.Series([*item_ids[history.indices[order]].tolist(), *[None] * len(others)], dtype=object),
-            "contribution": [*shares[order], own_share, float(bias.double() @ vector), *popularity],
+            "contribution": [*shares[order], own_share, float(bias.double() @ vector)],
         }
     )
 

@@ -49,7 +49,10 @@ def grow(seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: L
     """
     shape, before = arrived.matrix.shape, seen.shape
     if arrived.user_ids is None and shape == before[::-1] and shape != before:
-        msg = f"new_interactions has shape {shape} and the model {before}: it looks transposed; expected users x items: pass .T"
+        msg = (
+            f"new_interactions has shape {shape} and the model {before}: it looks transposed; "
+            "expected users x items: pass .T"
+        )
         raise ShapeError(msg, argument="new_interactions")
     users = _labels(arrived.user_ids, arrived.matrix.shape[0], user_ids, "user")
     items = _labels(arrived.item_ids, arrived.matrix.shape[1], item_ids, "item")
@@ -103,15 +106,17 @@ def _labels(ids: np.ndarray | None, size: int, old: np.ndarray, noun: str) -> np
     if ids is None and not np.array_equal(old, np.arange(len(old))):
         # Row 3 of a matrix is not the user that a frame called 3.
         msg = (
-            f"new_interactions has {noun} rows without ids, the model has {noun} ids of its own, such as {old[:1].tolist()[0]!r}; "
-            "expected ids: pass what fit was given, a frame for a frame and a matrix for a matrix"
+            f"new_interactions has {noun} rows without ids, the model has {noun} ids of its own, such as "
+            f"{old[:1].tolist()[0]!r}; expected ids: "
+            "pass what fit was given, a frame for a frame and a matrix for a matrix"
         )
         raise ValueError(msg)
     labels = np.arange(size) if ids is None else ids
     if (labels.dtype.kind in "iu") != (old.dtype.kind in "iu"):
         msg = (
-            f"new_interactions has {noun} ids such as {labels[:1].tolist()[0]!r}, the model's are such as {old[:1].tolist()[0]!r}; "
-            "expected the same type: pass what fit was given, a frame for a frame and a matrix for a matrix"
+            f"new_interactions has {noun} ids such as {labels[:1].tolist()[0]!r}, the model's are such as "
+            f"{old[:1].tolist()[0]!r}; expected the same type: "
+            "pass what fit was given, a frame for a frame and a matrix for a matrix"
         )
         raise ValueError(msg)
     return labels

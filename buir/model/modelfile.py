@@ -12,8 +12,10 @@ from scipy.sparse import csr_array
 
 from buir.errors import StorageError
 from buir.learning import TrainingState, Weights
+from buir.model.fitting import Chosen
 from buir.model.folding import Folding
 from buir.model.storage import pack_ids, read_file, unpack_ids, write_file
+from buir.recommend import ScoreTerms
 
 __all__ = ["load_model", "save_model"]
 
@@ -38,8 +40,10 @@ def save_model(
         facts |= {
             "history": _plain(model.history),
             "layers": model.folding_[0].n_layers,
-            "popularity": model.popularity_,
+            "chosen": vars(model.chosen_),
         }
+        term_arrays, facts["terms"] = model.terms_.pack()
+        arrays |= term_arrays
         arrays |= {f"weights.{name}": part.numpy() for name, part in vars(model.weights_).items()}
         arrays |= {"user_factors": model.user_factors, "item_factors": model.item_factors}
         arrays |= pack_ids("user_ids", model.user_ids_) | pack_ids("item_ids", model.item_ids_)
@@ -103,7 +107,18 @@ def _restored(cls: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) ->
     state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
     model.state_ = TrainingState(facts["epoch"], state) if state else None
     model.history = facts["history"]
-    model.popularity_ = facts.get("popularity", 0.0)  # a file from before this term has none
+    if "terms" in facts:
+        model.terms_ = ScoreTerms.unpack(arrays, facts["terms"], len(model.item_ids_))
+        model.chosen_ = Chosen(**facts["chosen"])
+    else:  # a file from before the terms, whose only one was popularity
+        weight = facts.get("popularity", 0.0)
+        strengths = {"popularity": weight} if weight else {}
+        model.terms_ = ScoreTerms(strengths, n_further=len(strengths))
+        best = [record["epoch"] for record in model.history if record.get("best")]
+        epochs = best[-1] if best else model.history[-1]["epoch"]
+        model.chosen_ = Chosen(
+            uniformity=facts["parameters"].get("uniformity", 0.0), epochs=epochs, strengths=strengths
+        )
     return model
 
 
@@ -116,7 +131,13 @@ def _known_parameters(**saved: Any) -> dict[str, Any]:
                 f"expected {name}={default!r}: train the model again, or load it with the version that saved it"
             )
             raise StorageError(msg)
-    return {name: value for name, value in saved.items() if name not in _REMOVED}
+    kept = {name: value for name, value in saved.items() if name not in (*_REMOVED, "popularity")}
+    if "start" not in saved:  # a file from before the terms: how it was trained
+        weight = saved.get("popularity", 0.0)
+        terms = "auto" if weight == "auto" else {"popularity": weight} if weight else {}
+        kept |= {"start": "random", "terms": terms, "inner_validation": False}
+        kept.setdefault("uniformity", 0.0)
+    return kept
 
 
 def _plain(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,22 +1,36 @@
-"""Lists and their worth: what gives a score to every item, the masked top-k, and metrics."""
+"""Lists and their worth: what gives a score to every item, terms of a score, the masked top-k, and metrics."""
 
 from buir.ranking.arguments import as_count, as_rows, check_shape
 from buir.ranking.evaluation import Evaluation, evaluate
+from buir.ranking.item_filter import ItemFilter
 from buir.ranking.metrics import METRICS, coverage, user_metrics
 from buir.ranking.popularity import PopularityTerm
+from buir.ranking.term_choice import Choice, choose_terms
+from buir.ranking.terms import Dial, ItemNorm, SpectralBlock, SumScorer, Term, TermScorer, WatchedScorer, spread
 from buir.ranking.top_k import FactorScorer, Scorer, top_k
 
 __all__ = [
     "METRICS",
+    "Choice",
+    "Dial",
     "Evaluation",
     "FactorScorer",
+    "ItemFilter",
+    "ItemNorm",
     "PopularityTerm",
     "Scorer",
+    "SpectralBlock",
+    "SumScorer",
+    "Term",
+    "TermScorer",
+    "WatchedScorer",
     "as_count",
     "as_rows",
     "check_shape",
+    "choose_terms",
     "coverage",
     "evaluate",
+    "spread",
     "top_k",
     "user_metrics",
 ]

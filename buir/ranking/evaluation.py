@@ -95,11 +95,11 @@ def evaluate(
     names = checked_metrics(METRICS if metrics is None else metrics, ks)
     scorer = as_scorer(model)
     shape = (scorer.n_users, scorer.n_items)
-    seen, held = _matrix(train, shape, "train"), _matrix(test, shape, "test")
+    seen, held = as_matrix(train, shape, "train"), as_matrix(test, shape, "test")
     asked = np.flatnonzero(np.diff(held.indptr))
     degree = np.diff(seen.indptr)[asked].astype(np.int64)
     if valid is not None:
-        seen = csr_array(seen + _matrix(valid, shape, "valid"))
+        seen = csr_array(seen + as_matrix(valid, shape, "valid"))
     longest = min(max(ks), max(1, shape[1]))
     ranked, _ = top_k(scorer, asked, longest, exclude=take(seen, asked), memory_mb=memory_mb)
     per_user = user_metrics(ranked, take(held, asked), names, ks)
@@ -121,7 +121,8 @@ def as_scorer(model: Any) -> Scorer:
     return FactorScorer(model.user_factors, model.item_factors)
 
 
-def _matrix(interactions: Interactions | csr_array, shape: tuple[int, int], name: str) -> csr_array:
+def as_matrix(interactions: Interactions | csr_array, shape: tuple[int, int], name: str) -> csr_array:
+    """Take a canonical matrix of users by items, or say why what was given is none."""
     given: Any = getattr(interactions, "matrix", interactions)
     if hasattr(given, "columns"):
         msg = (

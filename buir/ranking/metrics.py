@@ -129,7 +129,8 @@ def user_metrics(
     Parameters
     ----------
     ranked
-        Item rows in decreasing order of score, -1 where the list ran out; as wide as max(ks), or as the catalogue if that is less.
+        Item rows in decreasing order of score, -1 where the list ran out; as wide as max(ks), or as the catalogue if
+        that is less.
     relevant
         Held-out interactions, shape (n_users, n_items).
     names
@@ -144,7 +145,8 @@ def user_metrics(
     Raises
     ------
     ValueError
-        For an unknown name, a cut-off beyond the width of ``ranked`` where items are left to rank, or lists of another number of users.
+        For an unknown name, a cut-off beyond the width of ``ranked`` where items are left to rank, or lists of another
+        number of users.
 
     Notes
     -----
@@ -157,7 +159,7 @@ def user_metrics(
     relevant = canonical(relevant)
     hits = hit_matrix(ranked, relevant)
     sizes = np.diff(relevant.indptr).astype(np.float64)
-    return {f"{name}_at_{k}": _value(name, hits[:, :k], sizes, k) for k in ks for name in names}
+    return {f"{name}_at_{k}": list_values(name, hits[:, :k], sizes, k) for k in ks for name in names}
 
 
 def checked_metrics(names: Iterable[str], ks: Sequence[int]) -> tuple[str, ...]:
@@ -193,7 +195,8 @@ def _one(name: str, ranked: np.ndarray, relevant: csr_array) -> np.ndarray:
     return user_metrics(ranked, relevant, (name,), (k,))[f"{name}_at_{k}"]
 
 
-def _value(name: str, hits: np.ndarray, sizes: np.ndarray, k: int) -> np.ndarray:
+def list_values(name: str, hits: np.ndarray, sizes: np.ndarray, k: int) -> np.ndarray:
+    """Return a metric by the hits of each list, shape (n_users, at most k), and the relevant items of its user."""
     # Sums along a row, not matrix products: those of BLAS depend in their last bits on the rows around.
     place = np.arange(1, hits.shape[1] + 1)
     some = np.where(sizes > 0, sizes, np.nan)

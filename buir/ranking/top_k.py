@@ -173,8 +173,8 @@ def top_k(
     broken = np.flatnonzero(np.isnan(scores[:, 0]))
     if len(broken):
         msg = (
-            f"the scores of {counted(len(broken), 'user')} hold NaN (first: user {users[broken[0]]}), expected numbers: "
-            "training has diverged, try a lower learning rate"
+            f"the scores of {counted(len(broken), 'user')} hold NaN (first: user {users[broken[0]]}), expected "
+            "numbers: training has diverged, try a lower learning rate"
         )
         raise ValueError(msg)
     ids[scores == -np.inf] = -1

@@ -1,14 +1,16 @@
-"""The verbs of every model: lists, similar rows, raw ids."""
+"""The verbs of every model: lists, similar rows, raw ids; and the terms that a fitted score keeps."""
 
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
 from buir.recommend.held_out import HeldOut, held_out_pairs
 from buir.recommend.lookup import Lookup, as_labels, lookups
-from buir.recommend.ranges import Above, AtLeast, MetricAtK, check_parameters
+from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, check_parameters
 from buir.recommend.recommender import Recommender
+from buir.recommend.score_terms import TERMS, ScoreTerms, make_terms
 from buir.recommend.similarity import vectors_of
 
 __all__ = [
+    "TERMS",
     "Above",
     "AtLeast",
     "Catalogue",
@@ -16,10 +18,13 @@ __all__ = [
     "Lookup",
     "MetricAtK",
     "Recommender",
+    "ScoreTerms",
+    "Strengths",
     "as_labels",
     "check_parameters",
     "held_out_pairs",
     "lookups",
+    "make_terms",
     "recommend_frame",
     "vectors_of",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -12,14 +13,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from buir.errors import InputError, near
 from buir.ranking import METRICS
+from buir.recommend.score_terms import TERMS
 
-__all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "check_parameters"]
+__all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "Strengths", "check_parameters"]
 
 LONGEST_LIST = 1000
 """Items of a list that validation ranks, at most."""
 
 _TYPES = {int: Integral, float: Real, str: str}
-_NOUNS = {int: "a whole number", float: "a number", str: "a text"}
+_NOUNS = {int: "a whole number", float: "a number", str: "a text", dict: "a dict"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,24 @@ class MetricAtK:
         )
 
 
+@dataclass(frozen=True)
+class Strengths:
+    """A dict from names of terms to finite strengths; only dial and norm may be below 0."""
+
+    def holds(self, value: Any) -> bool:
+        """Whether the names and the numbers are such."""
+        return isinstance(value, Mapping) and all(
+            name in TERMS
+            and _is_of(float, strength)
+            and math.isfinite(strength)
+            and (strength >= 0 or name in ("dial", "norm"))
+            for name, strength in value.items()
+        )
+
+    def __str__(self) -> str:
+        return f"from terms to strengths, such as {{'popularity': 0.3}}; terms are {', '.join(TERMS)}"
+
+
 def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
     """Make sure that hyper-parameters have values that the model's training understands.
 
@@ -77,7 +97,8 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
     ----------
     model
         A class of ``Recommender`` whose fields say what they take: ``Annotated[int, AtLeast(1)]``,
-        ``Literal["id", "graph"]``, ``bool``, or several of these with ``|``. Its ``_conflict`` tells which do not go together.
+        ``Literal["id", "graph"]``, ``bool``, or several of these with ``|``. Its ``_conflict`` tells which do not go
+        together.
     parameters
         Values by the names of fields.
 

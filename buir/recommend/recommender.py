@@ -18,6 +18,7 @@ from buir.recommend.ranges import check_parameters
 from buir.recommend.similarity import cosines, most_similar, vectors_of
 
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
+_FITTED += ("terms_", "chosen_")
 _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
 
 

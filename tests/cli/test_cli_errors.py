@@ -127,7 +127,7 @@ WRONG_ORDERS = {
         ("--set: valid_metric is 'ndcg_at_99999999'",),
     ),
     "a rate of one wide step": (
-        [*FIT, *TINY, "--set", "learning_rate=1e300", "--set", "encoder=id"],
+        [*FIT, *TINY, "--set", "learning_rate=1e300", "--set", "encoder=id", "--set", "inner_validation=false"],
         1,
         ("lower learning_rate",),
     ),
@@ -141,12 +141,12 @@ WRONG_ORDERS = {
         ("--set: edge_drop_rate is 0.1", "'id'"),
     ),
     "an unknown device": ([*FIT, "--set", "device=gpu"], 2, ("--set: device is 'gpu'",)),
-    "a share of one": ([*FIT, "--valid-fraction", "1"], 2, ("--valid-fraction is 1",)),
-    "nothing to validate on": (
-        ["fit", "single.csv", "--out", "out", *TINY, "--valid-fraction", "0.1"],
+    "an unknown term": (
+        [*FIT, "--set", 'terms={"popular": 1}'],
         2,
-        ("--valid-fraction", "2 pairs"),
+        ("--set: terms is {'popular': 1}", "popularity"),
     ),
+    "popularity in its old place": ([*FIT, "--set", "popularity=0.5"], 2, ("popularity", "terms")),
     "a folder to write": (["fit", "train.csv", "--out", "."], 2, ("--out is '.'", "'model.safetensors'")),
     "a folder that is not there": (["fit", "train.csv", "--out", "absent/m"], 2, ("--out is 'absent/m'", "create")),
     # recommend

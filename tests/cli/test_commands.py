@@ -56,7 +56,7 @@ def test_fit_says_what_it_did(tmp_path):
     path = write(tmp_path / "train.csv", TRAIN)
     said = run("fit", path, "--out", tmp_path / "m", *TINY, "--set", "encoder=graph").stdout
     assert re.fullmatch(
-        r"\S+m: BUIR, encoder graph, 5 users, 6 items, 12 pairs, 3 epochs in \d+\.\d s, loss [\d.]+\n", said
+        r"\S+m: BUIR, encoder graph, 5 users, 6 items, 12 pairs; 3 epochs, uniformity 0; terms: none\n", said
     )
 
 
@@ -64,7 +64,7 @@ def test_one_of_a_thing_is_not_many(tmp_path):
     path = write(tmp_path / "train.csv", [("ann", 10), ("ann", 20)])
     options = ["--set", "epochs=1", "--set", "batch_size=2"]
     said = run("fit", path, "--out", tmp_path / "m", *TINY, *options).stdout
-    assert re.search(r", 1 user, 2 items, 2 pairs, 1 epoch in ", said)
+    assert re.search(r", 1 user, 2 items, 2 pairs; 1 epoch, ", said)
     said = run("recommend", tmp_path / "m", "--include-seen", "--k", 1, "--out", tmp_path / "l.csv").stdout
     assert said.endswith("l.csv: 1 row, lists for 1 user\n")
 
@@ -111,18 +111,30 @@ def test_columns_and_filters(tmp_path):
     assert re.search(r"^columns +user=1, item=0, rating=2", said, re.MULTILINE)
 
 
-def test_valid_fraction_chooses_epochs_and_trains_on_everything(tmp_path):
+def test_inner_validation_decides_and_trains_on_everything(tmp_path):
     rng = np.random.default_rng(0)
-    pairs = sorted({(f"u{user}", 2 * int(rng.integers(10)) + user % 2) for user in range(30) for _ in range(8)})
+    pairs = sorted({(f"u{user}", 2 * int(rng.integers(10)) + user % 2) for user in range(220) for _ in range(8)})
     path = write(tmp_path / "train.csv", pairs)
-    said = run("fit", path, "--out", tmp_path / "m", *TINY, "--valid-fraction", "0.2").stdout
-    found = re.match(r"(\d+) pairs held out: ndcg_at_20 is best, 0\.\d{4}, after (\d+) epochs\n", said)
-    assert found is not None
+    said = run("fit", path, "--out", tmp_path / "m", *TINY).stdout
     model = BUIR.load(tmp_path / "m")
-    assert 30 <= int(found[1]) <= 0.25 * len(pairs)
-    assert model.epochs == model.history[-1]["epoch"] == int(found[2])
+    assert str(model.chosen_) in said
+    assert "on held-out pairs 0." in said
+    assert len(model.history) == max(1, model.chosen_.epochs)
     assert model.seen_ is not None
     assert model.seen_.nnz == len(pairs)
+    run(
+        "fit",
+        path,
+        "--out",
+        tmp_path / "plain",
+        *TINY,
+        "--set",
+        "inner_validation=false",
+        "--set",
+        'terms={"popularity": 0.3}',
+    )
+    plain = BUIR.load(tmp_path / "plain")
+    assert (plain.chosen_.value, plain.chosen_.epochs, plain.terms_.strengths) == (None, 3, {"popularity": 0.3})
 
 
 def test_warnings_are_one_line_each(tmp_path):

@@ -14,13 +14,11 @@ from buir.data.interactions import Interactions
 from buir.data.splits import (
     author_split,
     given_split,
-    hold_out,
     leave_one_out,
     nested_levels,
     nested_split,
     time_split,
 )
-from buir.errors import InputError
 
 
 def pairs_of(part: Interactions) -> set:
@@ -371,25 +369,3 @@ class TestGiven:
         assert 0.09 < split.valid.n_pairs / train.n_pairs < 0.105
         # every test item occurs in train, as in the published files
         assert set(split.test.items) <= set(split.train.items)
-
-
-@pytest.mark.parametrize("fraction", [0.2, 0.5, 0.9])
-def test_hold_out_by_a_loop(fraction):
-    data = interactions([(user, item, 0) for user in range(6) for item in range(user + 1)])
-    draw = np.random.default_rng(3).random(data.n_pairs)
-    held = set()
-    for user in range(6):
-        mine = np.flatnonzero(data.users == user)
-        count = min(round(fraction * len(mine)), len(mine) - 1)
-        held |= {int(pair) for pair in mine[np.argsort(draw[mine])][:count]}
-    train, valid = hold_out(data, fraction, 3)
-    assert pairs_of(valid) == pairs_of(data.keep(np.isin(np.arange(data.n_pairs), list(held))))
-    assert pairs_of(train) == pairs_of(data) - pairs_of(valid)
-    assert np.unique(train.users).tolist() == list(range(6))
-
-
-@pytest.mark.parametrize("fraction", [0, 1, -0.5, float("nan")])
-def test_a_share_that_is_none(fraction):
-    with pytest.raises(InputError) as caught:
-        hold_out(interactions([(0, 0, 0), (0, 1, 0)]), fraction)
-    assert caught.value.argument == "valid_fraction"

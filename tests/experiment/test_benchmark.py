@@ -21,6 +21,7 @@ from buir.experiment.run.sources import Sources
 from buir.experiment.run.workers import run_tasks
 from buir.ranking.evaluation import evaluate
 from tests.support.benchmarks import TINY, Watcher, make_config
+from tests.support.plain_training import PLAIN
 
 TIMES = ("fit_s", "rank_s", "tune_s", "peak_mb", "started", "history", "system", "tuning", "machine")
 
@@ -246,7 +247,7 @@ def test_a_search_sees_its_own_split_only_and_its_model_seeds_share_it(tmp_path)
 
 
 def test_the_clock_ends_fits_of_models_with_epochs_and_says_so(tmp_path):
-    patient = {"encoder": "id", "embedding_dim": 4, "epochs": 100_000, "patience": 100_000, "batch_size": 256}
+    patient = {"encoder": "id", "embedding_dim": 4, "epochs": 100_000, "patience": 100_000, "batch_size": 256} | PLAIN
     config = make_config(
         models=[{"kind": "als", "params": {"factors": 4, "iterations": 2}}, {"kind": "buir", "params": patient}],
         protocol={"kind": "nested", "levels": [1.0]},
@@ -266,6 +267,24 @@ def test_the_clock_ends_fits_of_models_with_epochs_and_says_so(tmp_path):
     assert keys.isdisjoint({als.key, ours.key})
     benchmark.run(free, tmp_path, Watcher())
     assert len(list((tmp_path / "tuning").glob("*.journal"))) == 2
+
+
+def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
+    settings = {"encoder": "graph", "embedding_dim": 4, "epochs": 3, "device": "cpu"}
+    config = make_config(
+        models=[{"kind": "popularity"}, {"kind": "buir", "params": settings}],
+        protocol={"kind": "nested", "levels": [1.0]},
+        seeds=[0],
+    )
+    popular, ours = benchmark.run(config, tmp_path, Watcher()).records
+    assert popular.chosen == {}
+    assert {"uniformity", "epochs", "strengths", "start", "trained", "value", "n_candidates"} == set(ours.chosen)
+    assert ours.chosen["start"] == ours.history[0]["ndcg_at_20"]
+    assert ours.chosen["value"] > 0
+    assert ours.chosen["uniformity"] in (0.0, 0.3)
+    assert ours.params["terms"] == ours.params["uniformity"] == "auto"
+    kept = next(record for record in Journal(tmp_path).records() if record.key == ours.key)
+    assert kept.chosen == ours.chosen
 
 
 def test_data_that_cannot_be_split_are_named(tmp_path):
@@ -365,7 +384,7 @@ import sys
 from buir.experiment.run import plan as benchmark
 from tests.support.benchmarks import Watcher, make_config
 if __name__ == "__main__":
-    endless = {"encoder": "id", "epochs": 100000, "patience": 100000}
+    endless = {"encoder": "id", "epochs": 100000, "patience": 100000, "start": "random", "uniformity": 0.0}
     models = [{"kind": "popularity"}, {"kind": "buir", "params": endless}]
     benchmark.run(make_config(models=models, seeds=[0]), sys.argv[1], Watcher(), jobs=int(sys.argv[2]))
 """

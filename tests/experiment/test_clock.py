@@ -19,6 +19,7 @@ def test_a_fit_that_ran_all_its_epochs_or_has_none_was_not_ended():
     assert clock.is_up({"epoch": 3})
     assert clock.ended(SimpleNamespace(epochs=5))
     assert not clock.ended(SimpleNamespace(epochs=3))
+    assert clock.ended(SimpleNamespace(epochs="auto"))
     assert not clock.ended(SimpleNamespace(iterations=5))
 
 

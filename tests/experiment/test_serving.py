@@ -32,8 +32,9 @@ ITEMS = [10, 20, 30, 10, 30, 40, 50, 40, 60, 60]
 POPULAR = [10, 30, 40, 60, 20, 50]
 
 
-def fitted(users=USERS, items=ITEMS) -> BUIR:
-    model = BUIR(encoder="graph", embedding_dim=4, epochs=5, batch_size=5, learning_rate=0.01, device="cpu")
+def fitted(users=USERS, items=ITEMS, **settings) -> BUIR:
+    made = {"encoder": "graph", "embedding_dim": 4, "epochs": 5, "batch_size": 5, "learning_rate": 0.01} | settings
+    model = BUIR(**made, device="cpu")
     return model.fit(Interactions.from_pairs(users, items), show_progress=False)
 
 
@@ -76,6 +77,22 @@ def test_known_users_get_the_models_lists(served, model):
         items, scores = listed(model, users=[user], k=3)
         assert (answer.items, answer.source) == (items, "user")
         np.testing.assert_allclose(answer.scores, scores, rtol=1e-6)
+
+
+def test_terms_of_the_score_are_served_too(tmp_path):
+    strengths = {"filter": 5.0, "popularity": 0.5, "block": 1.0, "sharp_block": 0.5, "dial": 0.5, "norm": -0.5}
+    model = fitted(terms=strengths)
+    without = fitted().recommend_frame(k=3)
+    loaded = load(save(model, tmp_path / "served"))
+    answers = loaded.predict([{"user": user} for user in ("dan", "ann", "dan")], params={"k": 3})
+    for user, answer in zip(("dan", "ann", "dan"), answers, strict=True):
+        frame = model.recommend_frame(users=[user], k=3)
+        assert answer.items == frame["item"].tolist()
+        assert answer.scores == pytest.approx(frame["score"].tolist(), rel=1e-5)
+        assert answer.scores != pytest.approx(without.loc[without["user"] == user, "score"].tolist(), rel=1e-2)
+    (told,) = loaded.predict([{"items": [10, 30]}], params={"k": 3})
+    frame = model.recommend_frame(histories={"new": [10, 30]}, k=3)
+    assert told.scores == pytest.approx(frame["score"].tolist(), rel=1e-5)
 
 
 def test_histories_get_lists_without_training(served, model):

@@ -28,6 +28,7 @@ from buir.experiment.statistics.findings import find
 from buir.experiment.tracking import runs, store
 from buir.experiment.tracking.tracker import Tracker
 from tests.support.benchmarks import Watcher, make_config
+from tests.support.plain_training import PLAIN
 from tests.support.records import make_record
 
 pytestmark = [
@@ -51,7 +52,10 @@ def empty_store(tmp_path_factory) -> Path:
 def finished(tmp_path_factory) -> Path:
     """The journal of a finished benchmark: two models, two levels, two seeds."""
     folder = tmp_path_factory.mktemp("finished")
-    models = [{"kind": "popularity"}, {"kind": "buir", "params": {"encoder": "id", "epochs": 3, "embedding_dim": 4}}]
+    models = [
+        {"kind": "popularity"},
+        {"kind": "buir", "params": {"encoder": "id", "epochs": 3, "embedding_dim": 4} | PLAIN},
+    ]
     config = make_config(models=models, description="a test", metrics={"ks": [20]}, log_models=True)
     benchmark.run(config, folder, Watcher())
     return folder

@@ -10,6 +10,7 @@ from buir.errors import CollapseWarning
 from buir.learning.diagnostics import LENGTH, LISTS, catalogue_share, least_catalogue_share, warn_of_collapse
 from buir.model.estimator import BUIR
 from buir.ranking.top_k import FactorScorer
+from tests.support.plain_training import PLAIN
 
 SHAPE = (1000, 2000)
 
@@ -53,11 +54,11 @@ def test_the_least_share_is_that_of_equal_users(shape: tuple[int, int]):
 def test_a_fit_whose_vectors_decay_to_one_list():
     """All directions are in use, but the bias alone decides: the effective rank sees nothing."""
     data = make_interactions(n_users=300, n_items=400, n_pairs=6000, seed=0)
-    settings = {"encoder": "graph", "embedding_dim": 16, "epochs": 30, "device": "cpu", "learning_rate": 0.01}
+    settings = {"encoder": "graph", "embedding_dim": 16, "epochs": 30, "device": "cpu", "learning_rate": 0.01} | PLAIN
     with pytest.warns(CollapseWarning, match=r"nearly the same for everybody: 256 lists of 10, .* items of"):
         model = BUIR(weight_decay=0.3, **settings).fit(data, show_progress=False)
     assert model.history[-1]["effective_rank"] > 8
     # Popularity of so much weight that its order is everybody's is not taken for it: the personal scores differ.
-    ruled = BUIR(popularity=100.0, **settings).fit(data, show_progress=False)
+    ruled = BUIR(**settings | {"terms": {"popularity": 100.0}}).fit(data, show_progress=False)
     assert len(np.unique(ruled.recommend(np.arange(300), N=10, filter_already_liked_items=False)[0])) < 20
     assert ruled.history[-1]["catalogue_share"] > 0.1

@@ -18,7 +18,9 @@ from buir.learning.learner import BootstrapLearner
 from buir.learning.loop import Pairs, run_epoch, training_device
 from buir.model.estimator import BUIR
 from buir.ranking.top_k import FactorScorer, top_k
+from buir.recommend import TERMS
 from tests.support import dense
+from tests.support.plain_training import PLAIN
 
 pytestmark = pytest.mark.gpu
 
@@ -150,7 +152,7 @@ def test_fit_and_lists(settings: dict):
     train = csr_array((rng.random((200, 120)) < np.where(liked, 0.4, 0.02)).astype(np.float32))
 
     def fit(device: str) -> BUIR:
-        model = BUIR(embedding_dim=16, epochs=10, batch_size=128, device=device, **settings)
+        model = BUIR(embedding_dim=16, epochs=10, batch_size=128, device=device, **PLAIN, **settings)
         return model.fit(train, show_progress=False)
 
     on_cpu, on_gpu, again = fit("cpu"), fit("cuda"), fit("cuda")
@@ -164,6 +166,19 @@ def test_fit_and_lists(settings: dict):
         hits.append(np.mean(ids % 4 == np.arange(200)[:, None] % 4))
     assert min(hits) > 0.4  # 0.25 is chance
     assert hits[0] == pytest.approx(hits[1], abs=0.03)
+
+
+@pytest.mark.parametrize("encoder", ["id", "graph", "walk"])
+def test_what_held_out_pairs_decide(encoder: str):
+    rng = np.random.default_rng(0)
+    liked = (np.arange(240)[:, None] % 4) == (np.arange(120)[None] % 4)
+    train = csr_array((rng.random((240, 120)) < np.where(liked, 0.4, 0.02)).astype(np.float32))
+    settings = {"embedding_dim": 16, "epochs": 5, "batch_size": 128, "encoder": encoder}
+    on_cpu, on_gpu = (BUIR(device=device, **settings).fit(train, show_progress=False) for device in DEVICES)
+    assert on_cpu.chosen_.start == pytest.approx(on_gpu.chosen_.start, abs=0.02)
+    assert on_cpu.chosen_.value == pytest.approx(on_gpu.chosen_.value, abs=0.02)
+    assert set(on_gpu.terms_.strengths) <= set(TERMS)
+    assert np.isfinite(on_gpu.recommend(np.arange(240), N=10)[1]).all()
 
 
 def test_lists_of_the_same_factors():

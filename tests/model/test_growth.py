@@ -6,11 +6,13 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.sparse import csr_array
 
 from buir import BUIR, Interactions
+from tests.support.plain_training import PLAIN
 
-SMALL = {"embedding_dim": 8, "epochs": 6, "batch_size": 32, "device": "cpu"}
+SMALL = {"embedding_dim": 8, "epochs": 6, "batch_size": 32, "device": "cpu"} | PLAIN
 
 
 @pytest.fixture
@@ -113,10 +115,13 @@ def test_wrong_calls(frame):
         match=r"new_interactions has shape \(15, 20\) and the model \(20, 15\): it looks transposed; .* pass \.T",
     ):
         model.partial_fit(csr_array(matrix.T))
-    for epochs in (0, -1, "a"):
+    for epochs in (-1, "a", 1.5):
         with pytest.raises((TypeError, ValueError), match=rf"epochs is {epochs!r}; ") as caught:
             model.partial_fit(matrix, epochs=epochs)
         assert caught.value.argument == "epochs"
+    before = model.weights_.table.clone()
+    model.partial_fit(matrix, epochs=0, show_progress=False)
+    assert torch.equal(model.weights_.table, before)
     model.embedding_dim = 16
     model.partial_fit(matrix, epochs=1, show_progress=False)
     assert model.user_factors.shape == (20, 8)

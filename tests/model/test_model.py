@@ -13,6 +13,7 @@ from buir.learning.bootstrap import initial_weights
 from buir.model.estimator import BUIR
 from buir.ranking.evaluation import evaluate
 from tests.support import dense
+from tests.support.plain_training import PLAIN
 
 KINDS = {
     "id": {"encoder": "id"},
@@ -44,7 +45,10 @@ TRAIN, VALID = two_tastes()
 
 def make(**settings) -> BUIR:
     return BUIR(
-        **({"embedding_dim": 8, "epochs": 5, "batch_size": 64, "valid_metric": "ndcg_at_5", "device": "cpu"} | settings)
+        **(
+            {"embedding_dim": 8, "epochs": 5, **PLAIN, "batch_size": 64, "valid_metric": "ndcg_at_5", "device": "cpu"}
+            | settings
+        )
     )
 
 
@@ -69,6 +73,9 @@ def test_paper_gives_the_authors_settings():
         "patience": 10,
         "cumulative_patience": True,
         "uniformity": 0.0,
+        "start": "random",
+        "terms": {},
+        "inner_validation": False,
         "row_sparse": False,
         "seed": 0,
     }
@@ -85,7 +92,14 @@ def test_settings_are_keyword_only():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_checkerboard_is_solved(kind: str):
     board = checkerboard()
-    settings = {"embedding_dim": 16, "epochs": 60, "validate_every": 60, "batch_size": 16, "learning_rate": 0.01}
+    settings = {
+        "embedding_dim": 16,
+        "epochs": 60,
+        "validate_every": 60,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        **PLAIN,
+    }
     model = BUIR(**settings, device="cpu", **KINDS[kind])
     model.fit(board, show_progress=False)
     for user in range(board.shape[0]):

@@ -17,11 +17,12 @@ from scipy.sparse import csr_array
 from buir import BUIR, Interactions
 from buir.errors import StorageError
 from buir.model.storage import FORMAT_VERSION, read_file, write_file
+from tests.support.plain_training import PLAIN
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "format1.safetensors"
 USERS = ["ann", "ann", "ann", "bob", "bob", "cat", "cat", "dan", "dan", "eve"]
 ITEMS = [10, 20, 30, 10, 30, 40, 50, 40, 60, 60]
-SMALL = {"embedding_dim": 4, "epochs": 2, "batch_size": 5, "device": "cpu"}
+SMALL = {"embedding_dim": 4, "epochs": 2, "batch_size": 5, "device": "cpu"} | PLAIN
 PAIRS = {
     "str and int": (USERS, ITEMS),
     "int and str": ([len(user) * 100 + ord(user[0]) for user in USERS], [f"é{item}" for item in ITEMS]),

@@ -12,6 +12,7 @@ from buir.learning.targets import LazyTarget, TableTarget
 from buir.model.estimator import BUIR
 from buir.model.fitting import Plan
 from tests.support import dense
+from tests.support.plain_training import PLAIN
 
 
 def plan_of(model: BUIR, n_pairs: int = 5000, n_nodes: int = 300) -> Plan:
@@ -34,8 +35,22 @@ def plan_of(model: BUIR, n_pairs: int = 5000, n_nodes: int = 300) -> Plan:
     ],
 )
 def test_the_batch_grows_with_the_data(n_pairs: int, expected: int):
-    assert plan_of(BUIR(), n_pairs).batch_size == expected
+    assert plan_of(BUIR(start="random"), n_pairs).batch_size == expected
     assert plan_of(BUIR(batch_size=77), n_pairs).batch_size == 77
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "expected"),
+    [(9, 9), (4095, 128), (4096, 256), (20_000, 1024), (32_767, 1024), (32_768, 2048), (131_072, 8192), (10**8, 8192)],
+)
+def test_the_batch_of_a_spectral_start_takes_half_the_steps(n_pairs: int, expected: int):
+    assert plan_of(BUIR(), n_pairs).batch_size == expected
+
+
+def test_the_rates_of_a_spectral_start_follow_small_batches_too():
+    plan = plan_of(BUIR(learning_rate=0.002, momentum=0.99), 4095)
+    assert plan.batch_size == 128
+    assert (plan.learning_rate, plan.momentum) == pytest.approx((0.002 / 8**0.5, 0.99**0.125), rel=1e-12)
 
 
 def test_the_rates_follow_an_automatic_batch():
@@ -43,7 +58,7 @@ def test_the_rates_follow_an_automatic_batch():
         plan = plan_of(model, n_pairs)
         return plan.learning_rate, plan.momentum
 
-    model = BUIR(learning_rate=0.002, momentum=0.99)
+    model = BUIR(start="random", learning_rate=0.002, momentum=0.99)
     assert rates(model, 50_000) == rates(model, 2000) == (0.002, 0.99)
     assert rates(model, 10**6) == pytest.approx((0.002 * 8**0.5, 0.99**8), rel=1e-12)
     assert rates(BUIR.paper(), 10**6) == (1e-3, 0.995)
@@ -56,7 +71,7 @@ def test_the_rates_follow_an_automatic_batch():
         ({}, 2 * 8192 * 17),
         ({"n_layers": 3, "walks": 5}, 2 * 8192 * 16),
         ({"encoder": "id"}, 2 * 8192),
-        ({"encoder": "id", "batch_size": "auto"}, 2 * 128),
+        ({"encoder": "id", "batch_size": "auto", "start": "random"}, 2 * 128),
     ],
 )
 def test_row_sparse_is_chosen_where_a_step_reads_a_small_share(settings, reads):
@@ -72,10 +87,11 @@ def test_the_whole_graph_is_never_row_sparse():
 
 
 def test_a_plan_is_decided_and_keeps_what_was_given():
-    model = BUIR(device="cpu", epochs=7, seed=3, popularity=0.2, valid_metric="recall_at_5", cumulative_patience=True)
+    settings = {"start": "random", "terms": {"popularity": 0.2}, "valid_metric": "recall_at_5"}
+    model = BUIR(device="cpu", epochs=7, seed=3, cumulative_patience=True, **settings)
     plan = plan_of(model)
     decided = {"device": torch.device("cpu"), "batch_size": 128, "row_sparse": False}
-    kept = {name: value for name, value in model.get_params().items() if name not in {*decided, "embedding_dim"}}
+    kept = {name: value for name, value in model.get_params().items() if name not in {*decided, "inner_validation"}}
     assert dataclasses.asdict(plan) == kept | decided
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.epochs = 8  # type: ignore[misc]
@@ -93,9 +109,9 @@ def test_a_plan_is_decided_and_keeps_what_was_given():
 )
 def test_settings_reach_the_networks(settings, encoder, target):
     matrix = dense.random_matrix()
-    model = BUIR(uniformity=0.3, batch_size=10, momentum=0.9, **settings)
+    model = BUIR(batch_size=10, momentum=0.9, **settings)
     weights, graph = initial_weights(*matrix.shape, 4, "graph", 0), BipartiteGraph.from_matrix(matrix)
-    bootstrap = plan_of(model).bootstrap(weights, graph)
+    bootstrap = plan_of(model).bootstrap(weights, graph, 0.3)
     assert type(bootstrap.encoder) is encoder
     assert type(bootstrap.target) is target
     for name in {"n_layers", "edge_drop_rate", "walks"} & set(vars(bootstrap.encoder)):
@@ -120,5 +136,13 @@ def test_settings_reach_the_loop():
         "metric": "recall_at_5",
         "first_epoch": 5,
         "epochs_told": 6,
+        "start": True,
     }
+    assert plan_of(BUIR(**PLAIN)).schedule(validated=True, first_epoch=0, epochs_told=0).start is False
+    assert plan.schedule(validated=True, first_epoch=0, epochs_told=0, epochs=2).epochs == 2
     assert plan.schedule(validated=False, first_epoch=0, epochs_told=0).metric is None
+
+
+def test_auto_epochs_are_a_number():
+    assert plan_of(BUIR()).epochs == 100
+    assert plan_of(BUIR(epochs=0)).epochs == 0

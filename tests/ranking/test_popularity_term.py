@@ -6,8 +6,10 @@ import torch
 from scipy.sparse import csr_array
 
 from buir import BUIR
+from buir.errors import InputError
 from buir.ranking.evaluation import evaluate
 from buir.ranking.popularity import WEIGHTS, PopularityTerm
+from tests.support.plain_training import PLAIN
 
 RNG = np.random.default_rng(0)
 USERS = torch.from_numpy(RNG.normal(size=(7, 3)))
@@ -39,38 +41,39 @@ def test_weight_zero_and_equal_popularity_change_nothing():
 
 def test_the_best_weight_is_the_lightest_of_equals():
     term = PopularityTerm(DEGREE, 5.0)
-    assert term.best(lambda term: 1.0).weight == 0.0
-    assert term.best(lambda term: -abs(term.weight - 1.1)).weight == 1.0
+    assert term.best(lambda term: 1.0).strength == 0.0
+    assert term.best(lambda term: -abs(term.strength - 1.1)).strength == 1.0
 
 
 def test_auto_chooses_on_validation_data_and_says_what():
     train, valid = pairs(60, 40, 0), pairs(60, 40, 1)
     valid = csr_array(valid - valid.multiply(train))
-    settings = {"encoder": "graph", "embedding_dim": 8, "epochs": 3, "device": "cpu"}
-    model = BUIR(**settings).fit(train, valid, show_progress=False)
-    values = {}
-    for weight in WEIGHTS:
-        fixed = BUIR(**settings, popularity=weight)
-        fixed.fit(
-            train, valid, show_progress=False, callback=lambda record: record["epoch"] >= model.history[-1]["epoch"]
-        )
-        fixed_value = evaluate(fixed, train, valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
-        values[weight] = fixed_value
+    settings = {"encoder": "graph", "embedding_dim": 8, "epochs": 3, "device": "cpu"} | PLAIN
+    model = BUIR(**settings | {"terms": "auto"}).fit(train, valid, show_progress=False)
+
+    def value(**strengths: float) -> float:
+        # the same weights under other terms: training looks at held-out pairs for the epoch alone
+        fixed = BUIR(**settings | {"terms": strengths, "epochs": model.history[-1]["epoch"], "patience": 99})
+        fixed.fit(train, show_progress=False)
+        return evaluate(fixed, train, valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
+
+    popularity = {weight: value(popularity=weight) for weight in WEIGHTS if weight}
     chosen = evaluate(model, train, valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
-    assert model.popularity_ > 0
-    assert chosen > values[0.0]
-    assert model.user_factors.shape == (60, 9)
-    assert (model.user_factors[:, 8] == 1).all()
+    assert max(popularity.values()) > value()
+    assert chosen == pytest.approx(model.chosen_.value, abs=1e-6)
+    assert chosen >= max(popularity.values()) - 1e-6
+    assert model.terms_.strengths == {name: v for name, v in model.terms_.choice.strengths.items() if v}
 
 
 def test_without_validation_data_auto_is_none():
     model = BUIR(encoder="graph", embedding_dim=8, epochs=2, device="cpu").fit(pairs(30, 20, 0), show_progress=False)
-    assert model.popularity_ == 0
+    assert model.terms_.strengths == {}
     assert model.item_factors.shape == (20, 8)
 
 
 def fitted(**settings: object) -> BUIR:
-    model = BUIR(encoder="graph", embedding_dim=8, epochs=4, popularity=0.7, device="cpu", **settings)
+    made = {"encoder": "graph", "embedding_dim": 8, "epochs": 4, "device": "cpu"} | PLAIN
+    model = BUIR(**made | {"terms": {"popularity": 0.7}} | settings)
     return model.fit(pairs(30, 20, 0), show_progress=False)
 
 
@@ -82,8 +85,7 @@ def test_explanations_add_up_with_popularity_in_the_score():
 
 
 def test_likeness_does_not_depend_on_it():
-    with_term, without = fitted(), BUIR(encoder="graph", embedding_dim=8, epochs=4, popularity=0.0, device="cpu")
-    without.fit(pairs(30, 20, 0), show_progress=False)
+    with_term, without = fitted(), fitted(terms={})
     for verb in ("similar_items", "similar_users"):
         np.testing.assert_array_equal(getattr(with_term, verb)(2)[1], getattr(without, verb)(2)[1])
 
@@ -102,14 +104,17 @@ def test_files_and_partial_fit_keep_the_weight(tmp_path):
     model = fitted()
     model.save(tmp_path / "model")
     loaded = BUIR.load(tmp_path / "model")
-    assert loaded.popularity_ == 0.7
+    assert loaded.terms_.strengths == {"popularity": 0.7}
     np.testing.assert_array_equal(loaded.recommend(0, N=5)[0], model.recommend(0, N=5)[0])
-    loaded.popularity = "auto"
+    loaded.terms = "auto"
     loaded.partial_fit(pairs(30, 20, 2), show_progress=False)
-    assert loaded.popularity_ == 0.7
+    assert loaded.terms_.strengths == {"popularity": 0.7}
     assert loaded.item_factors.shape == (20, 9)
 
 
-def test_wrong_weights_are_refused():
-    with pytest.raises(ValueError, match=r"popularity is -1; expected a number of at least 0 or 'auto'"):
-        BUIR(popularity=-1).fit(pairs(30, 20, 0))
+def test_its_old_place_names_the_new_one():
+    for given, now in ((0.3, "terms={'popularity': 0.3}"), ("auto", "terms='auto'"), (0.0, "terms={}")):
+        with pytest.raises(InputError) as caught:
+            BUIR(popularity=given)
+        assert now in str(caught.value)
+        assert caught.value.argument == "popularity"

@@ -43,7 +43,11 @@ def test_every_field_has_wrong_values():
 @pytest.mark.parametrize(
     ("settings", "kind", "said"),
     [
-        ({"epochs": 1.5}, TypeError, "epochs is 1.5; expected a whole number of at least 1; the default is 100"),
+        (
+            {"epochs": 1.5},
+            TypeError,
+            "epochs is 1.5; expected a whole number of at least 0 or 'auto'; the default is 'auto'",
+        ),
         ({"n_layers": -1}, InputError, "expected a whole number of at least 0 and at most 100; the default is 2"),
         (
             {"momentum": 1},
@@ -96,7 +100,10 @@ def test_values_that_do_not_go_together(settings, name):
         {"learning_rate": 1},
         {"edge_drop_rate": 0.999, "encoder": "graph"},
         {"uniformity": 0},
-        {"popularity": "auto"},
+        {"uniformity": "auto"},
+        {"terms": {}},
+        {"terms": {"popularity": 0, "norm": -1.5, "dial": np.float64(0.5)}},
+        {"epochs": 0},
         {"row_sparse": True},
         {"valid_metric": "recall_at_1000"},
     ],

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from buir.recommend import Above, AtLeast, MetricAtK
+from buir.recommend import TERMS, Above, AtLeast, MetricAtK, Strengths
 
 NEVER = (None, [1], object())
 """Of no field's type."""
@@ -28,6 +28,9 @@ def _wrong(hint: Any) -> list[Any]:
         else:
             found += [True, "1", float("nan"), float("inf"), -float("inf"), *([1.5, 1.0] if kind is int else [10**400])]
         for one in ranges:
+            if isinstance(one, Strengths):
+                numbers = (-0.5, float("nan"), float("inf"), True, "1", None, [1.0])
+                found += [{"popular": 1.0}, {1: 1.0}, ["popularity"], *({TERMS[0]: number} for number in numbers)]
             if isinstance(one, AtLeast):
                 found += [one.low - 1]
                 found += [] if one.most is None else [one.most + 1]

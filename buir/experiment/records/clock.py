@@ -37,4 +37,6 @@ class Clock:
     def ended(self, model: Any) -> bool:
         """Tell whether the clock ended the training of ``model`` before its last epoch."""
         epochs = getattr(model, "epochs", None)
-        return self._ended_at is not None and epochs is not None and self._ended_at < epochs
+        if self._ended_at is None or epochs is None:
+            return False
+        return epochs == "auto" or self._ended_at < epochs

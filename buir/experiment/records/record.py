@@ -122,6 +122,8 @@ class Record:
     """The metrics of users by their activity, and of items by their popularity."""
     history: Sequence[Mapping[str, Any]] = ()
     """The records of the fit: epoch, seconds, loss, validation metrics."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """What held-out pairs decided in the fit: epochs, strengths of terms, what they came to; empty where nothing."""
     fit_seconds: float | None = None
     """The limit of the fit, if there was one."""
     capped: bool = False
@@ -200,7 +202,19 @@ class Record:
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
     """Make a row of each record: single values, pairs and users, a column for each metric, and the record itself."""
-    nested = ("params", "data", "metrics", "groups", "history", "system", "examples", "versions", "machine", "tuning")
+    nested = (
+        "params",
+        "data",
+        "metrics",
+        "groups",
+        "history",
+        "chosen",
+        "system",
+        "examples",
+        "versions",
+        "machine",
+        "tuning",
+    )
     single = [f.name for f in fields(Record) if f.name not in nested]
     rows = [
         {name: getattr(record, name) for name in (*single, "train_pct")}

@@ -108,7 +108,8 @@ def rule_of_thumb(kind: str, params: Mapping[str, Any], size: Size) -> float:
 
 def _trained_in_epochs(params: Mapping[str, Any], size: Size) -> float:
     """Multiply the steps by what a step touches: the batch, the tables, the graph."""
-    epochs = int(params.get("epochs") or 100)
+    asked = params.get("epochs")
+    epochs = asked if isinstance(asked, int) else 100
     if params.get("patience"):
         # Training stops early, as a rule before three times what it waits for an improvement.
         epochs = min(epochs, 3 * int(params["patience"]) * int(params.get("validate_every") or 1))

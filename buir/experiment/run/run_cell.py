@@ -117,12 +117,14 @@ def measure(
         rank_s = time.perf_counter() - start
     has_factors = getattr(model, "item_factors", None) is not None
     rank = float(effective_rank(vectors_of(model, "item_factors", "the rank"))) if has_factors else None
+    chosen_inside = getattr(model, "chosen_", None)
     measured = replace(
         record,
         params=chosen.resolved,
         metrics=_headline_first(evaluation.means),
         groups=group_metrics(evaluation, split.train, split.test),
         history=list(getattr(model, "history", None) or []),
+        chosen={} if chosen_inside is None else dict(vars(chosen_inside)),
         fit_s=fit_s,
         capped=clock.ended(model),
         rank_s=rank_s,

@@ -1,0 +1,351 @@
+"""The terms of a score: what is added to a model's scores, or done to its factors, after training.
+
+Every term is computed from training pairs alone and has a strength; at strength 0 it is not there. Strengths of added
+terms are spreads over the items, in units of the spread of the base scores: 1 says that term and model speak equally
+loud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from buir.ranking.item_filter import ItemFilter
+from buir.ranking.popularity import PopularityTerm
+from buir.ranking.top_k import FactorScorer, Scorer
+
+if TYPE_CHECKING:
+    from buir.graph import Spectrum
+
+__all__ = [
+    "Dial",
+    "ItemNorm",
+    "SpectralBlock",
+    "SumScorer",
+    "Term",
+    "TermScorer",
+    "WatchedScorer",
+    "reshaped",
+    "spread",
+]
+
+_SAMPLE = 512
+"""Users whose scores say how widely a scorer without factors spreads."""
+
+_ROUNDING = 1e-12
+"""Share of the squares of float32 numbers that is their rounding."""
+
+_BLOCK_BYTES = 16 << 20
+"""Most bytes of these scores at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dial:
+    r"""Divides the users' second moment out of the score, :math:`u' M^{-p} v` with :math:`M \propto \sum_u u u'`.
+
+    What all users share, popularity before all, fills the leading directions of M. The score stays an inner product:
+    only the users' vectors change. At p = 1 on singular vectors it is a regression on zeros, algebraically, though no
+    pair serves as a negative.
+    """
+
+    strength: float = 0.0
+    """p: 0 leaves the factors as they are, 1 whitens them, less than 0 sharpens."""
+
+    grid: ClassVar[tuple[float, ...]] = (0.0, 0.5, 0.75)
+    """Strengths tried by default."""
+
+    def __call__(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the factors with the users' vectors turned by M^-p; directions in which there are no users vanish."""
+        if self.strength == 0 or not len(users):
+            return users, items
+        return users @ self.matrix(users), items
+
+    def matrix(self, users: Tensor) -> Tensor:
+        """Return M^-p of a table of users, shape (d, d)."""
+        table = users.double()
+        values, vectors = torch.linalg.eigh(table.T @ table)
+        real = values > len(values) * torch.finfo(torch.float32).eps * values[-1]
+        # in units of their mean: a moment without directions changes nothing
+        size = torch.where(real, values / values.clamp(min=0).mean(), 1.0)
+        power = torch.where(real, size**-self.strength, 0.0)
+        return ((vectors * power) @ vectors.T).to(users.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemNorm:
+    r"""Multiplies every item's vector by a power of its length, :math:`|v|^q v`, lengths in units of their RMS."""
+
+    strength: float = 0.0
+    """q: -1 leaves directions only, 0 all as it is, 1 counts the length twice."""
+
+    grid: ClassVar[tuple[float, ...]] = (0.0, -0.5)
+    """Strengths tried by default."""
+
+    def __call__(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the factors with the items' vectors scaled; a vector of zeros stays one."""
+        if self.strength == 0:
+            return users, items
+        norm = items.double().square().sum(dim=1, keepdim=True).sqrt()
+        scale = torch.where(norm > 0, (norm / norm.square().mean().sqrt()) ** self.strength, 0.0)
+        return users, items * scale.to(items.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralBlock:
+    r"""Adds inner products of singular vectors, :math:`P = U S^b` and :math:`Q = D^z V S^b`, as further coordinates."""
+
+    spectrum: Spectrum
+    """Of the training matrix."""
+    degree: Tensor
+    """Training users of each item, shape (n_items,)."""
+    sharpness: float = 1.0
+    """b, 0 to 4: 0 weighs all directions equally; the more, the closer to popularity, which few pairs want."""
+    exponent: float = 0.0
+    """z: what an item's degree adds to its vector, 0 for nothing."""
+    strength: float = 0.0
+    """At least 0: the spread of the term over the items, in units of the spread of the base scores."""
+
+    grid: ClassVar[tuple[float, ...]] = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+    """Strengths tried by default."""
+
+    def factors(self, n_users: int) -> FactorScorer:
+        """Return the term in its own unit as coordinates."""
+        users, values, items = self.spectrum.users, self.spectrum.values, self.spectrum.items
+        if len(users) != n_users:
+            msg = f"the spectrum has {len(users)} users, expected {n_users}, those of the base scores"
+            raise ValueError(msg)
+        power = torch.where(values > 0, values**self.sharpness, 0.0)
+        degree = self.degree.to(items.device, items.dtype)
+        weight = torch.where(degree > 0, degree**self.exponent, 0.0)
+        return FactorScorer(users * power, items * power * weight.unsqueeze(1))
+
+
+Term = Dial | ItemNorm | PopularityTerm | SpectralBlock | ItemFilter
+"""Dial and norm change the factors of the base; the others add scores to it."""
+
+
+class TermScorer:
+    r"""A scorer and terms, as one scorer.
+
+    .. math:: s(u, i) = b(u, i) + \sum_t w_t \frac{\sigma_b}{\sigma_t} t(u, i)
+
+    with b the base scores after dial and norm, and :math:`\sigma` the spreads of :func:`spread`. Strengths do not
+    interact: each is in units of the base alone.
+
+    Parameters
+    ----------
+    base
+        What the model says. Dial and norm need its factors.
+    terms
+        Terms by name, in the order in which their strengths are chosen.
+
+    Raises
+    ------
+    TypeError
+        If dial or norm have a strength and the base has no factors.
+    ValueError
+        If a term has other users or items than the base, or a strength that is not finite, or below 0 where it is a
+        spread.
+    """
+
+    def __init__(self, base: Scorer, terms: Mapping[str, Term]) -> None:
+        self.base, self.terms = base, dict(terms)
+        _check(self.base, self.terms)
+        active = [term for term in self.terms.values() if term.strength != 0]
+        added = [term for term in active if not isinstance(term, Dial | ItemNorm)]
+        self._base = reshaped(base, [term for term in active if isinstance(term, Dial | ItemNorm)])
+        scorers = [own_scores(term, base.n_users) for term in added]
+        whole = spread(self._base) if added else 0.0
+        scales = [term.strength * _ratio(whole, scorer) for term, scorer in zip(added, scorers, strict=True)]
+        tables = [self._base] if isinstance(self._base, FactorScorer) else []
+        further: list[tuple[float, Scorer]] = []
+        for scale, scorer in zip(scales, scorers, strict=True):
+            if isinstance(scorer, FactorScorer):
+                tables.append(FactorScorer(scorer.user_factors, scorer.item_factors * scale))
+            else:
+                further.append((scale, scorer))
+        self.sum = SumScorer(
+            _side_by_side(tables), further, None if isinstance(self._base, FactorScorer) else self._base
+        )
+
+    @property
+    def n_users(self) -> int:
+        """Number of users that can be scored."""
+        return self.base.n_users
+
+    @property
+    def n_items(self) -> int:
+        """Number of items that each user is scored against."""
+        return self.base.n_items
+
+    @property
+    def factors(self) -> FactorScorer | None:
+        """The same scores as one inner product; None where the base or a term with a strength has no factors."""
+        return None if self.sum.further or self.sum.base is not None else self.sum.tables
+
+    def with_strengths(self, strengths: Mapping[str, float]) -> TermScorer:
+        """Return a scorer whose terms have other strengths; those not named keep theirs."""
+        unknown = set(strengths) - set(self.terms)
+        if unknown:
+            msg = f"no term is named {min(unknown)!r}, expected some of {', '.join(self.terms)}"
+            raise ValueError(msg)
+        changed: dict[str, Any] = {name: replace(self.terms[name], strength=value) for name, value in strengths.items()}
+        return TermScorer(self.base, self.terms | changed)
+
+    def score_block(self, users: np.ndarray) -> Tensor:
+        """Score all items for ``users``: float32, shape (len(users), n_items)."""
+        return self.sum.score_block(users)
+
+
+class SumScorer:
+    """A sum of scores: of a base without factors, of inner products, and of multiples of other scorers."""
+
+    def __init__(
+        self, tables: FactorScorer | None, further: Sequence[tuple[float, Scorer]], base: Scorer | None = None
+    ) -> None:
+        self.tables, self.further, self.base = tables, list(further), base
+        self._one: Scorer = next(part for part in (base, tables, *(part for _, part in further)) if part is not None)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users that can be scored."""
+        return self._one.n_users
+
+    @property
+    def n_items(self) -> int:
+        """Number of items that each user is scored against."""
+        return self._one.n_items
+
+    def score_block(self, users: np.ndarray) -> Tensor:
+        """Score all items for ``users``: float32, shape (len(users), n_items)."""
+        scores = [part.score_block(users) for part in (self.base, self.tables) if part is not None]
+        whole = scores[0] if len(scores) < 2 else scores[0] + scores[1].to(scores[0].device)
+        for scale, scorer in self.further:
+            whole = whole.add(scorer.score_block(users).to(whole.device), alpha=scale)
+        return whole
+
+
+class WatchedScorer:
+    """Base factors that change and terms that do not, for some users who are scored again and again.
+
+    The scores of the terms are computed once, in units of the base's spread, and kept; so a look at the users after
+    each epoch costs one product and one sum.
+
+    Parameters
+    ----------
+    terms
+        Added terms with their strengths, none of dial and norm.
+    users
+        The rows that will be asked for, ascending.
+    shape
+        Users and items.
+    """
+
+    def __init__(self, terms: Mapping[str, Term], users: np.ndarray, shape: tuple[int, int]) -> None:
+        self.users, self.shape = users, shape
+        self.kept: Tensor | None = None
+        for term in terms.values():
+            assert not isinstance(term, Dial | ItemNorm)
+            scorer = own_scores(term, shape[0])
+            scores = scorer.score_block(users) * (term.strength * _ratio(1.0, scorer))
+            self.kept = scores if self.kept is None else self.kept.add_(scores.to(self.kept.device))
+
+    def over(self, base: FactorScorer) -> Scorer:
+        """Return the scorer of a base and the terms, for these users only."""
+        return base if self.kept is None else _Watched(base, self.kept, self.users, spread(base))
+
+
+class _Watched:
+    def __init__(self, base: FactorScorer, kept: Tensor, users: np.ndarray, scale: float) -> None:
+        self.base, self.kept, self.users, self.scale = base, kept, users, scale
+        self.n_users, self.n_items = base.n_users, base.n_items
+
+    def score_block(self, users: np.ndarray) -> Tensor:
+        scores = self.base.score_block(users)
+        rows = torch.from_numpy(np.searchsorted(self.users, users)).to(self.kept.device)
+        return scores.add_(self.kept.index_select(0, rows).to(scores.device), alpha=self.scale)
+
+
+def spread(scorer: Scorer) -> float:
+    """Return the standard deviation of a user's scores over all items, as the root of the mean square over users.
+
+    Exact for factors, by the moments of the two tables; else over a sample of evenly spaced users.
+    """
+    if isinstance(scorer, FactorScorer):
+        users, items = scorer.user_factors.double(), scorer.item_factors.double()
+        centred, moment = items - items.mean(dim=0), users.T @ users
+        total, square = (((table.T @ table) * moment).sum().item() for table in (centred, items))
+        return _deviation(total, square, len(items) * len(users))
+    if isinstance(scorer, ItemFilter) and scorer.own_spread is not None:
+        return scorer.own_spread
+    n_users, n_items = scorer.n_users, scorer.n_items
+    if not n_users * n_items:
+        return 0.0
+    rows = np.unique(np.linspace(0, n_users - 1, _SAMPLE).astype(np.int64))
+    total, square = 0.0, 0.0
+    for part in np.array_split(rows, min(-(-8 * n_items * len(rows) // _BLOCK_BYTES), len(rows))):
+        scores = scorer.score_block(part).double()
+        square += scores.square().sum().item()
+        total += (scores.var(dim=1, correction=0) * n_items).sum().item()
+    return _deviation(total, square, len(rows) * n_items)
+
+
+def _deviation(total: float, square: float, n: int) -> float:
+    """Return the root of a mean of squared deviations; 0 if they are but the rounding of the scores themselves."""
+    return 0.0 if total <= _ROUNDING * square else float(np.sqrt(total / n))
+
+
+def reshaped(base: Scorer, terms: list[Dial | ItemNorm]) -> Scorer:
+    """Return the base after dial and norm; without strengths the very same."""
+    terms = [term for term in terms if term.strength != 0]
+    if not terms:
+        return base
+    if not isinstance(base, FactorScorer):
+        msg = f"{type(terms[0]).__name__} changes factors, {type(base).__name__} has none; take a FactorScorer as base"
+        raise TypeError(msg)
+    users, items = base.user_factors, base.item_factors
+    for term in terms:
+        users, items = term(users, items)
+    return FactorScorer(users, items)
+
+
+def own_scores(term: PopularityTerm | SpectralBlock | ItemFilter, n_users: int) -> Scorer:
+    """Return what an added term says in its own unit, whatever its strength."""
+    return term if isinstance(term, ItemFilter) else term.factors(n_users)
+
+
+def _ratio(whole: float, scorer: Scorer) -> float:
+    """Return how many units of a term's scores make one of the base; 0 for a term that says the same of all items."""
+    own = spread(scorer)
+    return whole / own if own > 0 else 0.0
+
+
+def _side_by_side(tables: list[FactorScorer]) -> FactorScorer | None:
+    """Return the sum of inner products as one."""
+    if len(tables) < 2:
+        return tables[0] if tables else None
+    device = tables[0].user_factors.device
+    return FactorScorer(
+        torch.cat([table.user_factors.to(device) for table in tables], dim=1),
+        torch.cat([table.item_factors.to(device) for table in tables], dim=1),
+    )
+
+
+def _check(base: Scorer, terms: Mapping[str, Term]) -> None:
+    shape = (base.n_users, base.n_items)
+    for name, term in terms.items():
+        signed = isinstance(term, Dial | ItemNorm)
+        if not np.isfinite(term.strength) or (term.strength < 0 and not signed):
+            msg = f"the strength of {name} is {term.strength}, expected a number{'' if signed else ' of at least 0'}"
+            raise ValueError(msg)
+        if isinstance(term, ItemFilter) and (term.n_users, term.n_items) != shape:
+            msg = f"{name} is for {(term.n_users, term.n_items)} users and items, expected {shape}"
+            raise ValueError(msg)
+        if isinstance(term, PopularityTerm | SpectralBlock) and len(term.degree) != shape[1]:
+            msg = f"{name} has {len(term.degree)} degrees, expected {shape[1]}, one for each item"
+            raise ValueError(msg)

@@ -1,0 +1,277 @@
+"""The terms that a fitted model adds to its scores: chosen on validation pairs, and for strangers too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from buir.graph import Spectrum, spectral_factors
+from buir.ranking import (
+    Choice,
+    Dial,
+    FactorScorer,
+    ItemFilter,
+    ItemNorm,
+    PopularityTerm,
+    Scorer,
+    SpectralBlock,
+    SumScorer,
+    Term,
+    TermScorer,
+    choose_terms,
+    spread,
+)
+
+__all__ = ["TERMS", "ScoreTerms", "make_terms"]
+
+TERMS = ("filter", "popularity", "block", "sharp_block", "dial", "norm")
+"""Names of the terms, in the order in which their strengths are chosen."""
+
+_SHARPNESS = {"block": 0.0, "sharp_block": 2.0}
+"""b of the two spectral blocks: all directions alike, and towards popularity."""
+
+_SHAPES = ("dial", "norm")
+"""Terms that change factors, which a model without any has not."""
+
+
+def make_terms(
+    matrix: csr_array,
+    strengths: Mapping[str, float] | None = None,
+    *,
+    width: int = 64,
+    spectrum: Spectrum | None = None,
+    factors: bool = True,
+) -> dict[str, Term]:
+    """Compute the terms from training pairs.
+
+    Parameters
+    ----------
+    matrix
+        Training pairs, canonical and binary, shape (n_users, n_items).
+    strengths
+        Only the terms with a strength here, at that strength; None: all terms, at 0.
+    width
+        Singular vectors of the spectral blocks.
+    spectrum
+        Of the matrix, if it is known already.
+    factors
+        Whether the base scores are an inner product: dial and norm change nothing else.
+
+    Returns
+    -------
+    Terms by name, in the order of ``TERMS``.
+    """
+    wanted = {
+        name: 0.0 if strengths is None else strengths[name]
+        for name in TERMS
+        if (strengths is None or strengths.get(name)) and (factors or name not in _SHAPES)
+    }
+    degree = torch.from_numpy(np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float32))
+    if spectrum is None and any(name in wanted for name in _SHARPNESS):
+        spectrum = spectral_factors(matrix, min(width, *matrix.shape))
+    made: dict[str, Term] = {}
+    for name, strength in wanted.items():
+        if name == "filter":
+            made[name] = item_filter = ItemFilter.from_matrix(matrix, strength=strength)
+            made[name] = replace(item_filter, own_spread=spread(item_filter))
+        elif name == "popularity":
+            made[name] = PopularityTerm(degree, strength)
+        elif name in _SHARPNESS:
+            assert spectrum is not None
+            made[name] = SpectralBlock(spectrum, degree, sharpness=_SHARPNESS[name], exponent=0.25, strength=strength)
+        else:
+            made[name] = Dial(strength) if name == "dial" else ItemNorm(strength)
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTerms:
+    """What a fitted model keeps of its terms: enough to score anybody, also who was not in training."""
+
+    strengths: dict[str, float]
+    """Of the terms that have one, in the units of ``buir.ranking.TermScorer``."""
+    choice: Choice | None = None
+    """How they were chosen; None where they were given."""
+    dial: Tensor | None = None
+    """What the users' vectors of the base are multiplied by, shape (d, d)."""
+    lifts: tuple[Tensor, ...] = ()
+    """For each spectral block what an item of a history adds to a user's coordinates, shape (n_items, k)."""
+    padding: float = 0.0
+    """Added to the length of a history before such a sum is divided by its root: the mean length in training."""
+    weights: csr_array | None = None
+    """The item filter times its scale, shape (n_items, n_items)."""
+    n_further: int = 0
+    """Coordinates of the factors after those of the base."""
+    gains: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def choose(
+        cls,
+        base: Scorer,
+        train: csr_array,
+        valid: csr_array,
+        metric: str,
+        terms: Mapping[str, Term] | None = None,
+    ) -> tuple[dict[str, float], Choice]:
+        """Choose strengths for a base on held-out pairs; see :func:`buir.ranking.choose_terms`."""
+        terms = make_terms(train, factors=isinstance(base, FactorScorer)) if terms is None else terms
+        choice = choose_terms(TermScorer(base, terms), train, valid, metric=metric)
+        return {name: strength for name, strength in choice.strengths.items() if strength}, choice
+
+    @classmethod
+    def of(
+        cls, base: Scorer, matrix: csr_array, terms: Mapping[str, Term], choice: Choice | None = None
+    ) -> tuple[ScoreTerms, SumScorer]:
+        """Keep the terms that have a strength; also return the scorer of base and terms over the training users."""
+        terms = {name: term for name, term in terms.items() if term.strength}
+        whole = TermScorer(base, terms)
+        dial, lifts, weights, further = None, [], None, 0
+        lengths = np.diff(matrix.indptr)
+        padding = float(lengths[lengths > 0].mean()) if matrix.nnz else 1.0
+        for term in terms.values():
+            if isinstance(term, Dial) and isinstance(base, FactorScorer):
+                dial = term.matrix(base.user_factors)
+            elif isinstance(term, SpectralBlock):
+                lifts.append(_lift(term, matrix))
+                further += lifts[-1].shape[1]
+            elif isinstance(term, PopularityTerm):
+                further += 1
+        for scale, scorer in whole.sum.further:
+            if isinstance(scorer, ItemFilter):
+                weights = csr_array(scorer.weights * np.float32(scale))
+        kept = cls(
+            {name: float(term.strength) for name, term in terms.items()},
+            choice,
+            None if dial is None else dial.cpu(),
+            tuple(lifts),
+            padding,
+            weights,
+            further,
+            {} if choice is None else choice.gains,
+        )
+        return kept, whole.sum
+
+    def scorer(self, base: Scorer | None, tables: FactorScorer | None, seen: csr_array | None) -> Scorer:
+        """Put a score together: ``tables`` hold the factors of base and terms; ``base`` is one without factors."""
+        parts: list[tuple[float, Scorer]] = []
+        if self.weights is not None:
+            if seen is None:
+                msg = (
+                    "the item filter of this model scores with the training rows, without which it was saved; "
+                    "save it with its training matrix"
+                )
+                raise ValueError(msg)
+            parts.append((1.0, ItemFilter(_ones(seen), self.weights)))
+        if tables is not None and base is None and not parts:
+            return tables
+        return SumScorer(tables, parts, base)
+
+    def strangers(self, base: Scorer, rows: csr_array, item_factors: np.ndarray | Tensor | None) -> Scorer:
+        """Score the users of these rows, of whom nothing else is known.
+
+        Parameters
+        ----------
+        base
+            Scores of the model itself for these users; with factors, the users' vectors are of the base's width.
+        rows
+            Their items, shape (n_rows, n_items).
+        item_factors
+            The model's, with the coordinates of the terms.
+        """
+        coordinates = []
+        if isinstance(base, FactorScorer):
+            users = base.user_factors
+            coordinates.append(users if self.dial is None else users @ self.dial.to(users.device))
+        coordinates += self._further(rows)
+        tables = None
+        if coordinates and item_factors is not None:
+            users = torch.cat([part.to(torch.float32) for part in coordinates], dim=1)
+            tables = FactorScorer(users, item_factors)
+        parts: list[tuple[float, Scorer]] = []
+        if self.weights is not None:
+            parts.append((1.0, ItemFilter(_ones(rows), self.weights)))
+        without = None if isinstance(base, FactorScorer) else base
+        return tables if tables is not None and without is None and not parts else SumScorer(tables, parts, without)
+
+    def _further(self, rows: csr_array) -> list[Tensor]:
+        """Return the coordinates of the terms for users with these items, in the order of ``TERMS``."""
+        lengths = np.diff(rows.indptr)
+        found: list[Tensor] = []
+        if "popularity" in self.strengths:
+            found.append(torch.ones(rows.shape[0], 1))
+        scale = torch.from_numpy(1 / np.sqrt(lengths + self.padding)).float().unsqueeze(1)
+        found += [scale * torch.from_numpy(_ones(rows) @ lift.numpy()) for lift in self.lifts]
+        return found
+
+    def parts(self, history: csr_array, user: Tensor, item: Tensor, column: int) -> list[tuple[str, float]]:
+        """Say what each term adds to the score of one item for one user.
+
+        Parameters
+        ----------
+        history
+            The user's items, shape (1, n_items).
+        user, item
+            Their factors, with the coordinates of the terms, shape (d + n_further,).
+        column
+            The item.
+        """
+        told = []
+        start = len(item) - self.n_further
+        products = (user[start:].double() * item[start:].double()).tolist()
+        if "popularity" in self.strengths:
+            told.append(("popularity", products.pop(0)))
+        names = [name for name in _SHARPNESS if name in self.strengths]
+        for name, lift in zip(names, self.lifts, strict=True):
+            width = lift.shape[1]
+            told.append((name, sum(products[:width])))
+            products = products[width:]
+        if self.weights is not None:
+            told.append(("filter", float((_ones(history) @ self.weights[:, [column]]).sum())))
+        return told
+
+    def pack(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return arrays and JSON facts for a model's file."""
+        arrays = {f"terms.lift{place}": lift.numpy() for place, lift in enumerate(self.lifts)}
+        if self.dial is not None:
+            arrays["terms.dial"] = self.dial.numpy()
+        if self.weights is not None:
+            arrays |= {f"terms.filter.{name}": getattr(self.weights, name) for name in ("data", "indices", "indptr")}
+        choice = None if self.choice is None else vars(self.choice)
+        facts = {"strengths": self.strengths, "choice": choice, "padding": self.padding, "n_further": self.n_further}
+        return arrays, facts
+
+    @classmethod
+    def unpack(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any], n_items: int) -> ScoreTerms:
+        """Read what ``pack`` returned."""
+        lifts = tuple(
+            torch.from_numpy(arrays[f"terms.lift{n}"].copy()) for n in range(sum("lift" in k for k in arrays))
+        )
+        dial = torch.from_numpy(arrays["terms.dial"].copy()) if "terms.dial" in arrays else None
+        weights = None
+        if "terms.filter.data" in arrays:
+            parts = tuple(arrays[f"terms.filter.{name}"] for name in ("data", "indices", "indptr"))
+            weights = csr_array(parts, shape=(n_items, n_items))
+        choice = None if facts["choice"] is None else Choice(**facts["choice"])
+        gains = {} if choice is None else choice.gains
+        return cls(facts["strengths"], choice, dial, lifts, facts["padding"], weights, facts["n_further"], gains)
+
+
+def _lift(term: SpectralBlock, matrix: csr_array) -> Tensor:
+    """Return what an item of a history adds to a user's coordinates: with A V = U S, U S^b is a sum over her items."""
+    spectrum = term.spectrum
+    degree = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    mean = degree[degree > 0].mean() if matrix.nnz else 1.0
+    scale = torch.from_numpy(1 / np.sqrt(degree + mean)).float().unsqueeze(1)
+    values = spectrum.values.cpu()
+    power = torch.where(values > 0, values ** (term.sharpness - 1), 0.0)
+    return spectrum.items.cpu() * power * scale
+
+
+def _ones(rows: csr_array) -> csr_array:
+    return csr_array((np.ones(rows.nnz, dtype=np.float32), rows.indices, rows.indptr), shape=rows.shape)

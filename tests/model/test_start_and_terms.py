@@ -1,0 +1,340 @@
+"""What a fit decides by itself: the start, the terms of the score, uniformity and epochs, by pairs held out inside."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+
+from buir import BUIR
+from buir.data import datasets, nested_split
+from buir.errors import NoValidationWarning
+from buir.model.fitting import MOST_HELD, hold_out
+from buir.recommend import TERMS
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "format1.safetensors"
+ALL = {"filter": 0.5, "popularity": 0.4, "block": 0.3, "sharp_block": 0.2, "dial": 0.5, "norm": -0.5}
+SMALL = {"embedding_dim": 8, "epochs": 3, "batch_size": 64, "device": "cpu", "uniformity": 0.0}
+
+
+def tastes(n_users: int = 60, n_items: int = 40, seed: int = 0) -> tuple[csr_array, csr_array]:
+    """Four tastes and a long tail, in train and held-out pairs."""
+    rng = np.random.default_rng(seed)
+    liked = (np.arange(n_users)[:, None] % 4) == (np.arange(n_items)[None] % 4)
+    popular = 1 / np.sqrt(1 + np.arange(n_items) / 4)
+    drawn = rng.random((n_users, n_items)) < np.where(liked, 0.8, 0.12) * popular
+    own = np.zeros_like(drawn)
+    own[np.arange(n_users), np.arange(n_users) % n_items] = True
+    drawn |= own
+    held = drawn & ~own & (rng.random(drawn.shape) < 0.25)
+    return csr_array((drawn & ~held).astype(np.float32)), csr_array(held.astype(np.float32))
+
+
+TRAIN, VALID = tastes()
+
+
+def fit(matrix: csr_array = TRAIN, valid: csr_array | None = None, **settings) -> BUIR:
+    made = SMALL | {"terms": {}, "inner_validation": False} | settings
+    return BUIR(**made).fit(matrix, valid, show_progress=False)
+
+
+def scores(model: BUIR) -> np.ndarray:
+    return model.scorer().score_block(np.arange(model.n_users)).numpy()
+
+
+def through_file(model: BUIR, **options) -> BUIR:
+    stream = io.BytesIO()
+    model.save(stream, **options)
+    return BUIR.load(io.BytesIO(stream.getvalue()))
+
+
+def lists(table: np.ndarray, n: int) -> np.ndarray:
+    return np.argsort(-np.where(TRAIN.toarray() > 0, -np.inf, table), axis=1, kind="stable")[:, :n]
+
+
+# The start
+
+
+def test_the_start_gives_the_lists_of_the_dense_singular_vectors():
+    matrix = TRAIN.toarray().astype(np.float64)
+    of_users, of_items = matrix.sum(axis=1), matrix.sum(axis=0)
+    assert of_users.min() > 0
+    assert of_items.min() > 0
+    normalised = matrix / np.sqrt(np.outer(of_users + of_users.mean(), of_items + of_items.mean()))
+    u, s, vt = np.linalg.svd(normalised, full_matrices=False)
+    expected = (u[:, :25] * s[:25]) @ vt[:25]
+    model = fit(encoder="id", embedding_dim=25, epochs=0)
+    found = scores(model)
+    np.testing.assert_allclose(found / found.std(), expected / expected.std(), atol=1e-4)
+    np.testing.assert_array_equal(model.recommend(np.arange(60), N=5)[0], lists(expected, 5))
+    assert model.chosen_.epochs == 0
+    assert len(model.history) == 1
+
+
+def test_the_start_may_be_the_best():
+    model = fit(TRAIN, VALID, learning_rate=0.5, epochs=10, encoder="id")
+    assert model.chosen_.epochs == 0
+    assert model.chosen_.start > model.chosen_.trained
+    assert [record["epoch"] for record in model.history] == [0, 1, 2, 3, 4, 5]
+    assert [record["best"] for record in model.history] == [True] + [False] * 5
+    start = fit(encoder="id", epochs=0)
+    np.testing.assert_array_equal(model.user_factors, start.user_factors)
+    assert model.state_ is None
+
+
+def test_training_may_be_better_than_the_start():
+    model = fit(TRAIN, VALID, learning_rate=0.01, epochs=20, embedding_dim=4, batch_size=16, encoder="graph")
+    assert model.chosen_.epochs > 0
+    assert model.chosen_.trained > model.chosen_.start == model.history[0]["ndcg_at_20"]
+    best = [record["epoch"] for record in model.history if record["best"]]
+    assert best[-1] == model.chosen_.epochs
+    start = fit(encoder="graph", embedding_dim=4, epochs=0)
+    assert not np.allclose(model.user_factors, start.user_factors)
+
+
+def test_uniformity_is_the_better_of_two_and_none_where_the_start_is_best():
+    asked = {"uniformity": "auto", "valid_metric": "ndcg_at_5"}
+    stopped = fit(TRAIN, VALID, learning_rate=0.5, epochs=10, encoder="id", **asked)
+    assert (stopped.chosen_.uniformity, stopped.chosen_.epochs) == (0.0, 0)
+    trained = {"learning_rate": 0.01, "embedding_dim": 4, "batch_size": 16, "encoder": "graph"}
+    model = fit(TRAIN, VALID, epochs=20, **trained, **asked)
+    reached = {}
+    for weight in (0.0, 0.3):
+        branch = fit(TRAIN, VALID, epochs=2, **trained, uniformity=weight, valid_metric="ndcg_at_5")
+        reached[weight] = max(record["ndcg_at_5"] for record in branch.history[1:])
+    assert model.chosen_.uniformity == max(reached, key=reached.get)
+    same = fit(TRAIN, VALID, epochs=20, **trained, uniformity=model.chosen_.uniformity, valid_metric="ndcg_at_5")
+    np.testing.assert_array_equal(model.user_factors, same.user_factors)
+
+
+@pytest.mark.parametrize("at", [1, 2, 4, 6])
+def test_a_callback_ends_the_branches_too(at):
+    records = []
+
+    def stop(record):
+        records.append(record)
+        return len(records) == at
+
+    model = BUIR(**SMALL | {"uniformity": "auto", "epochs": 30, "terms": {}})
+    model.fit(TRAIN, VALID, show_progress=False, callback=stop)
+    assert len(records) == at
+    assert model.history == records[-len(model.history) :]
+    assert [record["epoch"] for record in model.history] == list(range((at - 1) % 3 + 1))
+
+
+# The terms of the score
+
+
+@pytest.mark.parametrize("terms", [{"filter": 0.0}, dict.fromkeys(TERMS, 0.0)])
+@pytest.mark.parametrize("valid", [None, VALID])
+def test_strength_zero_is_absence_bit_by_bit(terms, valid):
+    without, with_zero = fit(valid=valid), fit(valid=valid, terms=terms)
+    for name in ("user_factors", "item_factors"):
+        np.testing.assert_array_equal(getattr(without, name), getattr(with_zero, name))
+    np.testing.assert_array_equal(scores(without), scores(with_zero))
+    assert with_zero.terms_.strengths == {}
+    for mine, other in zip(without.history, with_zero.history, strict=True):
+        np.testing.assert_equal(mine | {"seconds": 0}, other | {"seconds": 0})
+
+
+@pytest.mark.parametrize("encoder", ["id", "graph", "walk"])
+def test_held_out_pairs_choose_the_terms(encoder):
+    model = fit(TRAIN, VALID, terms="auto", encoder=encoder)
+    choice = model.terms_.choice
+    assert choice.value == model.chosen_.value >= choice.bare
+    assert model.terms_.strengths == {name: value for name, value in choice.strengths.items() if value}
+    assert model.chosen_.strengths == model.terms_.strengths
+    assert model.chosen_.n_candidates > choice.n_candidates
+    given = fit(terms=model.terms_.strengths, encoder=encoder, epochs=model.chosen_.epochs)
+    np.testing.assert_allclose(scores(given), scores(model), rtol=1e-5, atol=1e-6 * np.abs(scores(model)).max())
+
+
+@pytest.mark.parametrize("encoder", ["graph", "walk"])
+@pytest.mark.parametrize("terms", [ALL, *({name: ALL[name]} for name in TERMS)], ids=["all", *TERMS])
+def test_explanations_add_up(encoder, terms):
+    model = fit(terms=terms, encoder=encoder)
+    table = scores(model)
+    for user, item in ((0, 1), (7, 39), (59, 12)):
+        parts = model.explain(user, item)
+        assert parts["contribution"].sum() == pytest.approx(table[user, item], rel=1e-4, abs=1e-6 * float(table.std()))
+        told = [name for name in parts["part"] if name in TERMS]
+        assert sorted(told) == sorted(set(terms) - {"dial", "norm"})
+    assert parts["item"].notna().sum() == TRAIN[[59]].nnz
+
+
+@pytest.mark.parametrize("encoder", ["id", "graph"])
+def test_files_keep_the_terms(encoder):
+    model = fit(TRAIN, VALID, terms=ALL, encoder=encoder)
+    back = through_file(model)
+    np.testing.assert_array_equal(scores(back), scores(model))
+    assert back.terms_.strengths == model.terms_.strengths == ALL
+    assert back.chosen_ == model.chosen_
+    assert str(back.chosen_) == str(model.chosen_)
+    row = TRAIN[[4]]
+    for mine, other in zip(
+        back.recommend(0, row, recalculate_user=True), model.recommend(0, row, recalculate_user=True), strict=True
+    ):
+        np.testing.assert_array_equal(mine, other)
+    chosen = fit(TRAIN, VALID, terms="auto", encoder=encoder)
+    back = through_file(chosen)
+    assert (back.chosen_, back.terms_.choice) == (chosen.chosen_, chosen.terms_.choice)
+    np.testing.assert_array_equal(scores(back), scores(chosen))
+
+
+def test_a_light_file_with_a_filter_says_so_when_it_scores_and_not_before():
+    model = fit(terms={"filter": 1.0, "popularity": 0.5})
+    back = through_file(model, training_matrix=False)
+    assert back.terms_.strengths == model.terms_.strengths
+    row = TRAIN[[4]]
+    expected = model.recommend(0, row, recalculate_user=True)
+    np.testing.assert_array_equal(back.recommend(0, row, recalculate_user=True)[0], expected[0])
+    np.testing.assert_array_equal(back.similar_items(3)[0], model.similar_items(3)[0])
+    for ask in (back.scorer, lambda: back.recommend(0, filter_already_liked_items=False)):
+        with pytest.raises(ValueError, match=r"item filter .* save it with its training matrix"):
+            ask()
+    free = through_file(fit(terms={"popularity": 0.5, "block": 0.5}), training_matrix=False)
+    assert len(free.recommend(0, N=5, filter_already_liked_items=False)[0]) == 5
+
+
+def test_partial_fit_keeps_the_strengths_for_new_users_and_items():
+    model = fit(TRAIN, VALID, terms=ALL | {"filter": 2.0})
+    model.terms = "auto"
+    arrived = csr_array((np.ones(5), ([2, 60, 60, 61, 61], [40, 40, 1, 0, 4])), shape=(62, 41))
+    model.partial_fit(arrived, epochs=2, show_progress=False)
+    assert model.terms_.strengths == ALL | {"filter": 2.0}
+    assert scores(model).shape == (62, 41)
+    assert np.isfinite(scores(model)).all()
+    assert model.seen_.nnz == TRAIN.nnz + 5
+    ids, _ = model.recommend(60, N=39)
+    assert sorted(ids) == sorted(set(range(41)) - {1, 40})
+    assert model.explain(60, 3)["contribution"].sum() == pytest.approx(scores(model)[60, 3], rel=1e-4)
+
+
+def test_factors_with_a_filter_are_no_inner_product():
+    model = fit(terms=ALL)
+    with pytest.raises(ValueError, match=r"item filter has strength 0\.5") as caught:
+        model.export_factors()
+    assert "'filter': 0" in str(caught.value)
+    without = fit(terms={**model.terms_.strengths, "filter": 0})
+    users, items = without.export_factors()
+    assert users.shape == (60, 8 + 1 + 8 + 8)
+    np.testing.assert_allclose(users @ items.T, scores(without), rtol=1e-4, atol=1e-5)
+
+
+# Validation inside
+
+
+def test_one_pair_of_every_user_who_can_spare_it():
+    rng = np.random.default_rng(0)
+    matrix = csr_array((rng.random((300, 20)) < 0.25).astype(np.float32))
+    lengths = np.diff(matrix.indptr)
+    able = lengths >= 3
+    assert 200 <= able.sum() < 300
+    state = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002 - it must not change
+    train, held = hold_out(matrix, 0)
+    assert (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == state  # noqa: NPY002
+    np.testing.assert_array_equal(np.diff(held.indptr), able.astype(int))
+    np.testing.assert_array_equal((train + held).toarray(), matrix.toarray())
+    assert train.nnz + held.nnz == matrix.nnz
+    again, other = hold_out(matrix, 0)[1], hold_out(matrix, 1)[1]
+    np.testing.assert_array_equal(held.indices, again.indices)
+    assert (held.indices != other.indices).mean() > 0.3
+
+
+@pytest.mark.parametrize("n_users", [199, 200])
+def test_fewer_than_two_hundred_users_lend_nothing(n_users):
+    able = np.ones((n_users, 3), dtype=np.float32)
+    poor = np.tile(np.float32([1, 1, 0]), (500, 1))
+    assert (hold_out(csr_array(np.concatenate([able, poor])), 0) is None) == (n_users < 200)
+
+
+def test_no_more_than_twenty_thousand_lend():
+    n_users = MOST_HELD + 500
+    matrix = csr_array((np.ones(3 * n_users), np.tile([0, 1, 2], n_users), np.arange(0, 3 * n_users + 1, 3)))
+    train, held = hold_out(matrix, 3)
+    assert MOST_HELD == held.nnz == 20_000
+    assert np.diff(held.indptr).max() == 1
+    assert train.nnz + held.nnz == matrix.nnz
+    counts = np.bincount(held.indices, minlength=3)
+    assert counts.min() > 6000
+
+
+def test_a_fit_without_validation_data_trains_on_everything_in_the_end():
+    matrix = tastes(240, 40)[0]
+    asked = {"uniformity": "auto", "terms": "auto", "inner_validation": "auto", "epochs": "auto", "encoder": "graph"}
+    records = []
+    model = BUIR(**SMALL | asked).fit(matrix, show_progress=False, callback=records.append)
+    train, held = hold_out(matrix, 0)
+    inner = BUIR(**SMALL | asked).fit(train, held, show_progress=False)
+    assert model.chosen_ == inner.chosen_
+    assert model.chosen_.value > 0
+    assert model.terms_.strengths == inner.terms_.strengths
+    # the held-out pairs are training pairs of the model that is left
+    np.testing.assert_array_equal(model.seen_.toarray(), matrix.toarray())
+    decided = {"uniformity": inner.chosen_.uniformity, "epochs": inner.chosen_.epochs, "terms": inner.chosen_.strengths}
+    same = fit(matrix, **decided, encoder="graph")
+    np.testing.assert_array_equal(model.user_factors, same.user_factors)
+    np.testing.assert_array_equal(scores(model), scores(same))
+    assert not np.array_equal(scores(model), scores(inner))
+    assert len(records) > len(model.history)
+
+
+def test_a_fit_does_not_depend_on_the_test_part():
+    data = datasets.load("synthetic", n_users=80, n_items=60, n_pairs=900, seed=3)
+    split = nested_split(data, 1.0)
+    train, valid = split.train.matrix.copy(), split.valid.matrix.copy()
+    whole = fit(split.train.matrix, split.valid.matrix, terms="auto", uniformity="auto")
+    del split, data
+    alone = fit(train, valid, terms="auto", uniformity="auto")
+    assert alone.chosen_ == whole.chosen_
+    np.testing.assert_array_equal(scores(alone), scores(whole))
+    np.testing.assert_array_equal(alone.seen_.toarray(), train.toarray())
+
+
+@pytest.mark.parametrize("asked", ["auto", True])
+def test_too_few_users_are_told(asked):
+    model = BUIR(embedding_dim=4, epochs="auto", device="cpu", inner_validation=asked)
+    with pytest.warns(NoValidationWarning, match=r"^60 users have at least 3 pairs, fewer than the 200"):
+        model.fit(csr_array(np.ones((60, 3), dtype=np.float32)), show_progress=False)
+    assert (model.chosen_.uniformity, model.chosen_.epochs, model.chosen_.strengths) == (0.0, 10, {})
+
+
+@pytest.mark.filterwarnings("error::buir.errors.NoValidationWarning")
+def test_who_passes_held_out_pairs_or_wants_none_is_not_warned():
+    assert fit(TRAIN, VALID, inner_validation="auto").chosen_.trained is not None
+    assert fit(TRAIN, inner_validation=False).chosen_.trained is None
+
+
+# What is said and kept of it
+
+
+def test_the_repr_says_what_came_of_a_fit():
+    model = BUIR(**SMALL)
+    assert "#" not in repr(model)
+    assert eval(repr(model)).get_params() == model.get_params()
+    fit_model = fit(TRAIN, VALID, terms={"popularity": 0.5})
+    said = repr(fit_model)
+    assert eval(said).get_params() == fit_model.get_params()
+    assert said.startswith("BUIR(encoder='walk', embedding_dim=8, ")
+    assert said.endswith(f"  # {fit_model.chosen_}")
+    assert "terms: popularity 0.5" in said
+
+
+def test_old_files_load_as_they_were_trained():
+    model = BUIR.load(GOLDEN)
+    assert (model.start, model.inner_validation) == ("random", False)
+    assert model.chosen_.epochs == model.history[-1]["epoch"]
+    assert model.terms_.strengths == {}
+    model.partial_fit(
+        csr_array(model.seen_) if model.user_ids_.dtype.kind == "i" else model_frame(model), show_progress=False
+    )
+    assert np.isfinite(model.user_factors).all()
+
+
+def model_frame(model: BUIR):
+    import pandas as pd
+
+    users, items = model.seen_.tocoo().coords
+    return pd.DataFrame({"user": model.user_ids_[users], "item": model.item_ids_[items]})
