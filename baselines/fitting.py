@@ -43,11 +43,14 @@ def report_fit(
 
     Returns
     -------
-    One record: "epoch", "seconds" (of the fit alone) and, with ``valid``, the validation metrics.
+    One record: "epoch", "seconds" (of the fit, with the choice of terms), with ``valid`` the validation metrics, and where
+    held-out pairs chose terms "terms": their strengths, gains and the number of candidates.
     """
     record: dict[str, Any] = {"epoch": epoch, "seconds": time.perf_counter() - started}
     if valid is not None:
         record |= validate(model, train, valid)
+    if (terms := getattr(model, "terms_", None)) is not None:
+        record |= terms.record
     if callback is not None:
         callback(record)
     return [record]

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from buir.data import fit_inputs
 from buir.ranking import FactorScorer
-from buir.recommend import Above, AtLeast, Recommender
+from buir.recommend import Above, AtLeast, Recommender, Terms
 
 from .fitting import Callback, report_fit
 from .inner import fit_inner, make_inner
@@ -41,6 +41,12 @@ class ALS(Recommender):
 
     New users need no training: ``recommend(..., recalculate_user=True)`` solves for their factors.
 
+    Notes
+    -----
+    `implicit` 0.7.3 adds the same lambda to the equations of every row. Scaling it by a row's number of pairs, as Rendle et
+    al. advise ("Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022), needs another solver:
+    no weights of the pairs have that effect, since the zeros weigh 1 in every row. A wide range of lambda stands in for it.
+
     References
     ----------
     Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008.
@@ -56,6 +62,8 @@ class ALS(Recommender):
     """Sweeps over users and items."""
     num_threads: Annotated[int, AtLeast(0)] = 0
     """Threads, 0 for all cores; the result does not depend on it."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides the initial factors."""
 
@@ -79,7 +87,7 @@ class ALS(Recommender):
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
         with threadpool_limits(1, "blas"):
             factors = self._inner.recalculate_user(np.arange(user_items.shape[0]), csr_matrix(user_items))
-        return FactorScorer(factors, self.item_factors)
+        return FactorScorer(factors, self._likeness(self.item_factors))
 
     def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
         with threadpool_limits(1, "blas"):
@@ -111,6 +119,8 @@ class BPR(Recommender):
     """Decay of the factors in each step."""
     iterations: Annotated[int, AtLeast(1)] = 100
     """Passes over the pairs."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
@@ -159,6 +169,8 @@ class LMF(Recommender):
     """Passes over users and items."""
     negatives: Annotated[int, AtLeast(1)] = 30
     """Negatives for each training pair, before the limit described above."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
@@ -189,6 +201,7 @@ def _fit_factors(
     fit_inner(inner, labelled.matrix, show_progress=show_progress)
     model.user_factors, model.item_factors = inner.user_factors, inner.item_factors
     model._remember(labelled)
+    model._add_terms(held_out)
     model.history = report_fit(
         model, labelled.matrix, held_out, epoch=model.iterations, started=started, callback=callback
     )

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from buir.data import fit_inputs
 from buir.errors import Refused
-from buir.recommend import Above, AtLeast, Recommender
+from buir.recommend import Above, AtLeast, Recommender, Terms
 
 from .fitting import Callback, report_fit
 
@@ -82,6 +82,8 @@ class EASE(Recommender):
     """Items with training data beyond which ``fit`` refuses."""
     num_threads: Annotated[int, AtLeast(1)] = 1
     """BLAS threads of the solution. More help on idle cores only: on busy ones they wait for each other, up to 20 times as long."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
@@ -126,10 +128,11 @@ class EASE(Recommender):
         with threadpool_limits(self.num_threads, "blas"):
             self.weights, self.known_items = solve_ease(train[:, known], self.regularization), known
         self._remember(labelled)
+        self._add_terms(held_out)
         self.history = report_fit(self, train, held_out, epoch=1, started=started, callback=callback)
         return self
 
-    def scorer(self) -> Scorer:
+    def _own_scorer(self) -> Scorer:
         """Score by the training rows times the weights."""
         return LinearScorer(self._seen_rows(np.arange(self.n_users), "EASE's score"), self.weights, self.known_items)
 

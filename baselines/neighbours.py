@@ -12,7 +12,7 @@ from implicit import nearest_neighbours
 from scipy.sparse import csr_array, csr_matrix
 
 from buir.data import fit_inputs
-from buir.recommend import Above, AtLeast, Recommender
+from buir.recommend import Above, AtLeast, Recommender, Terms
 
 from .fitting import Callback, report_fit
 from .inner import fit_inner
@@ -72,6 +72,8 @@ class ItemKNN(Recommender):
     """How much BM25 holds an item's number of users against it, 0 to 1."""
     num_threads: Annotated[int, AtLeast(0)] = 0
     """Threads of the fit, 0 for all cores; the result does not depend on it."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
@@ -92,6 +94,7 @@ class ItemKNN(Recommender):
         fit_inner(inner, vectors, show_progress=show_progress)
         self.weights = nearest_others(csr_array(inner.similarity), self.neighbours)
         self._remember(labelled)
+        self._add_terms(held_out)
         self.history = report_fit(self, labelled.matrix, held_out, epoch=1, started=started, callback=callback)
         return self
 
@@ -103,7 +106,7 @@ class ItemKNN(Recommender):
         weigh: Any = nearest_neighbours.bm25_weight
         return csr_array(weigh(item_users, self.bm25_k1, self.bm25_b).T)
 
-    def scorer(self) -> Scorer:
+    def _own_scorer(self) -> Scorer:
         """Score by the training rows times the similarities."""
         return SparseScorer(self._seen_rows(np.arange(self.n_users), "scoring by neighbours"), self.weights)
 
