@@ -88,7 +88,7 @@ class CooccurrenceFilter(Recommender):
         return self._recalculated_users(self._seen_rows(np.arange(self.n_users), "a filter's score"))
 
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
-        return ItemFilter(csr_array(user_items, dtype=np.float32), self.weights)
+        return ItemFilter(user_items, self.weights)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class Recommender:
         item_ids_: np.ndarray
         user_factors: np.ndarray
         item_factors: np.ndarray
-        terms: dict | str
+        terms: dict | Literal["auto"]
         terms_: ScoreTerms
     else:
 
@@ -129,16 +129,16 @@ class Recommender:
         """
         matrix, given, self.terms_ = self.seen_, self.terms, ScoreTerms({})
         assert matrix is not None
-        auto = given == "auto"
-        if auto and (valid is None or valid.nnz == 0):
+        if given == "auto" and (valid is None or valid.nnz == 0):
             msg = f"terms is 'auto' and {type(self).__name__} got no held-out pairs to choose by: no terms; pass valid"
             report([NoValidationWarning(msg, argument="terms")])
             return
-        if not auto and not any(given.values()):
+        if given != "auto" and not any(given.values()):
             return
         own, choice = self._own_scorer(), None
         factors = isinstance(own, FactorScorer)
-        if auto:
+        if given == "auto":
+            assert valid is not None
             terms = make_terms(matrix, factors=factors)
             strengths, choice = ScoreTerms.choose(own, matrix, valid, metric, terms)
             terms = {name: replace(terms[name], strength=strength) for name, strength in strengths.items()}

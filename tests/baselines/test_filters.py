@@ -107,7 +107,7 @@ def test_the_corner_of_gf_cfs_linear_filter():
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.77, 0.42)])
 def test_the_corner_of_rp3beta(alpha, beta):
     dense = random_dense()
-    n_users, n_items = dense.shape
+    n_users = len(dense)
     users, items = dense.sum(axis=1), dense.sum(axis=0)
     published = np.zeros(dense.shape)
     for u in range(n_users):

@@ -165,7 +165,7 @@ def test_auto_without_held_out_pairs_is_nothing_and_says_so(name):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("terms", [{"popularty": 1.0}, {"popularity": -1.0}, {"filter": float("nan")}, "atuo", 3])
 def test_wrong_terms_are_one_error(name, terms):
-    with pytest.raises((InputError, TypeError), match="^terms is ") as caught:
+    with pytest.raises((InputError, TypeError), match=r"^terms is ") as caught:
         MODELS[name](terms=terms)
     assert caught.value.argument == "terms"
 
