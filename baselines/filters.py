@@ -27,18 +27,19 @@ class CooccurrenceFilter(Recommender):
 
     .. math:: S = R\, G,\qquad G = D_I^{-x} (R' D_U^{-y} R)\, D_I^{-z} \text{ with zero diagonal}
 
-    Known models are corners: x, y, z = 0.5, 0, 0.5 is the cosine of items (`ItemKNN`); 0.5, 1, 0.5 the linear filter of GF-CF;
-    :math:`\alpha, \alpha, \beta` is RP3beta, where :math:`\alpha` = 1 and :math:`\beta` = 0 are three steps of a random walk
-    (P3). What these multiply a user's scores with, the same for all items, is left out, and so is the diagonal, which scores
-    seen items alone; all were published with every co-occurrence or with the largest of each row.
+    Known models are corners: x, y, z = 0.5, 0, 0.5 is the cosine of items (`ItemKNN`); 0.5, 1, 0.5 the linear filter of
+    GF-CF; :math:`\alpha, \alpha, \beta` is RP3beta, where :math:`\alpha` = 1 and :math:`\beta` = 0 are three steps of a
+    random walk (P3). What these multiply a user's scores with, the same for all items, is left out, and so is the
+    diagonal, which scores seen items alone; all were published with every co-occurrence or with the largest of each
+    row.
 
     New users need no training: ``recommend(..., recalculate_user=True)`` filters their rows.
 
     References
     ----------
-    Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001; Paudel et al., "Updatable, Accurate,
-    Diverse, and Scalable Recommendations for Interactive Applications", TiiS 2016, for RP3beta; Shen et al., "How Powerful is
-    Graph Convolution for Recommendation?", CIKM 2021, for GF-CF.
+    Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001; Paudel et al., "Updatable,
+    Accurate, Diverse, and Scalable Recommendations for Interactive Applications", TiiS 2016, for RP3beta; Shen et al.,
+    "How Powerful is Graph Convolution for Recommendation?", CIKM 2021, for GF-CF.
     """
 
     x: Annotated[float, AtLeast(0)] = 0.5
@@ -99,17 +100,17 @@ class LowRankFilter(Recommender):
               A = (D_U + a\, m_U)^{-1/2} R\, (D_I + a\, m_I)^{-1/2} \approx U \Sigma V'
 
     with the degrees D, their means m over the users (items) that have pairs, and :math:`\Sigma` in units of the largest
-    singular value. Scores are inner products of :math:`U \Sigma^b` and :math:`V \Sigma^b`. With b = 0.5 all directions pass
-    alike, which is the ideal low-pass filter of GF-CF (whose a is 0, and which multiplies an item's score by the root of its
-    degree at the end); other b weigh the directions by the spectrum, as SGFCF does.
+    singular value. Scores are inner products of :math:`U \Sigma^b` and :math:`V \Sigma^b`. With b = 0.5 all directions
+    pass alike, which is the ideal low-pass filter of GF-CF (whose a is 0, and which multiplies an item's score by the
+    root of its degree at the end); other b weigh the directions by the spectrum, as SGFCF does.
 
-    New users need no training: ``recommend(..., recalculate_user=True)`` takes the same sum over their items as ``fit`` does
-    for the training users.
+    New users need no training: ``recommend(..., recalculate_user=True)`` takes the same sum over their items as ``fit``
+    does for the training users.
 
     References
     ----------
-    Shen et al., "How Powerful is Graph Convolution for Recommendation?", CIKM 2021, for GF-CF; Peng et al., "How Powerful is
-    Graph Filtering for Recommendation", KDD 2024, for SGFCF.
+    Shen et al., "How Powerful is Graph Convolution for Recommendation?", CIKM 2021, for GF-CF; Peng et al., "How
+    Powerful is Graph Filtering for Recommendation", KDD 2024, for SGFCF.
     """
 
     rank: Annotated[int, AtLeast(1)] = 64

@@ -43,8 +43,8 @@ def report_fit(
 
     Returns
     -------
-    One record: "epoch", "seconds" (of the fit, with the choice of terms), with ``valid`` the validation metrics, and where
-    held-out pairs chose terms "terms": their strengths, gains and the number of candidates.
+    One record: "epoch", "seconds" (of the fit, with the choice of terms), with ``valid`` the validation metrics, and
+    where held-out pairs chose terms "terms": their strengths, gains and the number of candidates.
     """
     record: dict[str, Any] = {"epoch": epoch, "seconds": time.perf_counter() - started}
     if valid is not None:

@@ -43,9 +43,10 @@ class ALS(Recommender):
 
     Notes
     -----
-    `implicit` 0.7.3 adds the same lambda to the equations of every row. Scaling it by a row's number of pairs, as Rendle et
-    al. advise ("Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022), needs another solver:
-    no weights of the pairs have that effect, since the zeros weigh 1 in every row. A wide range of lambda stands in for it.
+    `implicit` 0.7.3 adds the same lambda to the equations of every row. Scaling it by a row's number of pairs, as
+    Rendle et al. advise ("Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022), needs
+    another solver: no weights of the pairs have that effect, since the zeros weigh 1 in every row. A wide range of
+    lambda stands in for it.
 
     References
     ----------

@@ -197,8 +197,8 @@ class LightGCN(Recommender):
         user_items
             Training pairs: any SciPy format, ``Interactions`` or a data frame.
         valid
-            Held-out pairs of the same shape: training stops early by the scores without terms and the best table is kept.
-            Without it all epochs run.
+            Held-out pairs of the same shape: training stops early by the scores without terms and the best table is
+            kept. Without it all epochs run.
         show_progress
             Show a progress bar on a terminal.
         callback

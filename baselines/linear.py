@@ -69,9 +69,9 @@ class EASE(Recommender):
     -----
     Memory is one square matrix over the items with training data, and time grows with their cube: about half a minute for
     12,000 items and a few minutes for 20,000 on one thread. The inverse is taken in single precision where the condition
-    number allows three digits, else in double precision, which takes three times the memory for a while. Each fit solves anew:
-    an eigendecomposition would serve every lambda of a search, but takes longer than many solutions and double precision, and
-    fits of separate models have nowhere to share it but in hidden state.
+    number allows three digits, else in double precision, which takes three times the memory for a while. Each fit
+    solves anew: an eigendecomposition would serve every lambda of a search, but takes longer than many solutions and
+    double precision, and fits of separate models have nowhere to share it but in hidden state.
 
     References
     ----------

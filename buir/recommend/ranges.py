@@ -93,8 +93,8 @@ class Strengths:
 Terms = Annotated[dict, Strengths()] | Literal["auto"]
 """The field ``terms`` of a model: what is added to its score after the fit.
 
-A dict such as {"popularity": 0.3} gives strengths, {} adds nothing. "auto" takes the strengths that validate best by the
-model's own scores, on the pairs given to ``fit``; without such pairs it adds nothing and warns. Names are in
+A dict such as {"popularity": 0.3} gives strengths, {} adds nothing. "auto" takes the strengths that validate best by
+the model's own scores, on the pairs given to ``fit``; without such pairs it adds nothing and warns. Names are in
 ``buir.recommend.TERMS``; a model without factors has neither dial nor norm. The fitted model tells in ``terms_``.
 """
 

@@ -45,8 +45,8 @@ class Recommender:
     """Base of BUIR and of every baseline.
 
     ``fit`` of a subclass begins with ``fit_inputs`` and ends with ``self._remember``; the subclass either sets the NumPy arrays
-    ``user_factors`` and ``item_factors`` or overrides ``_own_scorer``. One with a field ``terms`` then calls ``_add_terms``.
-    Argument names and the shapes of what is returned are those of `implicit`.
+    ``user_factors`` and ``item_factors`` or overrides ``_own_scorer``. One with a field ``terms`` then calls
+    ``_add_terms``. Argument names and the shapes of what is returned are those of `implicit`.
     """
 
     if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class Recommender:
         Parameters
         ----------
         valid
-            Held-out pairs of the shape of the training rows; they choose the strengths where ``terms`` is "auto", by the
-            scores of the model itself. Without any there are no terms, and a warning.
+            Held-out pairs of the shape of the training rows; they choose the strengths where ``terms`` is "auto", by
+            the scores of the model itself. Without any there are no terms, and a warning.
         metric
             What the choice maximises.
         """
@@ -145,7 +145,8 @@ class Recommender:
         else:
             shaping = [name for name in SHAPES if given.get(name) and not factors]
             if shaping:
-                msg = f"terms is {given!r}; expected none of dial and norm, which change factors: {type(self).__name__} has none"
+                name = type(self).__name__
+                msg = f"terms is {given!r}; expected none of dial and norm, which change factors: {name} has none"
                 raise InputError(msg, argument="terms")
             terms = make_terms(matrix, given, factors=factors)
         self.terms_, score = ScoreTerms.of(own, matrix, terms, choice)

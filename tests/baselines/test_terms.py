@@ -1,4 +1,4 @@
-"""The terms of the score on every baseline that scores: chosen on held-out pairs, in every verb, and nothing without."""
+"""The terms of the score on every baseline that scores: chosen on held-out pairs, in every verb, else nothing."""
 
 from functools import partial
 

@@ -62,7 +62,9 @@ def test_a_data_set_may_have_trials_of_its_own(write):
 
 
 def test_all_mistakes_at_once_with_the_nearest_name(write):
-    text = GOOD.replace("seeds: [0, 1]", "sedes: 3\nseeds: [0, '1', true]").replace("factors: 8", "factrs: 8, iteratons: 2")
+    text = GOOD.replace("seeds: [0, 1]", "sedes: 3\nseeds: [0, '1', true]").replace(
+        "factors: 8", "factrs: 8, iteratons: 2"
+    )
     text = text.replace("kind: nested", "kind: nestd").replace("kind: popularity", "kind: popular")
     assert set(problems(write(text))) == {
         "mine.yaml: protocol.kind: got 'nestd'; did you mean 'nested'?",
