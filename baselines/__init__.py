@@ -10,21 +10,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from buir.errors import Refused
 
+    from .filters import CooccurrenceFilter, LowRankFilter
     from .implicit_models import ALS, BPR, LMF
     from .lightgcn import LightGCN
     from .linear import EASE
     from .neighbours import ItemKNN
     from .popularity import Popularity
 
-__all__ = ["ALS", "BPR", "EASE", "LMF", "ItemKNN", "LightGCN", "Popularity", "Refused"]
+__all__ = [
+    "ALS",
+    "BPR",
+    "EASE",
+    "LMF",
+    "CooccurrenceFilter",
+    "ItemKNN",
+    "LightGCN",
+    "LowRankFilter",
+    "Popularity",
+    "Refused",
+]
 
 _HOMES = {
     "ALS": ".implicit_models",
     "BPR": ".implicit_models",
+    "CooccurrenceFilter": ".filters",
     "EASE": ".linear",
     "ItemKNN": ".neighbours",
     "LMF": ".implicit_models",
     "LightGCN": ".lightgcn",
+    "LowRankFilter": ".filters",
     "Popularity": ".popularity",
     "Refused": "buir.errors",
 }

@@ -22,7 +22,8 @@ class FittedAtOnce(Recommender):
     """Base of the models that are fitted in one go: held-out pairs only tell how good they are."""
 
     history: list[dict[str, Any]]
-    """One record: "epoch", "seconds" (of the fit alone) and, with ``valid``, the validation metrics."""
+    """One record: "epoch", "seconds" (of the fit, with the choice of terms), with ``valid`` the validation metrics, and
+    where held-out pairs chose terms "terms": their strengths, gains and the number of candidates."""
 
     @abstractmethod
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
@@ -36,7 +37,8 @@ class FittedAtOnce(Recommender):
         user_items
             Training pairs: any SciPy format, ``Interactions`` or a data frame.
         valid
-            Held-out pairs of the same shape, measured once after the fit, training items masked.
+            Held-out pairs of the same shape, measured once after the fit, training items masked; they choose the terms
+            where those are "auto".
         show_progress
             Show a bar on a terminal, where a model takes long enough to have one.
         callback
@@ -46,9 +48,14 @@ class FittedAtOnce(Recommender):
         labelled, held_out = fit_inputs(user_items, valid)
         self._learn(labelled.matrix, show_progress=show_progress)
         self._remember(labelled)
-        record = {"epoch": self.get_params().get("iterations", 1), "seconds": time.perf_counter() - started}
+        if "terms" in self.get_params():
+            self._add_terms(held_out)
+        record: dict[str, Any] = {"epoch": self.get_params().get("iterations", 1)}
+        record["seconds"] = time.perf_counter() - started
         if held_out is not None:
             record |= evaluate(self, labelled.matrix, held_out, ks=VALID_KS, metrics=VALID_METRICS).means
+        if "terms" in self.get_params():
+            record |= self.terms_.record
         if callback is not None:
             callback(record)
         self.history = [record]

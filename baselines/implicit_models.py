@@ -5,7 +5,7 @@ is checked before, and its lists, which can hold seen and repeated items, are ne
 for the CPU is used also where there is a GPU, for numbers that can be compared.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
 from buir.ranking import FactorScorer, Scorer
-from buir.recommend import Above, AtLeast
+from buir.recommend import Above, AtLeast, Terms
 
 from .fitting import FittedAtOnce
 from .inner import fit_inner, make_inner
@@ -30,6 +30,13 @@ class ALS(FittedAtOnce):
               c_{ui} = \alpha,\ p_{ui} = 1 \text{ for a training pair, } c_{ui} = 1,\ p_{ui} = 0 \text{ else}
 
     New users need no training: ``recommend(..., recalculate_user=True)`` solves for their factors.
+
+    Notes
+    -----
+    `implicit` 0.7.3 adds the same lambda to the equations of every row. Scaling it by a row's number of pairs, as
+    Rendle et al. advise ("Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022), needs
+    another solver: no weights of the pairs have that effect, since the zeros weigh 1 in every row. A wide range of
+    lambda stands in for it.
 
     References
     ----------
@@ -46,6 +53,8 @@ class ALS(FittedAtOnce):
     """Sweeps over users and items."""
     num_threads: Annotated[int, AtLeast(0)] = 0
     """Threads, 0 for all cores; the result does not depend on it."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides the initial factors."""
 
@@ -58,7 +67,7 @@ class ALS(FittedAtOnce):
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
         with threadpool_limits(1, "blas"):
             factors = self._inner.recalculate_user(np.arange(user_items.shape[0]), csr_matrix(user_items))
-        return FactorScorer(factors, self.item_factors)
+        return FactorScorer(factors, self._likeness(self.item_factors))
 
     def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
         with threadpool_limits(1, "blas"):
@@ -90,6 +99,8 @@ class BPR(FittedAtOnce):
     """Decay of the factors in each step."""
     iterations: Annotated[int, AtLeast(1)] = 100
     """Passes over the pairs."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
@@ -126,6 +137,8 @@ class LMF(FittedAtOnce):
     """Passes over users and items."""
     negatives: Annotated[int, AtLeast(1)] = 30
     """Negatives for each training pair, before the limit described above."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 

@@ -42,8 +42,8 @@ def fit_inner(inner: Any, train: csr_array, *, show_progress: bool) -> Any:
     return inner
 
 
-def make_inner(factory: Callable[..., Any], *, seed: int, **settings: Any) -> Any:
-    """Build a model of `implicit` for the CPU; its seed must be Python's integer, other seeds crash it."""
+def make_inner(factory: Callable[..., Any], *, seed: int, terms: Any = None, **settings: Any) -> Any:
+    """Build a model of `implicit` for the CPU; its seed must be Python's integer, and terms are added by us, later."""
     # Its constructors look at the BLAS threads and warn.
     with threadpool_limits(1, "blas"):
         return factory(use_gpu=False, random_state=int(seed), **settings)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from buir.data import fit_inputs
 from buir.learning import Pairs, Schedule, Validation, dense_adam, effective_rank, train, training_device
 from buir.ranking import FactorScorer
-from buir.recommend import Above, AtLeast, MetricAtK, Recommender
+from buir.recommend import Above, AtLeast, MetricAtK, Recommender, Terms
 
 from .fitting import Callback
 from .negatives import NegativeSampler, bpr_loss
@@ -174,6 +174,8 @@ class LightGCN(Recommender):
     """What validation maximises."""
     patience: Annotated[int, AtLeast(1)] = 5
     """Validations in a row without improvement after which training stops."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
     """Decides the initial table, the order of the pairs and the negatives."""
     device: str = "auto"
@@ -192,8 +194,8 @@ class LightGCN(Recommender):
         user_items
             Training pairs: any SciPy format, ``Interactions`` or a data frame.
         valid
-            Held-out pairs of the same shape: training stops early and the best table is kept. Without it all epochs
-            run.
+            Held-out pairs of the same shape: training stops early by the scores without terms and the best table is
+            kept. Without it all epochs run.
         show_progress
             Show a progress bar on a terminal.
         callback
@@ -233,4 +235,6 @@ class LightGCN(Recommender):
         self.history = train(learner, pairs, schedule, callback=callback, show_progress=show_progress)
         self.user_factors, self.item_factors = (part.cpu().numpy() for part in learner.factors())
         self._remember(labelled)
+        self._add_terms(held_out, self.valid_metric)
+        self.history[-1] |= self.terms_.record
         return self

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from buir.errors import Refused
 from buir.ranking import Scorer
-from buir.recommend import Above, AtLeast
+from buir.recommend import Above, AtLeast, Terms
 
 from .fitting import FittedAtOnce
 
@@ -64,7 +64,9 @@ class EASE(FittedAtOnce):
     -----
     Memory is one square matrix over the items with training data, and time grows with their cube: about half a minute
     for 12,000 items and a few minutes for 20,000 on one thread. The inverse is taken in single precision where the
-    condition number allows three digits, else in double precision, which takes three times the memory for a while.
+    condition number allows three digits, else in double precision, which takes three times the memory for a while. Each
+    fit solves anew: an eigendecomposition would serve every lambda of a search, but takes longer than many solutions
+    and double precision, and fits of separate models have nowhere to share it but in hidden state.
 
     References
     ----------
@@ -77,6 +79,8 @@ class EASE(FittedAtOnce):
     """Items with training data beyond which ``fit`` refuses."""
     num_threads: Annotated[int, AtLeast(1)] = 1
     """BLAS threads of the solution. More help on idle cores only: on busy ones they wait, up to 20 times as long."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
@@ -99,7 +103,7 @@ class EASE(FittedAtOnce):
         with threadpool_limits(self.num_threads, "blas"):
             self.weights, self.known_items = solve_ease(train[:, known], self.regularization), known
 
-    def scorer(self) -> Scorer:
+    def _own_scorer(self) -> Scorer:
         """Score by the training rows times the weights."""
         return LinearScorer(self._seen_rows(np.arange(self.n_users), "EASE's score"), self.weights, self.known_items)
 

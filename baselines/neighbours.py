@@ -8,7 +8,7 @@ from implicit import nearest_neighbours
 from scipy.sparse import csr_array, csr_matrix
 
 from buir.ranking import Scorer
-from buir.recommend import Above, AtLeast
+from buir.recommend import Above, AtLeast, Terms
 
 from .fitting import FittedAtOnce
 from .inner import fit_inner
@@ -48,6 +48,8 @@ class ItemKNN(FittedAtOnce):
     """How much BM25 holds an item's number of users against it, 0 to 1."""
     num_threads: Annotated[int, AtLeast(0)] = 0
     """Threads of the fit, 0 for all cores; the result does not depend on it."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
     seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
@@ -68,7 +70,7 @@ class ItemKNN(FittedAtOnce):
         weigh: Any = nearest_neighbours.bm25_weight
         return csr_array(weigh(item_users, self.bm25_k1, self.bm25_b).T)
 
-    def scorer(self) -> Scorer:
+    def _own_scorer(self) -> Scorer:
         """Score by the training rows times the similarities."""
         return LinearScorer(self._seen_rows(np.arange(self.n_users), "scoring by neighbours"), self.weights)
 

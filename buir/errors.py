@@ -152,7 +152,7 @@ class SmallCatalogueWarning(InputWarning):
 
 
 class NoValidationWarning(InputWarning):
-    """Too few users to hold pairs out of training, so that defaults stand where held-out pairs would decide."""
+    """No held-out pairs, given or to be taken from training, so that defaults stand where they would decide."""
 
 
 class ValidSeenWarning(InputWarning):

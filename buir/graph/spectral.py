@@ -55,6 +55,32 @@ class Spectrum:
         scale = torch.where(total > 0, rms * (entries / total).sqrt(), 0.0).to(root.dtype)
         return self.users * (scale * root), self.items * (scale * root)
 
+    def lift(self, degree: np.ndarray, sharpness: float, regularisation: float = 1.0) -> Tensor:
+        r"""Return what an item of a history adds to a user's coordinates.
+
+        With :math:`A V = U S`, a user's row of :math:`U S^b` is the sum of the rows of
+        :math:`(D_I + a\, m_I)^{-1/2} V S^{b-1}` of her items, times :math:`(d_u + a\, m_U)^{-1/2}`: so a history alone
+        gives the coordinates.
+
+        Parameters
+        ----------
+        degree
+            Users of each item in the matrix of the spectrum, shape (n_items,).
+        sharpness
+            b.
+        regularisation
+            a, with which the spectrum was found.
+
+        Returns
+        -------
+        float32, shape (n_items, k), on the CPU; zero for items without users.
+        """
+        mean = degree[degree > 0].mean() if degree.any() else 1.0
+        root = np.sqrt(degree + regularisation * mean)
+        scale = torch.from_numpy(np.divide(1, root, out=np.zeros(len(root)), where=degree > 0)).float().unsqueeze(1)
+        values = self.values.cpu()
+        return self.items.cpu() * torch.where(values > 0, values ** (sharpness - 1), 0.0) * scale
+
 
 def spectral_factors(
     matrix: csr_array,

@@ -390,16 +390,7 @@ class BUIR(Recommender):
         vectors = self.folding_[0].scoring_vectors(user_items)
         weight = self.weights_.predictor_weight
         factors = torch.addmm(self.weights_.predictor_bias, vectors, weight + weight.T)
-        own = FactorScorer(factors, self.item_factors[:, : factors.shape[1]])
-        return self.terms_.strangers(own, user_items, self.item_factors)
-
-    def scorer(self) -> Scorer:
-        """Score function over the model's users: inner products, and the item filter where it has a strength."""
-        return self.terms_.scorer(None, FactorScorer(self.user_factors, self.item_factors), self.seen_)
-
-    def _likeness(self, factors: np.ndarray) -> np.ndarray:
-        # The coordinates of the terms say nothing about likeness: that of popularity is the same for every user.
-        return factors[:, : factors.shape[1] - self.terms_.n_further]
+        return FactorScorer(factors, self._likeness(self.item_factors))
 
     def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
         return self.folding_[1].vectors(item_users).numpy()

@@ -4,7 +4,7 @@ from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
 from buir.recommend.held_out import HeldOut, held_out_pairs
 from buir.recommend.lookup import Lookup, as_labels, lookups
-from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, check_parameters
+from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
 from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import TERMS, ScoreTerms, make_terms
 from buir.recommend.similarity import vectors_of
@@ -20,6 +20,7 @@ __all__ = [
     "Recommender",
     "ScoreTerms",
     "Strengths",
+    "Terms",
     "as_labels",
     "check_parameters",
     "held_out_pairs",

@@ -45,7 +45,7 @@ class Catalogue:
     @classmethod
     def of(cls, model: Any) -> Catalogue:
         """Take what a fitted model has."""
-        return cls(type(model).__name__, *lookups(model), model.seen_, model.scorer, model._recalculated_users)
+        return cls(type(model).__name__, *lookups(model), model.seen_, model.scorer, model._strangers)
 
     def frame(
         self,

@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,7 +15,7 @@ from buir.errors import InputError, near
 from buir.ranking import METRICS
 from buir.recommend.score_terms import TERMS
 
-__all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "Strengths", "check_parameters"]
+__all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "Strengths", "Terms", "check_parameters"]
 
 LONGEST_LIST = 1000
 """Items of a list that validation ranks, at most."""
@@ -90,6 +90,15 @@ class Strengths:
         return f"from terms to strengths, such as {{'popularity': 0.3}}; terms are {', '.join(TERMS)}"
 
 
+Terms = Annotated[dict, Strengths()] | Literal["auto"]
+"""The field ``terms`` of a model: what is added to its score after the fit.
+
+A dict such as {"popularity": 0.3} gives strengths, {} adds nothing. "auto" takes the strengths that validate best by
+the model's own scores, on the pairs given to ``fit``; without such pairs it adds nothing and warns. Names are in
+``buir.recommend.TERMS``; a model without factors has neither dial nor norm. The fitted model tells in ``terms_``.
+"""
+
+
 def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
     """Make sure that hyper-parameters have values that the model's training understands.
 
@@ -117,13 +126,18 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
         if value in alike or any(all(one.holds(value) for one in ranges) for ranges in fitting):
             continue
         known = [one for one in values if isinstance(one, str)]
-        way = near(value, known) or f"; the default is {getattr(model, name)!r}"
+        way = near(value, known) or f"; the default is {_default(model, name)!r}"
         msg = f"{name} is {value!r}; expected {_expected(values, kinds)}{way}"
         raise _named(name, (InputError if fitting or alike else TypeError)(msg))
     if conflict := model._conflict(parameters):
         name, other, expected = conflict
         msg = f"{name} is {parameters[name]!r} with {other} {parameters[other]!r}; expected {expected}"
         raise _named(name, InputError(msg))
+
+
+def _default(model: Any, name: str) -> Any:
+    field = model.__dataclass_fields__[name]
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _alternatives(hint: Any) -> tuple[list[Any], list[tuple[type, list[Any]]]]:

@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,12 @@ import torch
 from scipy.sparse import csr_array
 
 from buir.data import Labelled, take
-from buir.errors import NotFittedError, counted
+from buir.errors import InputError, NotFittedError, NoValidationWarning, counted, report
 from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
 from buir.recommend.frames import Catalogue
 from buir.recommend.ranges import check_parameters
+from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms
 from buir.recommend.similarity import cosines, most_similar, vectors_of
 
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
@@ -26,8 +28,8 @@ class Recommender:
     """Base of BUIR and of every baseline.
 
     ``fit`` of a subclass begins with ``fit_inputs`` and ends with ``self._remember``; the subclass either sets the
-    NumPy arrays ``user_factors`` and ``item_factors`` or overrides ``scorer``. Argument names and the shapes of what is
-    returned are those of `implicit`.
+    NumPy arrays ``user_factors`` and ``item_factors`` or overrides ``_own_scorer``. One with a field ``terms`` then
+    calls ``_add_terms``. Argument names and the shapes of what is returned are those of `implicit`.
     """
 
     if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class Recommender:
         item_ids_: np.ndarray
         user_factors: np.ndarray
         item_factors: np.ndarray
+        terms: dict | Literal["auto"]
+        terms_: ScoreTerms
     else:
 
         def __getattr__(self, name: str) -> Any:
@@ -84,11 +88,70 @@ class Recommender:
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def scorer(self) -> Scorer:
-        """Score function over the model's users, for ``top_k`` and ``evaluate``."""
+        """Score function over the model's users, for ``top_k`` and ``evaluate``: what the model says, and its terms."""
+        own, terms = self._own_scorer(), self._terms_with_strength()
+        if terms is None:
+            return own
+        base, tables = (None, own) if isinstance(own, FactorScorer) else (own, terms.tables)
+        return terms.scorer(base, tables, self.seen_)
+
+    def _own_scorer(self) -> Scorer:
+        """Score the model's users; a hook for models without factors. The factors hold the terms' coordinates, too."""
         return FactorScorer(self.user_factors, self.item_factors)
 
+    def _add_terms(self, valid: csr_array | None, metric: str = "ndcg_at_20") -> None:
+        """Add to the scores what the field ``terms`` says; a fit calls it after ``_remember``.
+
+        Parameters
+        ----------
+        valid
+            Held-out pairs of the shape of the training rows; they choose the strengths where ``terms`` is "auto", by
+            the scores of the model itself. Without any there are no terms, and a warning.
+        metric
+            What the choice maximises.
+        """
+        matrix, given, self.terms_ = self.seen_, self.terms, ScoreTerms({})
+        assert matrix is not None
+        if given == "auto" and (valid is None or valid.nnz == 0):
+            msg = f"terms is 'auto' and {type(self).__name__} got no held-out pairs to choose by: no terms; pass valid"
+            report([NoValidationWarning(msg, argument="terms")])
+            return
+        if given != "auto" and not any(given.values()):
+            return
+        own, choice = self._own_scorer(), None
+        factors = isinstance(own, FactorScorer)
+        if given == "auto":
+            assert valid is not None
+            terms = make_terms(matrix, factors=factors)
+            strengths, choice = ScoreTerms.choose(own, matrix, valid, metric, terms)
+            terms = {name: replace(terms[name], strength=strength) for name, strength in strengths.items()}
+        else:
+            shaping = [name for name in SHAPES if given.get(name) and not factors]
+            if shaping:
+                name = type(self).__name__
+                msg = f"terms is {given!r}; expected none of dial and norm, which change factors: {name} has none"
+                raise InputError(msg, argument="terms")
+            terms = make_terms(matrix, given, factors=factors)
+        self.terms_, score = ScoreTerms.of(own, matrix, terms, choice)
+        if factors and terms:
+            assert score.tables is not None
+            self.user_factors, self.item_factors = (
+                table.numpy() for table in (score.tables.user_factors, score.tables.item_factors)
+            )
+
+    def _terms_with_strength(self) -> ScoreTerms | None:
+        terms = vars(self).get("terms_")
+        return terms if terms is not None and terms.strengths else None
+
+    def _strangers(self, user_items: csr_array) -> Scorer:
+        """Score the users of these rows, of whom nothing else is known, with the model's terms."""
+        own, terms = self._recalculated_users(user_items), self._terms_with_strength()
+        if terms is None:
+            return own
+        return terms.strangers(own, user_items, self.item_factors if isinstance(own, FactorScorer) else None)
+
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
-        """Score the users of these rows, of whom nothing else is known; a hook for models that can."""
+        """Score the users of these rows by the model alone, without its terms; a hook for models that can."""
         raise self._cannot_recalculate(noun="user", rows=user_items)
 
     def _recalculated_items(self, item_users: csr_array) -> np.ndarray:
@@ -102,8 +165,12 @@ class Recommender:
         )
 
     def _likeness(self, factors: np.ndarray) -> np.ndarray:
-        """Keep what a table of factors says about likeness; a hook for models whose factors say more."""
-        return factors
+        """Keep the model's own columns of a table of factors.
+
+        The coordinates of the terms say nothing about likeness: that of popularity is the same for every user.
+        """
+        terms = self._terms_with_strength()
+        return factors if terms is None else factors[:, : factors.shape[1] - terms.n_further]
 
     def _item_cosines(self, queries: np.ndarray | None = None) -> Scorer:
         """Similarity of ``queries``, or of the items, to all items; a hook for models without item factors."""
@@ -177,7 +244,7 @@ class Recommender:
             stored = user_items is None
             history = self._seen_rows(users, why, _ROWS) if stored else as_histories(user_items, len(users), shape)
         if recalculate_user and history is not None:
-            scorer, rows = self._recalculated_users(history), np.arange(len(users))
+            scorer, rows = self._strangers(history), np.arange(len(users))
         else:
             scorer, rows = self.scorer(), users
         ids, scores = top_k(

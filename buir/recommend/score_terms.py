@@ -36,7 +36,7 @@ TERMS = ("filter", "popularity", "block", "sharp_block", "dial", "norm")
 _SHARPNESS = {"block": 0.0, "sharp_block": 2.0}
 """b of the two spectral blocks: all directions alike, and towards popularity."""
 
-_SHAPES = ("dial", "norm")
+SHAPES = ("dial", "norm")
 """Terms that change factors, which a model without any has not."""
 
 
@@ -70,7 +70,7 @@ def make_terms(
     wanted = {
         name: 0.0 if strengths is None else strengths[name]
         for name in TERMS
-        if (strengths is None or strengths.get(name)) and (factors or name not in _SHAPES)
+        if (strengths is None or strengths.get(name)) and (factors or name not in SHAPES)
     }
     degree = torch.from_numpy(np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float32))
     if spectrum is None and any(name in wanted for name in _SHARPNESS):
@@ -109,6 +109,17 @@ class ScoreTerms:
     n_further: int = 0
     """Coordinates of the factors after those of the base."""
     gains: dict[str, float] = field(default_factory=dict)
+    """What the metric loses if one term alone has strength 0; empty where the strengths were given."""
+    tables: FactorScorer | None = None
+    """The terms' coordinates, of a model without factors; any other model's own factors hold them."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a fit tells of the choice: strengths, gains and the number of candidates; empty without a choice."""
+        if self.choice is None:
+            return {}
+        told = {"strengths": self.strengths, "gains": self.gains, "n_candidates": self.choice.n_candidates}
+        return {"terms": told}
 
     @classmethod
     def choose(
@@ -138,7 +149,8 @@ class ScoreTerms:
             if isinstance(term, Dial) and isinstance(base, FactorScorer):
                 dial = term.matrix(base.user_factors)
             elif isinstance(term, SpectralBlock):
-                lifts.append(_lift(term, matrix))
+                degree = np.bincount(matrix.indices, minlength=matrix.shape[1])
+                lifts.append(term.spectrum.lift(degree, term.sharpness))
                 further += lifts[-1].shape[1]
             elif isinstance(term, PopularityTerm):
                 further += 1
@@ -154,6 +166,7 @@ class ScoreTerms:
             weights,
             further,
             {} if choice is None else choice.gains,
+            None if isinstance(base, FactorScorer) else whole.sum.tables,
         )
         return kept, whole.sum
 
@@ -182,9 +195,10 @@ class ScoreTerms:
         rows
             Their items, shape (n_rows, n_items).
         item_factors
-            The model's, with the coordinates of the terms.
+            The model's, with the coordinates of the terms; None for a model without factors.
         """
         coordinates = []
+        item_factors = item_factors if self.tables is None else self.tables.item_factors
         if isinstance(base, FactorScorer):
             users = base.user_factors
             coordinates.append(users if self.dial is None else users @ self.dial.to(users.device))
@@ -260,17 +274,6 @@ class ScoreTerms:
         choice = None if facts["choice"] is None else Choice(**facts["choice"])
         gains = {} if choice is None else choice.gains
         return cls(facts["strengths"], choice, dial, lifts, facts["padding"], weights, facts["n_further"], gains)
-
-
-def _lift(term: SpectralBlock, matrix: csr_array) -> Tensor:
-    """Return what an item of a history adds to a user's coordinates: with A V = U S, U S^b is a sum over her items."""
-    spectrum = term.spectrum
-    degree = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    mean = degree[degree > 0].mean() if matrix.nnz else 1.0
-    scale = torch.from_numpy(1 / np.sqrt(degree + mean)).float().unsqueeze(1)
-    values = spectrum.values.cpu()
-    power = torch.where(values > 0, values ** (term.sharpness - 1), 0.0)
-    return spectrum.items.cpu() * power * scale
 
 
 def _ones(rows: csr_array) -> csr_array:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from baselines.filters import CooccurrenceFilter, LowRankFilter
 from baselines.implicit_models import ALS, BPR, LMF
 from baselines.lightgcn import LightGCN
 from baselines.linear import EASE
@@ -22,6 +23,8 @@ patient_buir = (("epochs", 60), ("batch_size", 16))
 quick_lightgcn = partial(LightGCN, embedding_dim=8, epochs=4, batch_size=32, valid_metric="ndcg_at_5", device="cpu")
 patient_lightgcn = (("epochs", 80), ("batch_size", 16), ("learning_rate", 0.05))
 
+TERMS = {"filter": 0.2, "popularity": 0.1, "block": 0.1}
+
 CASES = [
     Case("popularity", Popularity, personal=False, item_vectors=False, user_vectors=False, folds_users=True),
     Case("als", partial(ALS, factors=4, iterations=8, regularization=0.1), folds_users=True, folds_items=True),
@@ -30,6 +33,16 @@ CASES = [
     Case("item-knn cosine", partial(ItemKNN, similarity="cosine"), user_vectors=False, folds_users=True),
     Case("item-knn bm25", partial(ItemKNN, similarity="bm25"), user_vectors=False, folds_users=True),
     Case("ease", partial(EASE, regularization=2.0), item_vectors=False, user_vectors=False, folds_users=True),
+    Case("item filter", CooccurrenceFilter, item_vectors=False, user_vectors=False, folds_users=True),
+    Case("low rank filter", partial(LowRankFilter, rank=2), folds_users=True),
+    Case("als with terms", partial(ALS, factors=4, iterations=8, terms=TERMS), folds_users=True, folds_items=True),
+    Case(
+        "ease with terms",
+        partial(EASE, regularization=2.0, terms=TERMS),
+        item_vectors=False,
+        user_vectors=False,
+        folds_users=True,
+    ),
     Case("lightgcn", quick_lightgcn, patient_lightgcn),
     Case("buir id", partial(quick_buir, encoder="id"), patient_buir, folds_users=True, folds_items=True),
     Case("buir graph", partial(quick_buir, encoder="graph"), patient_buir, folds_users=True, folds_items=True),

@@ -90,6 +90,24 @@ def test_a_record_is_the_model_measured_by_the_evaluator(tmp_path):
     assert sum(group["n_users"] for group in groups) == expected.n_users
 
 
+def test_a_record_tells_the_terms_that_validation_chose(tmp_path):
+    models = [
+        {"kind": "als", "params": {"factors": 4, "iterations": 2, "terms": "auto"}},
+        {"kind": "item-filter", "params": {"terms": {"popularity": 0.5}}},
+        {"kind": "low-rank-filter", "params": {"rank": 4}},
+    ]
+    config = make_config(models=models, seeds=[0], protocol={"kind": "nested", "levels": [0.5]})
+    outcome = benchmark.run(config, tmp_path, Watcher())
+    assert outcome.failures == []
+    als, filtered, low_rank = outcome.records
+    told = als.history[-1]["terms"]
+    assert set(told) == {"strengths", "gains", "n_candidates"}
+    assert set(told["strengths"]) <= set(told["gains"])
+    assert told["n_candidates"] > 1
+    assert filtered.params["terms"] == {"popularity": 0.5}
+    assert "terms" not in filtered.history[-1] | low_rank.history[-1]
+
+
 def test_a_record_knows_its_machine_and_the_plan_how_it_was_started(tmp_path):
     config = make_config(seeds=[0], models=[{"kind": "popularity"}])
     (record, _) = benchmark.run(config, tmp_path, Watcher(), command="buir benchmark tiny.yaml").records

@@ -62,7 +62,9 @@ def test_a_data_set_may_have_trials_of_its_own(write):
 
 
 def test_all_mistakes_at_once_with_the_nearest_name(write):
-    text = GOOD.replace("seeds: [0, 1]", "sedes: 3\nseeds: [0, '1', true]").replace("factors: 8", "factrs: 8, itrs: 2")
+    text = GOOD.replace("seeds: [0, 1]", "sedes: 3\nseeds: [0, '1', true]").replace(
+        "factors: 8", "factrs: 8, iteratons: 2"
+    )
     text = text.replace("kind: nested", "kind: nestd").replace("kind: popularity", "kind: popular")
     assert set(problems(write(text))) == {
         "mine.yaml: protocol.kind: got 'nestd'; did you mean 'nested'?",
@@ -71,7 +73,7 @@ def test_all_mistakes_at_once_with_the_nearest_name(write):
         "mine.yaml: sedes: unknown key; did you mean 'seeds'?",
         "mine.yaml: models.0.kind: unknown kind 'popular'; did you mean 'popularity'?",
         "mine.yaml: models.1.params.factrs: unknown parameter of als; did you mean 'factors'?",
-        "mine.yaml: models.1.params.itrs: unknown parameter of als; did you mean 'iterations'?",
+        "mine.yaml: models.1.params.iteratons: unknown parameter of als; did you mean 'iterations'?",
     }
 
 

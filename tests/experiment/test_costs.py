@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from buir.experiment.config.models import CLASSES
 from buir.experiment.run import plan as benchmark
 from buir.experiment.run import progress
 from buir.experiment.run.progress import Forecast, Size
@@ -87,8 +88,21 @@ def test_memory_is_that_of_the_cells_that_run_together(cells, forecast):
     assert progress.memory_mb("ease", {}, Size(100, 30_000, 1_000)) < dense
 
 
-@pytest.mark.parametrize("kind", ["popularity", "als", "bpr", "lmf", "item-knn", "ease", "lightgcn", "buir"])
+@pytest.mark.parametrize("kind", sorted(CLASSES))
 def test_rules_of_thumb_grow_with_the_data(kind):
     small = progress.rule_of_thumb(kind, {"encoder": "walk"}, Size(1_000, 1_000, 10_000))
     large = progress.rule_of_thumb(kind, {"encoder": "walk"}, Size(10_000, 10_000, 1_000_000))
     assert 0 < small < large
+
+
+def test_the_choice_of_terms_costs_a_pass_over_all_scores():
+    size = Size(5_000, 25_000, 50_000)
+    bare, chosen = (progress.rule_of_thumb("als", {"terms": terms}, size) for terms in ({}, "auto"))
+    assert chosen - bare == pytest.approx(7.5)
+
+
+def test_a_low_rank_filter_costs_its_rank():
+    size = Size(5_000, 25_000, 50_000)
+    narrow, wide = (progress.rule_of_thumb("low-rank-filter", {"rank": rank}, size) for rank in (64, 256))
+    assert 0.4 < wide - narrow < 2
+    assert progress.memory_mb("low-rank-filter", {"rank": 256}, size) > progress.memory_mb("low-rank-filter", {}, size)

@@ -37,7 +37,7 @@ def scores(scorer) -> np.ndarray:
 
 
 def strangers(model: BUIR) -> np.ndarray:
-    return scores(model._recalculated_users(TRAIN))
+    return scores(model._strangers(TRAIN))
 
 
 @pytest.mark.parametrize("terms", [ALL, *({name: ALL[name]} for name in TERMS)], ids=["all", *TERMS])
@@ -80,7 +80,7 @@ def test_a_history_gives_the_coordinates_of_the_block(sharpness):
 def test_strangers_with_dial_and_norm_see_the_same_shapes():
     """Dial and norm act on a stranger's own vector as on a training user's."""
     model, plain = fit(ALL), fit({})
-    own = plain._recalculated_users(TRAIN)
+    own = plain._strangers(TRAIN)
     assert isinstance(own, FactorScorer)
     turned = own.user_factors @ model.terms_.dial
     width = turned.shape[1]
@@ -92,7 +92,7 @@ def test_strangers_with_dial_and_norm_see_the_same_shapes():
     assert filtered.terms_.n_further == 1
     assert np.corrcoef(added.ravel(), of_training.ravel())[0, 1] > 0.9
     nobody = csr_array((1, N_ITEMS), dtype=np.float32)
-    lonely = model._recalculated_users(nobody).score_block(np.array([0])).numpy()
+    lonely = model._strangers(nobody).score_block(np.array([0])).numpy()
     assert np.isfinite(lonely).all()
 
 

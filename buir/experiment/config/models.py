@@ -15,13 +15,15 @@ CLASSES = {
     "bpr": "baselines.BPR",
     "lmf": "baselines.LMF",
     "item-knn": "baselines.ItemKNN",
+    "item-filter": "baselines.CooccurrenceFilter",
+    "low-rank-filter": "baselines.LowRankFilter",
     "ease": "baselines.EASE",
     "lightgcn": "baselines.LightGCN",
     "buir": "BUIR",
 }
 """Kind in a configuration -> the class as a name within ``buir``. Strings, so that naming a model imports nothing."""
 
-_NAMES = {"popularity": "popularity", "item-knn": "item-KNN"}
+_NAMES = {name: name for name in ("popularity", "item-filter", "low-rank-filter")} | {"item-knn": "item-KNN"}
 """Where a model is not called as its class is."""
 _ENCODER_SUFFIX = {"id": "id", "graph": "nb", "walk": "walk"}
 
@@ -34,6 +36,8 @@ _COLOURS = {
     "BPR": "#2ca02c",
     "LMF": "#9aa11f",
     "item-KNN": "#8c564b",
+    "item-filter": "#b8860b",
+    "low-rank-filter": "#1a237e",
     "EASE": "#9467bd",
     "LightGCN": "#17a2b8",
     "popularity": "#7f7f7f",

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from buir.experiment.records import Cell, Record
 
 _RANK_PER_SCORE = 3.0e-9  # seconds for one user and item, masking and sorting included
+_CHOICE_PER_SCORE = 6e-8  # the same where the strengths of terms are chosen on validation pairs
 _EASE_LIMIT = 20_000
 _IN_EPOCHS = ("buir", "lightgcn")
 _BASE_MB = 900.0  # Python with torch and the other libraries
@@ -101,9 +102,13 @@ def rule_of_thumb(kind: str, params: Mapping[str, Any], size: Size) -> float:
     elif kind == "ease":
         # Beyond the limit the model refuses at once.
         fit = 2e-11 * size.items**3 if size.items <= _EASE_LIMIT else 0.0
-    elif kind == "item-knn":
+    elif kind == "low-rank-filter":
+        carried = dim + 16
+        fit = carried * (1.1e-8 * size.pairs + 3.5e-10 * nodes * carried)
+    elif kind in ("item-knn", "item-filter"):
         fit = 2e-8 * size.pairs * (size.pairs / max(1, size.users))
-    return 0.3 + fit + _RANK_PER_SCORE * size.users * size.items
+    chosen = _CHOICE_PER_SCORE if params.get("terms") == "auto" else 0.0
+    return 0.3 + fit + (_RANK_PER_SCORE + chosen) * size.users * size.items
 
 
 def _trained_in_epochs(params: Mapping[str, Any], size: Size) -> float:
@@ -132,7 +137,7 @@ def memory_mb(kind: str, params: Mapping[str, Any], size: Size) -> float:
 
 
 def _dim(params: Mapping[str, Any]) -> int:
-    return int(params.get("embedding_dim") or params.get("factors") or 64)
+    return int(params.get("embedding_dim") or params.get("factors") or params.get("rank") or 64)
 
 
 @dataclass(eq=False)
