@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -259,7 +259,7 @@ def _publish(journal: Journal, tracker: Tracker, say: Say) -> dict[str, str]:
     plan = _plan(journal)
     every = list(journal.records(plan["keys"]))
     artifacts = {
-        str(dataset): _artifacts(journal, str(dataset), list(rows["record"]), plan["headline"], say)
+        str(dataset): _artifacts(journal, str(dataset), list(rows["record"]), plan, say)
         for dataset, rows in frame(every).groupby("dataset", sort=False)
     }
     say("")
@@ -269,12 +269,12 @@ def _publish(journal: Journal, tracker: Tracker, say: Say) -> dict[str, str]:
 
 
 def _artifacts(
-    journal: Journal, dataset: str, records: Sequence[Record], headline: Sequence[str], say: Say
+    journal: Journal, dataset: str, records: Sequence[Record], plan: Mapping[str, Any], say: Say
 ) -> dict[str, Any]:
     """Print the tables of a data set, write them and its figures under the folder, and return them for MLflow."""
-    done = [record for record in records if record.ok]
-    shown = [replace(r, metrics={name: r.metrics[name] for name in headline}) for r in done]
-    found = findings.find(shown, journal.read_users, headlines=headline)
+    done, headline = [record for record in records if record.ok], plan["headline"]
+    shown = [replace(r, metrics={n: r.metrics[n] for n in plan["headline"]}) if r.ok else r for r in records]
+    found = findings.find(shown, journal.read_users, headlines=headline, planned=plan.get("planned"))
     say(f"\n{report.text_report(records, found, headline)}")
     answers = "\n".join(f"* {line}" for line in report.winners(found))
     table = report.markdown_report(records, found, headline)
@@ -282,8 +282,9 @@ def _artifacts(
     journal.folder.joinpath("tables").mkdir(exist_ok=True)
     replace_atomically(journal.folder / "tables" / f"{dataset}.md", table.encode())
     figures = {"sparsity.png": report.sparsity_figure(found, list(reversed(headline)))} if found else {}
-    if found and len({record.model for record in done}) > 1:
-        figures["verdicts.png"] = report.verdict_figure(found, findings.reference_models(records), headline[0])
+    if any(not part.missing for part in found) and len({record.model for record in done}) > 1:
+        judged = [part for part in found if not part.missing]
+        figures["verdicts.png"] = report.verdict_figure(judged, findings.reference_models(records), headline[0])
     for name, figure in figures.items():
         journal.folder.joinpath("figures").mkdir(exist_ok=True)
         figure.savefig(journal.folder / "figures" / f"{dataset}-{name}", dpi=150)

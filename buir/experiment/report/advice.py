@@ -23,6 +23,9 @@ def advice(found: Findings, kinds: Mapping[str, str], seconds: Mapping[str, floa
     metric = found.headlines[0]
     leaders = found.leaders[metric]
     best, value = leaders.best, _highest(found)
+    if found.missing:
+        lacking = ", ".join(found.missing)
+        return f"No verdict: {lacking} are missing; run them first. Highest mean so far: {best} ({value})."
     if len(found.models) == 1:
         return f"Only **{best}** was run ({value}); there is nothing to compare it with."
     buirs = [name for name in found.models if kinds[name] == "buir"]
@@ -56,20 +59,25 @@ def standing(findings: Sequence[Findings], kinds: Mapping[str, str]) -> list[str
     Returns
     -------
     One sentence if BUIR did not take part; else one that says what is counted, and a line for each outcome. Every place
-    is in one of the lines "highest mean", "not shown to be worse", "shown to be worse" and "no finished run".
+    is in one of the lines "highest mean", "not shown to be worse", "shown to be worse", "no finished run" and, where
+    planned runs are missing or nothing but BUIR was run, "nothing is judged".
     """
     if not any(kinds[name] == "buir" for found in findings for name in found.models):
         return [f"BUIR did not take part; {counted(len(findings), 'combination')} of data set and level compared."]
-    highest, better, level, worse, absent = ([] for _ in range(5))
+    highest, better, level, worse, absent, open_ = ([] for _ in range(6))
     for found in findings:
         place = f"{found.dataset} {found.train_pct} %"
         leaders = found.leaders[found.headlines[0]]
         others = [name for name in found.models if kinds[name] != "buir"]
-        if len(others) == len(found.models):
+        if found.missing:
+            open_.append(f"{place} (missing: {', '.join(found.missing)})")
+        elif len(others) == len(found.models):
             absent.append(place)
+        elif not others:
+            open_.append(f"{place} (only variants of BUIR were run)")
         elif kinds[leaders.best] == "buir":
             highest.append(place)
-            if others and not set(others) & set(leaders.ties):
+            if not set(others) & set(leaders.ties):
                 better.append(place)
         else:
             (level if any(kinds[name] == "buir" for name in leaders.ties) else worse).append(place)
@@ -81,7 +89,8 @@ def standing(findings: Sequence[Findings], kinds: Mapping[str, str]) -> list[str
         f"Another model has the highest mean, and BUIR's best variant is not shown to be worse, in {_named(level)}.",
         f"Every variant of BUIR is shown to be worse than the model with the highest mean in {_named(worse)}.",
     ]
-    return [*lines, f"BUIR has no finished run in {_named(absent)}."] if absent else lines
+    lines += [f"BUIR has no finished run in {_named(absent)}."] if absent else []
+    return [*lines, f"Nothing is judged in {_named(open_)}."] if open_ else lines
 
 
 def winners(findings: Sequence[Findings]) -> list[str]:
@@ -90,6 +99,9 @@ def winners(findings: Sequence[Findings]) -> list[str]:
     for found in findings:
         leaders = found.leaders[found.headlines[0]]
         rest = "all others are shown to be worse" if len(found.models) > 1 else "no other model was run"
+        if found.missing:
+            lines.append(f"At {found.train_pct} %: no verdict, {', '.join(found.missing)} are missing.")
+            continue
         if leaders.ties:
             rest = f"not shown to be worse: {', '.join(leaders.ties)}"
         lines.append(f"At {found.train_pct} %: **{leaders.best}** has the highest mean ({_highest(found)}); {rest}.")

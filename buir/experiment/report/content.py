@@ -107,6 +107,10 @@ def _recommendation(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -
             users, items, train = sizes[part.place]
             size = [f"{users:,}", f"{items:,}", f"{train:,}", f"{train / max(1, users):.1f}"]
         led, seconds = part.leaders[part.headlines[0]], _seconds(done[part.place])
+        if part.missing:
+            rows.append([where, *size, "no verdict", f"missing: {', '.join(part.missing)}", ""])
+            sentences.append(f"{where}: {advice(part, kinds, seconds)}")
+            continue
         fastest = min(led.names, key=lambda name: seconds[name])
         fast = f"{fastest} ({seconds_text(seconds[fastest])})"
         rows.append([where, *size, led.best, ", ".join(led.ties) or "none", fast])
@@ -166,7 +170,7 @@ def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Itera
 
     def mean(part: Findings, model: str, metric: str) -> str | Cell:
         if model in part.models:
-            return _led(part.intervals[model, metric], model, part.leaders[metric])
+            return _led(part.intervals[model, metric], model, part, part.leaders[metric])
         return "refused" if (*part.place, model) in asked else "not run"
 
     def price(part: Findings, model: str) -> str:
@@ -196,7 +200,7 @@ def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Itera
 
 def _verdicts(found: Sequence[Findings], references: Sequence[str]) -> Iterator[Section]:
     """Show the matrix as a heat map, then every comparison with interval and p-value; nothing of one model alone."""
-    headlines = found[0].headlines
+    headlines, found = found[0].headlines, [part for part in found if not part.missing]
     shown = [name for name in references if any(part.verdicts.get((name, headlines[0])) for part in found)]
     if not shown:
         return
@@ -228,8 +232,9 @@ def _groups(part: Findings, here: pd.DataFrame) -> pd.DataFrame:
         for (model, metric), i in g.intervals.items():
             led = g.leaders[metric]
             standing = "best" if model == led.best else "not shown to be worse" if model in led.ties else ""
+            standing = "" if part.missing else standing
             group = [*_place(part), "users", g.number, g.low, g.high, g.n_users, None, model, metric]
-            rows.append([*group, i.value, i.low, i.high, None, None, standing, _led(i, model, led)])
+            rows.append([*group, i.value, i.low, i.high, None, None, standing, _led(i, model, part, led)])
     for g in here["record"].iloc[0].groups["item"]:
         group = [*_place(part), "items", *map(g.get, ("group", "low", "high", "n_users", "n_items"))]
         for model, metric in product(part.models, part.headlines):
@@ -275,7 +280,9 @@ def _in_folds(found: Sequence[Findings], tables: Sequence[Sequence[Table]]) -> l
     return [Section(f"{part.dataset}, {part.train_pct} %", shown) for part, shown in each if shown]
 
 
-def _led(interval: Interval, model: str, leaders: Leaders) -> Cell:
+def _led(interval: Interval, model: str, part: Findings, leaders: Leaders) -> Cell:
+    if part.missing:
+        return Cell(interval_text(interval), "")
     mark = " ≈" if model in leaders.ties else ""
     return Cell(interval_text(interval) + mark, "best" if model == leaders.best else "")
 
@@ -312,6 +319,7 @@ def _differences(found: Sequence[Findings]) -> pd.DataFrame:
     rows = [
         [*_place(part), c.model, c.other, c.metric, *astuple(c.difference)[:3], c.p, c.p_holm, c.verdict]
         for part in found
+        if not part.missing
         for comparisons in part.verdicts.values()
         for c in comparisons
     ]

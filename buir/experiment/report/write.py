@@ -52,7 +52,8 @@ def write_report(
     ----------
     plan
         The journal's: ``name``; ``keys`` of all runs, the unfinished too; ``headline``, the metrics that are tested, of
-        which the first decides the advice; ``config`` or None; ``command`` and ``jobs`` of their start, if known.
+        which the first decides the advice; ``planned``, the runs of each model at every place, if known; ``config`` or
+        None; ``command`` and ``jobs`` of their start, if known.
     records
         Cell records of the plan, refused ones included.
     read_users
@@ -74,7 +75,9 @@ def write_report(
         msg = f"no finished run among {len(records)} records of {name}: run the benchmark first, then report"
         raise ValueError(msg)
     records = _ordered(records)
-    found = findings.find(records, read_users, headlines=plan["headline"], progress=progress)
+    found = findings.find(
+        records, read_users, headlines=plan["headline"], planned=plan.get("planned"), progress=progress
+    )
     made_by = []
     if rerun:
         made_by.append(

@@ -122,10 +122,12 @@ def group(cells: Sequence[Cell], *, together: bool) -> list[list[Cell]]:
 
 def describe(config: BenchmarkConfig, cells: Sequence[Cell]) -> dict[str, Any]:
     """Write down what a benchmark is: enough to find its cells again and to explain them."""
+    runs = len(config.protocol.split_seeds) * len(config.seeds)
     return {
         "name": config.name,
         "datasets": [data.label for data in config.data],
         "models": [model.label for model in config.models],
+        "planned": dict.fromkeys((model.label for model in config.models), runs),
         "headline": headline(config.metrics.ks),
         "config": config.model_dump(mode="json", exclude_none=True),
         "keys": [cell.key for cell in cells],

@@ -1,11 +1,12 @@
 """What records amount to: intervals, verdicts and leaders of every data set and level, overall and by user activity."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from buir.errors import counted
 from buir.experiment.records import Record, frame
 from buir.experiment.statistics.panel import PLACE, Panel, ReadUsers, make_panel
 from buir.experiment.statistics.summary import Comparison, Interval, Leaders, Summary
@@ -52,6 +53,8 @@ class Findings:
     gaps: dict[tuple[str, str], Interval]
     """Per model and headline metric: the best model minus this one."""
     groups: tuple[UserGroup, ...]
+    missing: tuple[str, ...] = ()
+    """Cells that were planned here and not run, such as "ALS (2 of 3 runs)": where there are any nothing is judged."""
 
     @property
     def place(self) -> tuple[str, str, float]:
@@ -69,6 +72,7 @@ def find(
     read_users: ReadUsers,
     *,
     headlines: Sequence[str] = HEADLINES,
+    planned: Mapping[str, int] | None = None,
     progress: Callable[[str], object] = lambda _: None,
 ) -> list[Findings]:
     """Analyse all records, one data set and level after the other: the values of only one lie in memory.
@@ -81,6 +85,8 @@ def find(
         From a cell's key to its per-user frame.
     headlines
         Metrics that are tested, over all users and in the user groups. All others get intervals.
+    planned
+        Runs of each model that were to be made at every place, by its name; by default those that the records show.
     progress
         Told which part begins.
     """
@@ -92,7 +98,10 @@ def find(
         panel = make_panel(here, read_users, metrics)
         progress(f"{panel.dataset}, {100 * panel.level:.0f} %")
         groups = here["record"].iloc[0].groups.get("user", [])
-        found.append(_findings(panel, references, tuple(headlines), groups))
+        made = runs[(runs[PLACE] == here[PLACE].iloc[0]).all(axis=1)]["model"].value_counts()
+        lacking = [(name, wanted - made.get(name, 0), wanted) for name, wanted in (planned or {}).items()]
+        missing = tuple(f"{name} ({n} of {counted(wanted, 'run')})" for name, n, wanted in lacking if n > 0)
+        found.append(replace(_findings(panel, references, tuple(headlines), groups), missing=missing))
     return found
 
 
