@@ -34,6 +34,10 @@ class Spectrum:
     n_connected: int
     """Number of users and items that have pairs."""
 
+    def cut(self, width: int) -> "Spectrum":
+        """Return the leading ``width`` triplets."""
+        return Spectrum(self.users[:, :width], self.values[:width], self.items[:, :width], self.n_connected)
+
     def tables(self, rms: float = 0.02) -> tuple[Tensor, Tensor]:
         r"""Return the start of training, :math:`c\, U S^{1/2}` and :math:`c\, V S^{1/2}`.
 

@@ -32,7 +32,7 @@ from buir.learning import (
     training_device,
 )
 from buir.model.folding import Folding, fit_folding
-from buir.ranking import Choice, Dial, ItemNorm, Term, WatchedScorer
+from buir.ranking import Choice, Dial, ItemNorm, SpectralBlock, Term, WatchedScorer
 from buir.recommend import TERMS, ScoreTerms, make_terms
 
 __all__ = ["Chosen", "Fitted", "Plan", "hold_out", "run"]
@@ -44,6 +44,8 @@ MOST_EPOCHS = 100
 """What "auto" comes to: with held-out pairs training stops long before."""
 BLIND_EPOCHS = 10
 """What "auto" comes to where no held-out pairs say when to stop."""
+WIDTHS, CLEARLY = (64, 32, 128), 1.02
+"""Widths whose starts "auto" compares; the first is taken unless another validates so many times as well."""
 START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
 BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
@@ -74,7 +76,7 @@ class Plan:
     """Of a step of this batch size."""
     weight_decay: float
     start: Literal["spectral", "random"]
-    embedding_dim: int
+    embedding_dim: int | Literal["auto"]
     uniformity: float | Literal["auto"]
     """"auto" is tried on held-out pairs; 0 without."""
     row_sparse: bool
@@ -171,6 +173,7 @@ class Chosen:
     """What held-out pairs decided."""
 
     uniformity: float
+    embedding_dim: int
     epochs: int
     """After which the validated score was best; 0 if no training beat the start."""
     strengths: dict[str, float]
@@ -186,7 +189,7 @@ class Chosen:
 
     def __str__(self) -> str:
         """Say it in words, and what training added over its start."""
-        said = [f"{counted(self.epochs, 'epoch')}, uniformity {self.uniformity:g}"]
+        said = [f"{counted(self.epochs, 'epoch')}, width {self.embedding_dim}, uniformity {self.uniformity:g}"]
         terms = ", ".join(f"{name} {self.strengths[name]:g}" for name in TERMS if name in self.strengths)
         said.append(f"terms: {terms or 'none'}")
         if self.start is not None and self.trained is not None:
@@ -336,24 +339,55 @@ class _Training:
         most = None if plan.start == "random" else MOST_VALIDATED
         self.validation = None if valid is None else Validation(matrix, valid, plan.valid_metric, most)
         self.spectrum: Spectrum | None = None
-        if weights is None:
-            weights = self._start()
-        self.weights = weights
         self.n_candidates = 0
         self.watched: WatchedScorer | None = None
+        self.width = WIDTHS[0] if plan.embedding_dim == "auto" else plan.embedding_dim
+        whole: Spectrum | None = None
+        if weights is not None:
+            self.weights, self.width = weights, weights.table.shape[1]
+        elif plan.start == "random":
+            kind = "id" if plan.encoder == "id" else "graph"
+            self.weights = initial_weights(*matrix.shape, self.width, kind, plan.seed)
+        else:
+            widest = max(WIDTHS) if plan.embedding_dim == "auto" and valid is not None else self.width
+            whole = spectral_factors(matrix, widest, seed=plan.seed, device=plan.device)
+            self._start_with(whole.cut(self.width))
+        given = None if plan.terms == "auto" else plan.terms
+        self.terms: dict[str, Term] = {}
+        if given is not None or valid is not None:
+            self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)
+        if whole is not None and whole.users.shape[1] > self.width:
+            self._choose_width(whole)
         self.prepare()
 
-    def _start(self) -> Weights:
-        plan = self.plan
-        if plan.start == "random":
-            kind = "id" if plan.encoder == "id" else "graph"
-            return initial_weights(*self.matrix.shape, plan.embedding_dim, kind, plan.seed)
-        self.spectrum = spectral_factors(self.matrix, plan.embedding_dim, seed=plan.seed, device=plan.device)
-        users, items = self.spectrum.tables(START_RMS)
-        dim = plan.embedding_dim
-        return Weights(
-            torch.cat([users, items]), torch.eye(dim, device=plan.device), torch.zeros(dim, device=plan.device)
-        )
+    def _start_with(self, spectrum: Spectrum) -> None:
+        self.spectrum, device = spectrum, self.plan.device
+        users, items = spectrum.tables(START_RMS)
+        self.width = users.shape[1]
+        bias = torch.zeros(self.width, device=device)
+        self.weights = Weights(torch.cat([users, items]), torch.eye(self.width, device=device), bias)
+
+    def _choose_width(self, whole: Spectrum) -> None:
+        """Take the width whose start is best by clearly more than the first one's, with the terms that cost little."""
+        assert self.validation is not None
+        cheap = {name: term for name, term in self.terms.items() if name in ("filter", "popularity")}
+        reached = {}
+        for width in WIDTHS:
+            self._start_with(whole.cut(width))
+            learner, name = self.learner(0.0), self.plan.valid_metric
+            if cheap and self.plan.terms == "auto":
+                choice = ScoreTerms.choose(learner.base(), self.matrix, self.validation.valid, name, cheap)[1]
+                reached[width] = choice.value
+                self.n_candidates += choice.n_candidates
+            else:
+                reached[width] = self.validation(learner.scorer())[name]
+                self.n_candidates += 1
+        best = max(WIDTHS, key=lambda width: reached[width])
+        self._start_with(whole.cut(best if reached[best] > CLEARLY * reached[WIDTHS[0]] else WIDTHS[0]))
+        self.terms = {
+            name: replace(term, spectrum=self.spectrum) if isinstance(term, SpectralBlock) else term
+            for name, term in self.terms.items()
+        }
 
     def learner(self, uniformity: float) -> BootstrapLearner:
         plan = self.plan
@@ -362,16 +396,12 @@ class _Training:
         return BootstrapLearner(bootstrap, plan.learning_rate, plan.weight_decay, pairs, self.validation, self.watched)
 
     def prepare(self) -> None:
-        """Make the terms, and those that validation looks at: as given, or as the start wants them."""
+        """Weigh the terms that validation looks at: as given, or as the start wants them."""
         plan = self.plan
-        given = None if plan.terms == "auto" else plan.terms
-        self.terms: dict[str, Term] = {}
-        if given is not None or self.valid is not None:
-            self.terms = make_terms(self.matrix, given, width=plan.embedding_dim, spectrum=self.spectrum)
         if self.validation is None:
             return
         added = {name: term for name, term in self.terms.items() if not isinstance(term, Dial | ItemNorm)}
-        if given is None:
+        if plan.terms == "auto":
             # of random scores nothing is known that terms could be weighed against
             spectral = plan.start == "spectral"
             added = self._choose(self.learner(0.0), self.validation.valid, added)[0] if spectral else {}
@@ -403,6 +433,7 @@ class _Training:
         best = [record for record in history if record["best"]]
         chosen = Chosen(
             uniformity=uniformity,
+            embedding_dim=self.width,
             epochs=(best[-1] if best else history[-1])["epoch"] - epochs_told,
             strengths=kept.strengths,
             start=history[0].get(metric) if history[0]["epoch"] == epochs_told else None,

@@ -111,13 +111,16 @@ def _restored(cls: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) ->
         model.terms_ = ScoreTerms.unpack(arrays, facts["terms"], len(model.item_ids_))
         model.chosen_ = Chosen(**facts["chosen"])
     else:  # a file from before the terms, whose only one was popularity
-        weight = facts.get("popularity", 0.0)
+        weight, width = facts.get("popularity", 0.0), model.weights_.table.shape[1]
         strengths = {"popularity": weight} if weight else {}
         model.terms_ = ScoreTerms(strengths, n_further=len(strengths))
         best = [record["epoch"] for record in model.history if record.get("best")]
         epochs = best[-1] if best else model.history[-1]["epoch"]
         model.chosen_ = Chosen(
-            uniformity=facts["parameters"].get("uniformity", 0.0), epochs=epochs, strengths=strengths
+            uniformity=facts["parameters"].get("uniformity", 0.0),
+            epochs=epochs,
+            strengths=strengths,
+            embedding_dim=width,
         )
     return model
 

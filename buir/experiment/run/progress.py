@@ -137,7 +137,8 @@ def memory_mb(kind: str, params: Mapping[str, Any], size: Size) -> float:
 
 
 def _dim(params: Mapping[str, Any]) -> int:
-    return int(params.get("embedding_dim") or params.get("factors") or params.get("rank") or 64)
+    asked = params.get("embedding_dim") or params.get("factors") or params.get("rank") or 64
+    return 64 if asked == "auto" else int(asked)
 
 
 @dataclass(eq=False)
