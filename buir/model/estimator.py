@@ -186,8 +186,8 @@ class BUIR(Recommender):
         show_progress
             Show a progress bar on a terminal.
         callback
-            Called with the record of each validation (see ``history``), also of what is only tried to decide "auto";
-            returning True ends the training, and the best state so far is kept.
+            Called with the record of each validation (see ``history``); returning True ends the training. Records of a
+            branch that is only tried have its weight of uniformity as ``branch``.
 
         Returns
         -------

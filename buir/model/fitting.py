@@ -292,6 +292,7 @@ def run(
             schedule = plan.schedule(
                 validated=True, first_epoch=0, epochs_told=0, epochs=min(BRANCH_EPOCHS, plan.epochs)
             )
+            watch.branch = {"branch": weight}
             history = train(learner, training.pairs, schedule, callback=watch, show_progress=False)
             if watch.ended:
                 return training.fitted(learner, weight, history, history, 0)
@@ -301,6 +302,7 @@ def run(
         branches = [max(reached, key=lambda weight: reached[weight])]
         stopped = plan.start == "spectral" and reached[branches[0]] <= start
         branches = [0.0] if stopped else branches
+        watch.branch = {}
     learner = training.learner(branches[0])
     if state is not None:
         learner.resume(state)
@@ -321,9 +323,11 @@ class _Watch:
 
     def __init__(self, callback: Callback) -> None:
         self.callback, self.ended = callback, False
+        self.branch: dict[str, float] = {}
+        """What is put into the records of a training that is only tried."""
 
     def __call__(self, record: dict[str, Any]) -> bool:
-        answer = None if self.callback is None else self.callback(record)
+        answer = None if self.callback is None else self.callback(record | self.branch)
         self.ended = isinstance(answer, bool | np.bool_) and bool(answer)
         return self.ended
 

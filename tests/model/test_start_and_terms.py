@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_array
 
 from buir import BUIR
-from buir.data import datasets, nested_split
+from buir.data import binary, datasets, nested_split
 from buir.errors import NoValidationWarning
 from buir.model.fitting import MOST_HELD, hold_out
 from buir.recommend import TERMS
@@ -120,7 +120,8 @@ def test_a_callback_ends_the_branches_too(at):
     model = BUIR(**SMALL | {"uniformity": "auto", "epochs": 30, "terms": {}})
     model.fit(TRAIN, VALID, show_progress=False, callback=stop)
     assert len(records) == at
-    assert model.history == records[-len(model.history) :]
+    told = [{name: value for name, value in r.items() if name != "branch"} for r in records]
+    assert model.history == told[-len(model.history) :]
     assert [record["epoch"] for record in model.history] == list(range((at - 1) % 3 + 1))
 
 
@@ -338,3 +339,19 @@ def model_frame(model: BUIR):
 
     users, items = model.seen_.tocoo().coords
     return pd.DataFrame({"user": model.user_ids_[users], "item": model.item_ids_[items]})
+
+
+def test_records_of_branches_say_so_and_the_history_has_none():
+    rng = np.random.default_rng(0)
+    train = binary(*np.nonzero(rng.random((60, 40)) < 0.2), (60, 40))
+    valid = binary(*np.nonzero(rng.random((60, 40)) < 0.05), (60, 40))
+    valid = csr_array(valid - valid.multiply(train))
+    valid.eliminate_zeros()
+    told = []
+    model = BUIR(device="cpu", epochs=3).fit(
+        train, valid, show_progress=False, callback=lambda r: told.append(r) and None
+    )
+    branches = [record["branch"] for record in told if "branch" in record]
+    assert branches == [0.0] * 3 + [0.3] * 3  # the start and two epochs of each
+    assert all("branch" not in record for record in model.history)
+    assert [record["epoch"] for record in told if "branch" not in record] == [r["epoch"] for r in model.history]

@@ -274,7 +274,8 @@ def _watch(trial: Trial, budget: TuningConfig, clock: Clock) -> Callable[[dict[s
 
     def watch(record: dict[str, Any]) -> bool:
         value, epoch = record.get(budget.metric), record.get("epoch")
-        if value is not None and epoch is not None and math.isfinite(value):
+        # a branch that is only tried repeats epochs, and says nothing of how the trial ends
+        if value is not None and epoch is not None and math.isfinite(value) and "branch" not in record:
             trial.report(float(value), int(epoch))
             if trial.should_prune():
                 raise optuna.TrialPruned
