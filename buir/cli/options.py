@@ -62,7 +62,7 @@ def make_model(settings: Sequence[str], *, paper: bool) -> BUIR:
         if not equals:
             msg = f"--set is {text!r}; expected NAME=VALUE: write --set embedding_dim=32"
             raise InputError(msg)
-        if name not in names:
+        if name not in (*names, "popularity"):  # that one has an answer of its own
             msg = f"--set names {name!r}; expected one of {', '.join(names)}{near(name, names)}"
             raise InputError(msg)
         chosen[name] = _value(value)

@@ -36,7 +36,8 @@ class Spectrum:
 
     def cut(self, width: int) -> "Spectrum":
         """Return the leading ``width`` triplets."""
-        return Spectrum(self.users[:, :width], self.values[:width], self.items[:, :width], self.n_connected)
+        users, items = (table[:, :width].contiguous() for table in (self.users, self.items))
+        return Spectrum(users, self.values[:width], items, self.n_connected)
 
     def tables(self, rms: float = 0.02) -> tuple[Tensor, Tensor]:
         r"""Return the start of training, :math:`c\, U S^{1/2}` and :math:`c\, V S^{1/2}`.

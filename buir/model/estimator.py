@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from buir.data import Labelled, fit_inputs, partial_fit_inputs
 from buir.errors import InputError
 from buir.learning import Weights, initial_weights, warn_of_collapse
-from buir.model.fitting import BLIND_EPOCHS, MOST_EPOCHS, Fitted, Plan, hold_out, run, warn_of_defaults
+from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Fitted, Plan, hold_out, run, warn_of_defaults
 from buir.model.folding import explain_score
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model
@@ -35,7 +35,8 @@ def _with_old_names(cls: type["BUIR"]) -> type["BUIR"]:
     def __init__(self: "BUIR", *args: Any, **settings: Any) -> None:  # noqa: N807 - it becomes the class's own
         if "popularity" in settings:
             weight = settings["popularity"]
-            now = "'auto'" if weight == "auto" else {"popularity": weight} if weight else {}
+            sound = isinstance(weight, float | int) and not isinstance(weight, bool) and 0 < weight < float("inf")
+            now = "'auto'" if weight == "auto" else {} if weight == 0 else {"popularity": weight if sound else 0.3}
             msg = f"popularity is a term of the score now; expected terms={now} in place of popularity={weight!r}"
             raise InputError(msg, argument="popularity")
         made(self, *args, **settings)
@@ -201,7 +202,8 @@ class BUIR(Recommender):
         matrix, report = labelled.matrix, {"callback": callback, "show_progress": show_progress}
         if valid_matrix is not None:
             return self._take(run(plan, matrix, valid=valid_matrix, **report), labelled)
-        parts = hold_out(matrix, self.seed) if self.inner_validation else None
+        least = LEAST_HELD if self.inner_validation == "auto" else 1
+        parts = hold_out(matrix, self.seed, least) if self.inner_validation else None
         if parts is not None:
             chosen = run(plan, parts[0], valid=parts[1], **report).chosen
             decided = {
@@ -212,7 +214,8 @@ class BUIR(Recommender):
             }
             fitted = run(replace(plan, **decided), matrix, **report)
             return self._take(fitted._replace(chosen=chosen), labelled)
-        if self.inner_validation:
+        left_open = (self.epochs, self.embedding_dim, self.uniformity, self.terms)
+        if self.inner_validation and "auto" in left_open:
             warn_of_defaults(matrix)
         return self._take(
             run(plan if self.epochs != "auto" else replace(plan, epochs=BLIND_EPOCHS), matrix, **report), labelled
@@ -239,7 +242,7 @@ class BUIR(Recommender):
             The new pairs, with the kind of ids that ``fit`` was given. A matrix may have more rows and columns than
             before.
         epochs
-            Passes over all pairs; None is a tenth of ``epochs``, rounded up.
+            Passes over all pairs; None is a tenth of ``epochs``, rounded up, or of what "auto" came to.
         show_progress, callback
             As in ``fit``.
 
@@ -260,7 +263,7 @@ class BUIR(Recommender):
                 "save it with training_matrix=True"
             )
             raise ValueError(msg)
-        most = MOST_EPOCHS if self.epochs == "auto" else self.epochs
+        most = self.chosen_.epochs if self.epochs == "auto" else self.epochs
         epochs = -(-most // 10) if epochs is None else epochs
         width = self.weights_.table.shape[1]
         parameters = self.get_params() | {"epochs": epochs, "embedding_dim": width}
@@ -274,7 +277,7 @@ class BUIR(Recommender):
         _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
         earlier = {"state": state, "before": self.history}
         fitted = run(plan, matrix, weights, **earlier, callback=callback, show_progress=show_progress)
-        return self._take(fitted, growth.labelled)
+        return self._take(fitted._replace(chosen=self.chosen_), growth.labelled)
 
     def export_factors(self) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of the user and item factors for serving elsewhere.
@@ -309,7 +312,8 @@ class BUIR(Recommender):
         target
             A path, replaced atomically, or a binary file object.
         training_matrix
-            Include the training rows, which leaving out seen items, ``explain`` and ``partial_fit`` need.
+            Include the training rows, which leaving out seen items, ``explain``, ``partial_fit`` and, where the item
+            filter has a strength, every list of a training user needs; lists of users given by history need none.
         optimiser
             Include the optimiser's and the target network's state, so that ``partial_fit`` goes on from it: three more
             tables.

@@ -33,7 +33,7 @@ from buir.learning import (
 )
 from buir.model.folding import Folding, fit_folding
 from buir.ranking import Choice, Dial, ItemNorm, SpectralBlock, Term, WatchedScorer
-from buir.recommend import TERMS, ScoreTerms, make_terms
+from buir.recommend import BLOCKS, TERMS, ScoreTerms, make_terms
 
 __all__ = ["Chosen", "Fitted", "Plan", "hold_out", "run"]
 
@@ -217,8 +217,8 @@ class Fitted(NamedTuple):
     chosen: Chosen
 
 
-def hold_out(matrix: csr_array, seed: int) -> tuple[csr_array, csr_array] | None:
-    """Hold out one pair of every user with at least three, of at most 20,000; None where fewer than 200 have so many.
+def hold_out(matrix: csr_array, seed: int, least: int = 200) -> tuple[csr_array, csr_array] | None:
+    """Hold out one pair of every user with at least three, of at most 20,000; None where fewer than ``least`` can.
 
     Returns
     -------
@@ -226,7 +226,7 @@ def hold_out(matrix: csr_array, seed: int) -> tuple[csr_array, csr_array] | None
     """
     lengths = np.diff(matrix.indptr)
     users = np.flatnonzero(lengths >= LEAST_PAIRS)
-    if len(users) < LEAST_HELD:
+    if len(users) < least:
         return None
     rng = np.random.default_rng([seed, HOLD_OUT])
     if len(users) > MOST_HELD:
@@ -240,9 +240,9 @@ def warn_of_defaults(matrix: csr_array) -> None:
     """Say that nothing could be held out, so that defaults stand where held-out pairs would decide."""
     able = int((np.diff(matrix.indptr) >= LEAST_PAIRS).sum())
     msg = (
-        f"{counted(able, 'user')} have at least {LEAST_PAIRS} pairs, fewer than the {LEAST_HELD} that inner validation "
-        "needs: the epochs, uniformity and terms are defaults; "
-        "pass valid, or inner_validation=False to decide so yourself"
+        f"inner validation needs {LEAST_HELD} users with at least {LEAST_PAIRS} pairs, {able:,} have so many: what is "
+        "'auto' of epochs, embedding_dim, uniformity and terms is a default; give validation pairs, or decide so "
+        "yourself with inner_validation=False"
     )
     report([NoValidationWarning(msg)])
 
@@ -353,16 +353,23 @@ class _Training:
             kind = "id" if plan.encoder == "id" else "graph"
             self.weights = initial_weights(*matrix.shape, self.width, kind, plan.seed)
         else:
-            widest = max(WIDTHS) if plan.embedding_dim == "auto" and valid is not None else self.width
-            whole = spectral_factors(matrix, widest, seed=plan.seed, device=plan.device)
+            whole = self._spectrum()
             self._start_with(whole.cut(self.width))
         given = None if plan.terms == "auto" else plan.terms
+        if self.spectrum is None and (given is None or any(name in given for name in BLOCKS)):
+            # the same vectors as those of a start, so that going on with no epoch changes no score
+            self.spectrum = self._spectrum().cut(self.width)
         self.terms: dict[str, Term] = {}
         if given is not None or valid is not None:
             self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)
-        if whole is not None and whole.users.shape[1] > self.width:
+        if whole is not None and plan.embedding_dim == "auto" and valid is not None:
             self._choose_width(whole)
         self.prepare()
+
+    def _spectrum(self) -> Spectrum:
+        """Find the vectors; always at least as many as the widest start has, so that a narrow one is a part of them."""
+        widest = max(self.width, *WIDTHS)
+        return spectral_factors(self.matrix, widest, seed=self.plan.seed, device=self.plan.device)
 
     def _start_with(self, spectrum: Spectrum) -> None:
         self.spectrum, device = spectrum, self.plan.device

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from buir.data import canonical, doctor, take
-from buir.errors import report
+from buir.errors import InputError, report
 from buir.ranking.metrics import METRICS, checked_metrics, coverage, user_metrics
 from buir.ranking.top_k import FactorScorer, Scorer, top_k
 
@@ -83,7 +83,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If shapes differ, a metric is unknown, or a score is NaN.
+        If shapes differ, users or items are labelled in another order than the model's, a metric is unknown, or a score
+        is NaN.
     TypeError
         If the model cannot score, or data frames are given.
 
@@ -95,6 +96,8 @@ def evaluate(
     names = checked_metrics(METRICS if metrics is None else metrics, ks)
     scorer = as_scorer(model)
     shape = (scorer.n_users, scorer.n_items)
+    for name, given in (("train", train), ("test", test), ("valid", valid)):
+        _check_labels(model, given, name)
     seen, held = as_matrix(train, shape, "train"), as_matrix(test, shape, "test")
     asked = np.flatnonzero(np.diff(held.indptr))
     degree = np.diff(seen.indptr)[asked].astype(np.int64)
@@ -106,6 +109,20 @@ def evaluate(
     means = {name: float(values.mean()) if len(values) else float("nan") for name, values in per_user.items()}
     means |= {f"coverage_at_{k}": coverage(ranked[:, :k], shape[1]) for k in ks}
     return Evaluation(asked, per_user, means, ranked, degree)
+
+
+def _check_labels(model: Any, given: Any, name: str) -> None:
+    """Make sure that row 3 of the model is row 3 of the data: equal shapes do not tell."""
+    for what, mine in (("user_ids", "user_ids_"), ("item_ids", "item_ids_")):
+        theirs, ours = getattr(given, what, None), getattr(model, mine, None)
+        if theirs is None or ours is None or len(theirs) != len(ours) or np.array_equal(theirs, ours):
+            continue
+        msg = (
+            f"{name} has its {what.replace('_', ' ')} in another order than the model ({theirs[:1].tolist()[0]!r} "
+            f"first, {ours[:1].tolist()[0]!r} first), expected the same: pass "
+            f"{name}.aligned(model.user_ids_, model.item_ids_), or fit on the Interactions themselves"
+        )
+        raise InputError(msg, argument=name)
 
 
 def as_scorer(model: Any) -> Scorer:

@@ -6,10 +6,11 @@ from buir.recommend.held_out import HeldOut, held_out_pairs
 from buir.recommend.lookup import Lookup, as_labels, lookups
 from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
 from buir.recommend.recommender import Recommender
-from buir.recommend.score_terms import TERMS, ScoreTerms, make_terms
+from buir.recommend.score_terms import BLOCKS, TERMS, ScoreTerms, make_terms
 from buir.recommend.similarity import vectors_of
 
 __all__ = [
+    "BLOCKS",
     "TERMS",
     "Above",
     "AtLeast",

@@ -74,17 +74,19 @@ class MetricAtK:
 
 @dataclass(frozen=True)
 class Strengths:
-    """A dict from names of terms to finite strengths; only dial and norm may be below 0."""
+    """A dict from names of terms to strengths: dial and norm from -4 to 4, the others from 0 to 1,000,000."""
 
     def holds(self, value: Any) -> bool:
         """Whether the names and the numbers are such."""
-        return isinstance(value, Mapping) and all(
-            name in TERMS
-            and _is_of(float, strength)
-            and math.isfinite(strength)
-            and (strength >= 0 or name in ("dial", "norm"))
-            for name, strength in value.items()
-        )
+        return isinstance(value, Mapping) and not any(self.wrong(*item) for item in value.items())
+
+    def wrong(self, name: Any, strength: Any) -> str:
+        """Say what is wrong with one strength; nothing if it is sound."""
+        if name not in TERMS:
+            return f"{name!r} is no term{near(str(name), TERMS)}"
+        low, high = (-4, 4) if name in ("dial", "norm") else (0, 1e6)
+        sound = _is_of(float, strength) and math.isfinite(strength) and low <= strength <= high
+        return "" if sound else f"{name} is {strength!r}, not from {low} to {high:,.0f}"
 
     def __str__(self) -> str:
         return f"from terms to strengths, such as {{'popularity': 0.3}}; terms are {', '.join(TERMS)}"
@@ -127,6 +129,9 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
             continue
         known = [one for one in values if isinstance(one, str)]
         way = near(value, known) or f"; the default is {_default(model, name)!r}"
+        terms = next((one for _, ranges in kinds for one in ranges if isinstance(one, Strengths)), None)
+        if terms is not None and isinstance(value, Mapping):
+            way = "; " + ", ".join(filter(None, (terms.wrong(*item) for item in value.items())))
         msg = f"{name} is {value!r}; expected {_expected(values, kinds)}{way}"
         raise _named(name, (InputError if fitting or alike else TypeError)(msg))
     if conflict := model._conflict(parameters):

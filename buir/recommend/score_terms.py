@@ -33,6 +33,9 @@ __all__ = ["TERMS", "ScoreTerms", "make_terms"]
 TERMS = ("filter", "popularity", "block", "sharp_block", "dial", "norm")
 """Names of the terms, in the order in which their strengths are chosen."""
 
+BLOCKS = ("block", "sharp_block")
+"""The terms made of singular vectors."""
+
 _SHARPNESS = {"block": 0.0, "sharp_block": 2.0}
 """b of the two spectral blocks: all directions alike, and towards popularity."""
 
@@ -176,8 +179,9 @@ class ScoreTerms:
         if self.weights is not None:
             if seen is None:
                 msg = (
-                    "the item filter of this model scores with the training rows, without which it was saved; "
-                    "save it with its training matrix"
+                    "the item filter of this model scores with the training rows, without which it was saved; save it "
+                    "with its training matrix, or give users by what they had: recommend(..., user_items=rows, "
+                    "recalculate_user=True) or recommend_frame(histories=...)"
                 )
                 raise ValueError(msg)
             parts.append((1.0, ItemFilter(_ones(seen), self.weights)))

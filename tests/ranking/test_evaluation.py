@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array, csr_matrix
 
+from baselines import Popularity
+from buir.data import datasets, nested_split
 from buir.data.interactions import Interactions
-from buir.errors import ShapeError
+from buir.errors import InputError, ShapeError
 from buir.ranking.evaluation import as_scorer, evaluate
 from buir.ranking.metrics import METRICS
 from buir.ranking.top_k import FactorScorer
@@ -122,3 +124,17 @@ def test_errors():
         evaluate(model(), TRAIN, TEST, metrics=["auc"])
     with pytest.raises(ValueError, match=r"ks is \(\), expected at least one"):
         evaluate(model(), TRAIN, TEST, ks=())
+
+
+def test_rows_in_another_order_than_the_models_are_refused_and_not_measured():
+    frame = datasets.load("synthetic", n_users=60, n_items=40, n_pairs=600).to_frame()
+    split = nested_split(Interactions.from_frame(frame), 1.0)
+    model = Popularity().fit(split.train.to_frame())
+    with pytest.raises(InputError, match=r"train has its .* ids in another order") as caught:
+        evaluate(model, split.train, split.test)
+    assert caught.value.argument == "train"
+    users, items = model.user_ids_, model.item_ids_
+    if set(users) == set(split.train.user_ids) and set(items) == set(split.train.item_ids):
+        same = evaluate(model, split.train.aligned(users, items), split.test.aligned(users, items)).means
+        plain = evaluate(Popularity().fit(split.train), split.train, split.test).means
+        assert same["recall_at_20"] == pytest.approx(plain["recall_at_20"])

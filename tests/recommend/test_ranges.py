@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -129,3 +130,19 @@ def test_a_model_of_ones_own_says_its_ranges_in_its_fields_or_says_nothing():
     assert repr(Own(anything=[1])).endswith("Own(anything=[1], steps=3)")
     with pytest.raises(TypeError, match="steps is '3'; expected a whole number; the default is 3"):
         Own(steps="3")
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ({"filtr": 1.0}, "'filtr' is no term; did you mean 'filter'?"),
+        ({"popularity": -1}, "popularity is -1, not from 0 to 1,000,000"),
+        ({"dial": 50}, "dial is 50, not from -4 to 4"),
+        ({"filter": 1e30}, "filter is 1e+30, not from 0 to 1,000,000"),
+        ({"block": True}, "block is True, not from 0 to 1,000,000"),
+    ],
+)
+def test_a_wrong_strength_says_what_is_wrong(terms, said):
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        check_parameters(BUIR, {"terms": terms})
+    assert caught.value.argument == "terms"
