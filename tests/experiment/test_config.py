@@ -315,3 +315,40 @@ def test_a_protocol_has_its_own_fields_only(write):
         config = load(write(GOOD.replace("{kind: nested, levels: [0.5, 1.0]}", text)))
         assert list(config.protocol.model_dump()) == names
         assert config.levels == ((0.5,) if "0.5" in text else (1.0,))
+
+
+RIVALS = """
+data: [{dataset: synthetic}]
+models:
+  - {kind: als}
+  - {kind: als, name: ALS-terms, settings_of: ALS, params: {terms: auto}}
+  - {kind: als, name: ALS-random, trials: 7, sampler: random}
+tuning: {trials: 3}
+"""
+
+
+def test_a_model_may_have_more_trials_than_others_or_the_settings_of_another(write):
+    config = load(write(RIVALS))
+    budgets = [config.budget("synthetic", model) for model in config.models]
+    assert [(budget.trials, budget.sampler) for budget in budgets if budget] == [
+        (3, "tpe"),
+        (3, "tpe"),
+        (7, "random"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            ("settings_of: ALS,", "settings_of: BPR,"),
+            "settings_of is 'BPR', expected the name of a model of kind 'als'",
+        ),
+        (("settings_of: ALS,", "settings_of: ALS-terms,"), "there are: ALS, ALS-random"),
+        (("settings_of: ALS,", "settings_of: ALS, trials: 2,"), "'trials' means nothing beside 'settings_of'"),
+        (("tuning: {trials: 3}\n", ""), "'settings_of' means nothing without a search"),
+        (("sampler: random", "sampler: grid"), "'grid'"),
+    ],
+)
+def test_mistakes_in_how_a_model_is_searched(write, change, told):
+    assert any(told in problem for problem in problems(write(RIVALS.replace(*change))))

@@ -29,7 +29,7 @@ from buir.experiment.search import search as search_cell
 from buir.experiment.search.spaces import as_json, contains, find_space, read_space
 from buir.experiment.search.tuning import Tuned, tune
 from buir.ranking.top_k import FactorScorer
-from tests.support.benchmarks import make_config
+from tests.support.benchmarks import Watcher, make_config
 
 SPACE = {
     "quality": FloatDistribution(0.0, 1.0),
@@ -297,7 +297,7 @@ def test_a_search_of_something_else_has_its_own_file(tmp_path, change, n_files):
         sources = Sources(config)
         cell = benchmark.plan(config, sources)[0]
         split = sources.splits(cell.dataset, cell.split_seed)[cell.level]
-        assert search_cell(cell, split, config.tuning, Journal(tmp_path), lambda _: None).trials
+        assert search_cell(cell, split, Journal(tmp_path), lambda _: None).trials
     assert len(list((tmp_path / "tuning").iterdir())) == n_files
 
 
@@ -454,3 +454,21 @@ def test_tuned_is_a_value():
     tuned = Tuned({}, 0.5, [{"seconds": 1.0}, {"seconds": 2.5}], {}, TuningConfig(trials=2))
     assert tuned.seconds == 3.5
     assert replace(tuned) == tuned
+
+
+def test_a_cell_takes_the_settings_that_another_ones_search_found(tmp_path):
+    rivals = [
+        {"kind": "als", "name": "terms", "settings_of": "ALS", "params": {"terms": "auto", "iterations": 2}},
+        {"kind": "als", "params": {"iterations": 2}},
+    ]
+    config = make_config(models=rivals, seeds=[0], protocol={"levels": [1.0]}, tuning={"trials": 2})
+    outcome = benchmark.run(config, tmp_path, Watcher())
+    assert outcome.failures == []
+    terms, bare = outcome.records
+    assert terms.model == "terms"
+    assert terms.tuning["results"] == bare.tuning["results"]
+    assert len(list((tmp_path / "tuning").iterdir())) == 1
+    found = bare.tuning["best_params"]
+    assert {name: terms.params[name] for name in found} == {name: bare.params[name] for name in found}
+    assert terms.params["terms"] == "auto"
+    assert bare.params["iterations"] == 2

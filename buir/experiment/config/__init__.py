@@ -7,6 +7,7 @@ from buir.experiment.config.overrides import read_yaml, to_yaml
 from buir.experiment.config.schema import (
     BenchmarkConfig,
     DataConfig,
+    ModelConfig,
     ProtocolConfig,
     Strict,
     TuningConfig,
@@ -19,6 +20,7 @@ from buir.experiment.config.schema import (
 __all__ = [
     "BenchmarkConfig",
     "DataConfig",
+    "ModelConfig",
     "ProtocolConfig",
     "Strict",
     "TuningConfig",

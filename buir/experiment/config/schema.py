@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -209,6 +209,10 @@ class MetricsConfig(Strict):
     ks: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False, min_length=1), Distinct] = (10, 20, 50)
 
 
+Sampler = Literal["tpe", "random"]
+"""How trials are drawn: by what earlier ones came to, or blindly."""
+
+
 class ModelConfig(Strict):
     """One model: its kind, its display name and the parameters that differ from the estimator's defaults."""
 
@@ -216,6 +220,12 @@ class ModelConfig(Strict):
     name: Annotated[str, Field(pattern=_SAFE_NAME)] | None = None
     preset: str | None = None
     params: dict[str, Any] = {}
+    settings_of: str | None = None
+    """Name of a model of the same kind whose search decides these settings too: both differ in ``params`` alone."""
+    trials: Annotated[int, Field(gt=0)] | None = None
+    """Trials of this model's search, in place of those of ``tuning:`` and of the data."""
+    sampler: Sampler | None = None
+    """Of this model's search, in place of that of ``tuning:``."""
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
@@ -238,6 +248,7 @@ class TuningConfig(Strict):
     """Of training in a trial."""
     fit_seconds: Annotated[float, Field(gt=0)] | None = None
     """Of training in the fits that are measured, the same for every model that trains in epochs."""
+    sampler: Sampler = "tpe"
     seed: Count = 0
 
 
@@ -273,18 +284,37 @@ class BenchmarkConfig(Strict):
             if data.trials is not None and self.tuning is None:
                 msg = f"got {data.trials}, but nothing is searched without 'tuning:'; add 'tuning: {{}}', or remove it"
                 problems.append((("data", place, "trials"), msg))
+        problems += [(("models", place), text) for place, m in enumerate(self.models) for text in self._misfits(m)]
         refuse(problems)
         return self
+
+    def _misfits(self, model: ModelConfig) -> Iterator[str]:
+        """Say what is wrong with how a model is searched."""
+        own = [name for name in ("settings_of", "trials", "sampler") if getattr(model, name) is not None]
+        if own and self.tuning is None:
+            yield f"{own[0]!r} means nothing without a search; add 'tuning: {{}}', or remove it"
+        if model.settings_of is None:
+            return
+        if len(own) > 1:
+            yield f"{own[1]!r} means nothing beside 'settings_of', which takes another model's search; remove one"
+        names = [m.label for m in self.models if m.kind == model.kind and m.settings_of is None]
+        if model.settings_of not in names:
+            yield (
+                f"settings_of is {model.settings_of!r}, expected the name of a model of kind {model.kind!r} with a "
+                f"search of its own; there are: {', '.join(names) or 'none'}"
+            )
 
     @property
     def levels(self) -> tuple[float, ...]:
         """Levels of the protocol; one without levels has the one level 1."""
         return self.protocol.levels if isinstance(self.protocol, Nested | Author) else (1.0,)
 
-    def budget(self, label: str) -> TuningConfig | None:
-        """Return what a search on a data set may spend; None where nothing is searched."""
+    def budget(self, label: str, model: ModelConfig | None = None) -> TuningConfig | None:
+        """Return what a search on a data set may spend, for a model; None where nothing is searched."""
         (trials,) = [data.trials for data in self.data if data.label == label]
-        return self.tuning.model_copy(update={"trials": trials}) if self.tuning and trials else self.tuning
+        wanted = {"trials": (model and model.trials) or trials, "sampler": model and model.sampler}
+        update = {name: value for name, value in wanted.items() if value}
+        return self.tuning.model_copy(update=update) if self.tuning and update else self.tuning
 
 
 def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> BenchmarkConfig:

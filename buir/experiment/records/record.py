@@ -36,6 +36,8 @@ class Cell:
     ks: tuple[int, ...]
     split_digest: str = ""
     tuning: Mapping[str, Any] | None = None
+    searched_as: "Cell | None" = None
+    """The cell whose search gives this one its settings; None for a search of its own."""
 
     @cached_property
     def key(self) -> str:
@@ -43,7 +45,9 @@ class Cell:
 
         Every parameter counts, defaults included, so that a changed default is a new cell.
         """
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("params", "preset")}
+        apart = ("params", "preset", "searched_as")
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        parts |= {} if self.searched_as is None else {"search": self.search_key}
         return cell_key(parts | {"params": self.resolved, "version": version("buir")})
 
     @property
@@ -54,6 +58,8 @@ class Cell:
     @cached_property
     def search_key(self) -> str:
         """Sixteen digits that recognise the cell's search for settings; the model seeds of one split share it."""
+        if self.searched_as is not None:
+            return self.searched_as.search_key
         tuning = {name: value for name, value in (self.tuning or {}).items() if name != "fit_seconds"}
         names = ("dataset", "protocol", "level", "split_seed", "split_digest", "model", "kind")
         parts = {name: getattr(self, name) for name in names} | {"tuning": tuning}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from buir.experiment.config import BenchmarkConfig
+from buir.experiment.config import BenchmarkConfig, ModelConfig, TuningConfig
 from buir.experiment.records import Cell, Journal, Record, headline, versions
 from buir.experiment.run import workers
 from buir.experiment.run.progress import Progress
@@ -34,9 +34,11 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
     ExperimentError
         If data cannot be read or split.
     """
-    cells = [
-        Cell(
-            dataset=data.label,
+    by_name = {model.label: model for model in config.models}
+
+    def cell(model: ModelConfig, data: str, level: float, split_seed: int, seed: int, digest: str) -> Cell:
+        made = Cell(
+            dataset=data,
             protocol=config.protocol.kind,
             level=level,
             split_seed=split_seed,
@@ -46,20 +48,25 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
             params=model.params,
             seed=seed,
             ks=config.metrics.ks,
-            split_digest=split.digest,
+            split_digest=digest,
         )
+        if model.settings_of is not None:
+            searched = cell(by_name[model.settings_of], data, level, split_seed, seed, digest)
+            return replace(made, tuning=searched.tuning, searched_as=searched)
+        budget = config.budget(data, model)
+        return made if budget is None else _with_search(made, budget)
+
+    return [
+        cell(model, data.label, level, split_seed, seed, split.digest)
         for data in config.data
         for split_seed in config.protocol.split_seeds
         for seed in config.seeds
         for level, split in sources.splits(data.label, split_seed).items()
         for model in config.models
     ]
-    return [_with_search(cell, config) for cell in cells] if config.tuning else cells
 
 
-def _with_search(cell: Cell, config: BenchmarkConfig) -> Cell:
-    budget = config.budget(cell.dataset)
-    assert budget is not None  # asked by the caller
+def _with_search(cell: Cell, budget: TuningConfig) -> Cell:
     space = as_json(find_space(cell.kind, cell.fixed(), cell.model))
     return replace(cell, tuning=budget.model_dump() | {"space": space, "split_seed": cell.split_seed})
 

@@ -93,8 +93,7 @@ SEARCH = Work(search_cell, attrgetter("search_key"), Journal.read_search)
 
 def _searched(cell: Cell, bench: Bench, step: Step) -> Tuned | None:
     """Search settings, if the configuration wants that; a second call reads what the first has found."""
-    budget = bench.config.budget(cell.dataset)
-    return None if budget is None else search(cell, bench.split(cell), budget, bench.journal, step)
+    return None if cell.tuning is None else search(cell, bench.split(cell), bench.journal, step)
 
 
 def measure(

@@ -60,9 +60,7 @@ class Tuned:
         }
 
 
-def search(
-    cell: Cell, split: Split, budget: TuningConfig, journal: Journal, on_trial: Callable[[str], object]
-) -> Tuned:
+def search(cell: Cell, split: Split, journal: Journal, on_trial: Callable[[str], object]) -> Tuned:
     """Search the settings of a cell's model with its own split's validation part, or read what was found before.
 
     All cells of one ``search_key`` share the search; ``on_trial`` is told how far it is, such as "trial 3/20".
@@ -74,6 +72,9 @@ def search(
     TuningError
         If every trial failed, or the file of the trials is damaged.
     """
+    cell = cell.searched_as or cell
+    asked = {name: value for name, value in (cell.tuning or {}).items() if name in TuningConfig.model_fields}
+    budget = TuningConfig.model_validate(asked)
     record = Record.of(cell, split, key=cell.search_key, work="search")
     # The number of trials is not in the name: a larger budget continues a smaller one.
     endless = replace(cell, tuning={name: value for name, value in (cell.tuning or {}).items() if name != "trials"})
@@ -237,7 +238,11 @@ def _run_trial(
     """Ask, fit, measure, tell."""
     # A generator for each trial: the state of one that ran on would be lost when the process is killed.
     seed = int(np.random.SeedSequence([budget.seed, number]).generate_state(1)[0])
-    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+    study.sampler = (
+        optuna.samplers.RandomSampler(seed=seed)
+        if budget.sampler == "random"
+        else optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+    )
     inside = space
     if number == 0:
         # A default that the space cannot express ("auto") is tried as well, only the sampler does not learn from it.
