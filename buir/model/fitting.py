@@ -44,12 +44,14 @@ MOST_EPOCHS = 100
 """What "auto" comes to: with held-out pairs training stops long before."""
 BLIND_EPOCHS = 10
 """What "auto" comes to where no held-out pairs say when to stop."""
-WIDTHS, CLEARLY = (64, 32, 128), 1.02
+WIDTHS, CLEARLY = (64, 32, 16, 128), 1.025
 """Widths whose starts "auto" compares; the first is taken unless another validates so many times as well."""
 START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
 BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
 """Weights of uniformity that are tried, for so many epochs each."""
+PAYS = 1.005
+"""Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
 MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
 """Users looked at between epochs, with their terms as long as those are so many numbers; terms are chosen on all."""
 LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
@@ -261,8 +263,8 @@ def run(
     """Train.
 
     With held-out pairs what the plan leaves open is decided here, in this order: the strengths of the terms by the
-    scores of the start; the weight of uniformity by a branch of two epochs for each, or that the start is best; the
-    epoch, by early stopping on the score with its terms; and the strengths again, by the scores of the best state.
+    scores of the start; the weight of uniformity by a branch of two epochs for each, or that none beats the start; the
+    epoch, by early stopping on the score with its terms; and the strengths again, by the best state.
 
     Parameters
     ----------
@@ -300,7 +302,7 @@ def run(
             start = values[0] if schedule.start else start
             reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
         branches = [max(reached, key=lambda weight: reached[weight])]
-        stopped = plan.start == "spectral" and reached[branches[0]] <= start
+        stopped = plan.start == "spectral" and reached[branches[0]] < PAYS * start
         branches = [0.0] if stopped else branches
         watch.branch = {}
     learner = training.learner(branches[0])

@@ -183,7 +183,9 @@ def _regressed(sums: Tensor, own: Tensor, n_layers: int, rows: csr_array) -> Fol
     inputs = inputs.double()
     gram = inputs.T @ inputs
     gram.diagonal().add_(RIDGE * gram.diagonal().mean() + torch.finfo(sums.dtype).tiny)
-    return Folding(sums, torch.linalg.solve(gram, inputs.T @ own.double()).to(sums.dtype), n_layers)
+    # by rows, as a file keeps it: products with another layout may round otherwise
+    regression = torch.linalg.solve(gram, inputs.T @ own.double()).to(sums.dtype).contiguous()
+    return Folding(sums, regression, n_layers)
 
 
 def _returned(rows: csr_array) -> Tensor:
