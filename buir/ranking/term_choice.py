@@ -34,6 +34,9 @@ _TILE_BYTES = 64 << 20
 _GROUP = 1 << 18
 """Items kept, over all users, that a candidate's scores are computed for at once, so that they stay in a cache."""
 
+_PREFIXES = (4, 3, 2, 1)
+"""Items after the first 1/16, 1/8, 1/4 and 1/2 of the catalogue are also compared with those before."""
+
 _SWEEPS = 4
 """Most rounds over all terms; the second or third usually changes nothing."""
 
@@ -326,17 +329,11 @@ def _keep(parts: _Parts, users: np.ndarray, first: int) -> _Kept:
     scores = parts.scores(users)
     device, width = scores.device, parts.n_items
     seen, held = (_flat(matrix, users, width).to(device) for matrix in (parts.train, parts.held))
-    limits = _limits(scores, seen, min(parts.k, width), users) if parts.k <= width else None
     row, col = held // width, held % width
     alive = ~torch.isin(held, seen)
     keep = torch.ones(scores.shape[1:], dtype=torch.bool, device=device)
-    if limits is not None:
-        outdone, one = torch.ones_like(keep), torch.empty_like(keep)
-        for number, (part, limit) in enumerate(zip(scores, limits, strict=True)):
-            # strictly less in every base and no more in any term: then less in every sum
-            (torch.lt if number < parts.n_bases else torch.le)(part, limit, out=one)
-            outdone &= one
-        torch.logical_not(outdone, out=keep)
+    if parts.k <= width:
+        torch.logical_not(_outdone(scores, parts, seen, users), out=keep)
         alive &= keep[row, col]
     wanted = torch.zeros(len(users), 1, dtype=torch.bool, device=device)
     wanted[row[alive]] = True
@@ -351,11 +348,32 @@ def _keep(parts: _Parts, users: np.ndarray, first: int) -> _Kept:
     return _ordered(*(part.cpu().numpy() for part in (first + needed, lengths, owners, at, kept)))
 
 
-def _limits(scores: Tensor, seen: Tensor, k: int, users: np.ndarray) -> Tensor:
-    """For each part and user, what k unmasked items reach in all parts at once, shape (n_parts, n_users, 1).
+def _outdone(scores: Tensor, parts: _Parts, seen: Tensor, users: np.ndarray) -> Tensor:
+    """Say which items at least k unmasked ones are listed before under any strengths, shape (n_users, n_items)."""
+    weakest = _weakest(scores, seen)
+    values, strong = largest(weakest, parts.k)
+    _check_numbers(values, users)
+    limits = _reached(scores, values, strong)
+    outdone = torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device)
+    one = torch.empty_like(outdone)
+    for number, (part, limit) in enumerate(zip(scores, limits, strict=True)):
+        # strictly less in every base and no more in any term: then less in every sum
+        (torch.lt if number < parts.n_bases else torch.le)(part, limit, out=one)
+        outdone &= one
+    width = scores.shape[2]
+    if (limits[: parts.n_bases] <= scores[: parts.n_bases].amin(dim=2, keepdim=True)).any():
+        # A base that says nothing of most items ties with its limit; where sums are equal the earlier item comes first,
+        # so an item is outdone by earlier ones that it nowhere exceeds.
+        for start in (width >> shift for shift in _PREFIXES if width >> shift >= parts.k):
+            values, strong = torch.topk(weakest[:, :start], parts.k)
+            later = slice(start, min(2 * start, width) if start < width // 2 else width)
+            limits = _reached(scores, values, strong)
+            outdone[:, later] |= (scores[:, :, later] <= limits).all(dim=0)
+    return outdone
 
-    They are the items that are strongest where they are weakest. A user with fewer items has no such limit: -inf.
-    """
+
+def _weakest(scores: Tensor, seen: Tensor) -> Tensor:
+    """Say how strong each item is where it is weakest, -inf for the masked ones: shape (n_users, padded width)."""
     _, n, width = scores.shape
     weakest = torch.full((n, padded_width(width)), -torch.inf, device=scores.device)
     inner, scaled = weakest[:, :width], torch.empty(n, width, device=scores.device)
@@ -367,10 +385,16 @@ def _limits(scores: Tensor, seen: Tensor, k: int, users: np.ndarray) -> Tensor:
         else:
             inner.copy_(scaled)
     weakest.view(-1).index_fill_(0, seen // width * weakest.shape[1] + seen % width, -torch.inf)
-    values, strong = largest(weakest, k)
-    _check_numbers(values, users)
-    reached = scores.gather(2, strong.clamp(max=width - 1).expand(len(scores), -1, -1)).amin(dim=2, keepdim=True)
-    return torch.where(values[:, -1:] > -torch.inf, reached, -torch.inf)
+    return weakest
+
+
+def _reached(scores: Tensor, values: Tensor, strong: Tensor) -> Tensor:
+    """For each part and user, what k unmasked items reach in all parts at once, shape (n_parts, n_users, 1).
+
+    They are the items that are strongest where they are weakest. A user with fewer items has no such limit: -inf.
+    """
+    at = strong.clamp(max=scores.shape[2] - 1).expand(len(scores), -1, -1)
+    return torch.where(values[:, -1:] > -torch.inf, scores.gather(2, at).amin(dim=2, keepdim=True), -torch.inf)
 
 
 def _flat(matrix: csr_array, users: np.ndarray, width: int) -> Tensor:

@@ -185,6 +185,41 @@ def test_ties_in_random_tables_of_small_integers():
     assert choice.bare == full_value(scorer, {"popularity": 0.0}, TRAIN, VALID, k=5)
 
 
+def test_a_base_that_says_nothing_of_most_items_puts_aside_as_many_and_counts_alike(monkeypatch):
+    train, valid = tastes(60, 3000, seed=2)
+    base = ItemFilter.from_matrix(csr_array(train[:, :200]), keep=2)
+    wide = csr_array(
+        (base.weights.data, base.weights.indices, np.r_[base.weights.indptr, [base.weights.nnz] * 2800]), (3000, 3000)
+    )
+    terms = {name: term for name, term in parts(train).terms.items() if name in ("popularity", "block")}
+    scorer, kept, seen = TermScorer(ItemFilter(train, wide), terms), [], {}
+    assert (scorer.base.score_block(np.arange(60)) == 0).float().mean() > 0.9
+    keep, hits = module._keep, module._Survivors.hits
+
+    def counting(parts, users, first):
+        found = keep(parts, users, first)
+        kept.append((found.n_items, len(users)))
+        return found
+
+    def listening(self, candidates, k):
+        found = hits(self, candidates, k)
+        seen.update({tuple(sorted(each.items())): one for each, one in zip(candidates, found, strict=True)})
+        return found
+
+    monkeypatch.setattr(module, "_keep", counting)
+    monkeypatch.setattr(module._Survivors, "hits", listening)
+    choice = choose_terms(scorer, train, valid, grids={"popularity": (0.1, 1.0), "block": (0.5,)})
+    assert sum(n for n, _ in kept) < 0.3 * 3000 * sum(n for _, n in kept)
+    assert len(seen) == choice.n_candidates
+    assert choice.value == full_value(scorer, choice.strengths, train, valid)
+    for strengths in itertools.product((0.0, 0.1, 1.0), (0.0, 0.5)):
+        named = dict(zip(terms, strengths, strict=True))
+        only = choose_terms(scorer, train, valid, grids={name: (value,) for name, value in named.items()})
+        if only.strengths == named:
+            assert only.value == full_value(scorer, named, train, valid)
+    assert choice.bare == full_value(scorer, dict.fromkeys(terms, 0.0), train, valid)
+
+
 def test_seen_items_count_as_missed_and_are_above_nothing():
     valid = csr_array(VALID.maximum(TRAIN))
     choice = choose_terms(parts(TRAIN), TRAIN, valid, grids=GRIDS)
