@@ -8,14 +8,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 
-from buir.errors import StorageError
+from buir.errors import StorageError, one_line
 from buir.learning import TrainingState, Weights
+from buir.model.contents import Contents
 from buir.model.fitting import Chosen
 from buir.model.folding import Folding
-from buir.model.storage import pack_ids, read_file, unpack_ids, write_file
-from buir.recommend import ScoreTerms
+from buir.model.storage import pack_ids, read_file, write_file
+from buir.recommend import BLOCKS, TERMS, ScoreTerms, check_parameters
 
 __all__ = ["load_model", "save_model"]
 
@@ -65,53 +65,66 @@ def save_model(
 
 def load_model(cls: Any, source: str | os.PathLike[str] | BinaryIO) -> Any:
     """Read a model that ``save_model`` wrote; see ``BUIR.load``."""
-    arrays, facts = read_file(source)
+    name, arrays, facts = read_file(source)
     kind = facts.get("class")
     if isinstance(kind, str) and kind != cls.__name__:
-        msg = f"the file holds a {kind}; expected a {cls.__name__}: load it with {kind}.load"
+        msg = f"{name} holds a {kind[:60]}; expected a {cls.__name__}: load it with {kind[:60]}.load"
         raise StorageError(msg)
     try:
-        return _restored(cls, arrays, facts)
+        return _restored(cls, Contents(arrays), facts)
     except StorageError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+    except (
+        *(KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError, RecursionError),
+    ) as error:
         # The checksum says that the file is as it was written, not that save() wrote it.
-        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else one_line(error)[:300]
         msg = (
-            f"the file is no whole {cls.__name__} ({what}); "
+            f"{name} is no whole {cls.__name__} ({what}); "
             "expected the settings and arrays that save() writes: save the model again"
         )
         raise StorageError(msg) from error
 
 
-def _restored(cls: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Any:
-    """Build a model from what its file holds."""
+def _restored(cls: Any, held: Contents, facts: dict[str, Any]) -> Any:
+    """Build a model from what its file holds, all of it checked: every array by its type, shape and numbers."""
     if facts["class"] != cls.__name__:
         msg = f"its class is {facts['class']!r}"
         raise TypeError(msg)
     model = cls(**_known_parameters(**facts["parameters"]))
+    check_parameters(cls, model.get_params())
     if not facts["fitted"]:
         return model
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items() if "." in name}
-    model.weights_ = Weights(*(tensors[f"weights.{name}"] for name in Weights.__annotations__))
-    model.user_factors, model.item_factors = arrays["user_factors"], arrays["item_factors"]
-    model.user_ids_, model.item_ids_ = unpack_ids("user_ids", arrays), unpack_ids("item_ids", arrays)
-    model.folding_ = tuple(
-        Folding(tensors[f"folding.{side}.sums"], tensors[f"folding.{side}.own"], facts["layers"]) for side in _SIDES
+    model.user_ids_, model.item_ids_ = held.ids("user_ids"), held.ids("item_ids")
+    n_users, n_items = shape = len(model.user_ids_), len(model.item_ids_)
+    width = held.take("weights.predictor_bias", None).shape[0]
+    weights = (
+        held.take("weights.table", n_users + n_items, width),
+        held.take("weights.predictor_weight", width, width),
     )
-    model.seen_ = None
-    if "seen.indptr" in arrays:
-        indices, indptr = arrays["seen.indices"], arrays["seen.indptr"]
-        ones = np.ones(len(indices), dtype=np.float32)
-        model.seen_ = csr_array((ones, indices, indptr), shape=(len(model.user_ids_), len(model.item_ids_)))
-    state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
-    model.state_ = TrainingState(facts["epoch"], state) if state else None
+    model.weights_ = Weights(*map(torch.from_numpy, (*weights, held.arrays["weights.predictor_bias"])))
+    layers = _number(facts, "layers", int, 0)
+    model.folding_ = tuple(
+        Folding(
+            torch.from_numpy(held.take(f"folding.{side}.sums", n_neighbours, width)),
+            torch.from_numpy(held.take(f"folding.{side}.own", width, width)),
+            layers,
+        )
+        for side, n_neighbours in zip(_SIDES, (n_items, n_users), strict=True)
+    )
+    model.seen_ = held.pattern("seen", shape) if "seen.indptr" in held else None
+    model.state_ = _state(held, facts, width, sum(shape))
     model.history = facts["history"]
+    if not model.history or not all(isinstance(record, dict) for record in model.history):
+        msg = "its history is no list of records"
+        raise TypeError(msg)
+    _number(model.history[-1], "epoch", int, 0)
     if "terms" in facts:
-        model.terms_ = ScoreTerms.unpack(arrays, facts["terms"], len(model.item_ids_))
+        model.terms_ = _terms(held, facts["terms"], n_items, width)
         model.chosen_ = Chosen(**facts["chosen"])
+        str(model.chosen_)  # what it cannot say, it does not hold
     else:  # a file from before the terms, whose only one was popularity
-        weight, width = facts.get("popularity", 0.0), model.weights_.table.shape[1]
+        weight = _number(facts, "popularity", float, 0) if "popularity" in facts else 0.0
         strengths = {"popularity": weight} if weight else {}
         model.terms_ = ScoreTerms(strengths, n_further=len(strengths))
         best = [record["epoch"] for record in model.history if record.get("best")]
@@ -122,7 +135,68 @@ def _restored(cls: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) ->
             strengths=strengths,
             embedding_dim=width,
         )
+    wide = width + model.terms_.n_further
+    model.user_factors, model.item_factors = (
+        held.take(f"{side}_factors", n, wide) for side, n in (("user", n_users), ("item", n_items))
+    )
     return model
+
+
+def _terms(held: Contents, told: dict[str, Any], n_items: int, width: int) -> ScoreTerms:
+    """Return the terms of the score, whose arrays fit their strengths."""
+    strengths = told["strengths"]
+    for name in strengths:
+        if name not in TERMS:
+            msg = f"{name[:60]!r} is no term of a score"
+            raise ValueError(msg)
+        _number(strengths, name, float, -math.inf)
+    blocks = sum(name in strengths for name in BLOCKS)
+    widths = [held.take(f"terms.lift{place}", n_items, None).shape[1] for place in range(blocks)]
+    whole = ("popularity" in strengths) + sum(widths)
+    lifts = sum(name.startswith("terms.lift") for name in held.arrays)
+    if (lifts, told["n_further"]) != (blocks, whole):
+        came = f"{lifts} blocks and {told['n_further']!r} further coordinates"
+        msg = f"its terms have {came}, expected {blocks} and {whole}"
+        raise ValueError(msg)
+    if ("dial" in strengths) != ("terms.dial" in held) or ("filter" in strengths) != ("terms.filter.data" in held):
+        msg = "the arrays of its terms are not those that have a strength"
+        raise ValueError(msg)
+    if "dial" in strengths:
+        held.take("terms.dial", width, width)
+    if "filter" in strengths:
+        held.matrix("terms.filter", (n_items, n_items))
+    _number(told, "padding", float, 0)
+    return ScoreTerms.unpack(held.arrays, told, n_items)
+
+
+def _state(held: Contents, facts: dict[str, Any], width: int, n_nodes: int) -> TrainingState | None:
+    """Return the state of the optimiser, where it was saved."""
+    shapes = {"table": (n_nodes, width), "predictor_weight": (width, width), "predictor_bias": (width,)}
+    names = [name.removeprefix("state.") for name in held.arrays if name.startswith("state.")]
+    tensors = {}
+    for name in names:
+        kind, _, part = name.partition("/")
+        # numbers of steps are single ones, of either type and with or without a dimension
+        free = held.arrays[f"state.{name}"]
+        if kind == "steps" and part in shapes and free.size == 1:
+            tensors[name] = torch.from_numpy(free.reshape(()).copy())
+        elif name == "target" or (kind in ("mean", "square") and part in shapes):
+            tensors[name] = torch.from_numpy(held.take(f"state.{name}", *shapes["table" if name == "target" else part]))
+        else:
+            msg = f"state.{name} is nothing that a training has"
+            raise ValueError(msg)
+    if tensors and "target" not in tensors:
+        raise KeyError("state.target")  # noqa: EM101 - the name is the message
+    return TrainingState(_number(facts, "epoch", int, 0), tensors) if tensors else None
+
+
+def _number(facts: dict[str, Any], name: str, kind: type, least: float) -> Any:
+    """Return a number of the facts."""
+    value = facts[name]
+    if isinstance(value, bool) or not isinstance(value, int | kind) or not math.isfinite(value) or value < least:
+        msg = f"{name} is {value!r}"[:100] + f", expected a number{'' if least == -math.inf else f' from {least}'}"
+        raise ValueError(msg)
+    return value
 
 
 def _known_parameters(**saved: Any) -> dict[str, Any]:

@@ -3,21 +3,24 @@
 import hashlib
 import io
 import json
+import math
 import os
 import reprlib
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from buir.data import replace_atomically
 from buir.errors import StorageError
 
 FORMAT_VERSION = 1
+_LONGEST_HEADER = 100_000_000
+"""Bytes, as safetensors itself has it."""
+_TYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "u1", "BOOL": "?"}
+"""Of arrays, as a header names them, those that models have."""
 _MAGIC = "buir"
 _TEXT = (
     "cannot {} a model: the file object holds text; expected a path or a binary file object: open it with mode '{}', "
@@ -62,8 +65,13 @@ def write_file(
         raise TypeError(_TEXT.format("write", "wb")) from error
 
 
-def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what ``write_file`` wrote.
+def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
+    """Read what ``write_file`` wrote, in little more memory than the arrays take.
+
+    Returns
+    -------
+    What to call the file, its arrays and its facts. The facts and the numbers in the arrays are as they were written
+    by whoever wrote the file: a checksum finds accidents, not intent.
 
     Raises
     ------
@@ -72,27 +80,28 @@ def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[dict[str, np.n
     TypeError
         If the source is neither a path nor a binary file object.
     """
-    name, data = _content(source)
-    metadata = _metadata(data, name)
-    version, facts = str(metadata.get("format_version")), _facts(metadata)
-    if version != str(FORMAT_VERSION):
-        versions = facts.get("versions") if facts else None
-        writer = versions.get("buir") if isinstance(versions, dict) else None
-        by = f"written by {f'buir {writer}' if writer else 'another version of buir'}"
-        msg = f"{name} has format {version[:60]!r}, {by}; this version reads format {FORMAT_VERSION}: upgrade buir"
-        raise StorageError(msg)
-    if facts is None:
-        msg = f"{name} tells nothing about its model that can be read; expected the facts that save() writes"
-        raise StorageError(msg)
-    try:
-        arrays = safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, ValueError) as error:
-        msg = f"{name} is truncated or damaged ({error}); expected a whole model file: copy or save it again"
-        raise StorageError(msg) from None
+    name, stream = _opened(source)
+    with stream:
+        header, metadata = _header(stream, name)
+        version, facts = str(metadata.get("format_version")), _facts(metadata)
+        if version != str(FORMAT_VERSION):
+            versions = facts.get("versions") if facts else None
+            writer = versions.get("buir") if isinstance(versions, dict) else None
+            by = f"written by {f'buir {writer}'[:60] if writer else 'another version of buir'}"
+            msg = f"{name} has format {version[:60]!r}, {by}; this version reads format {FORMAT_VERSION}: upgrade buir"
+            raise StorageError(msg)
+        if facts is None:
+            msg = f"{name} tells nothing about its model that can be read; expected the facts that save() writes"
+            raise StorageError(msg)
+        try:
+            arrays = _arrays(stream, header)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            msg = f"{name} is truncated or damaged ({error}); expected a whole model file: copy or save it again"
+            raise StorageError(msg) from None
     if _checksum(arrays, metadata["facts"]) != metadata.get("checksum"):
         msg = f"{name} was changed after it was saved: it has another checksum; get the original, or save it again"
         raise StorageError(msg)
-    return arrays, facts
+    return name, arrays, facts
 
 
 def pack_ids(name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,14 +111,6 @@ def pack_ids(name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
     encoded = [str(label).encode() for label in ids]
     bounds = np.concatenate([[0], np.cumsum([len(text) for text in encoded])]).astype(np.int64)
     return {f"{name}.utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8), f"{name}.bounds": bounds}
-
-
-def unpack_ids(name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Turn the arrays of ``pack_ids`` back into labels."""
-    if name in arrays:
-        return arrays[name]
-    text, bounds = arrays[f"{name}.utf8"].tobytes(), arrays[f"{name}.bounds"]
-    return np.array([text[a:b].decode() for a, b in pairwise(bounds)], dtype=object)
 
 
 def _path(place: Any, verb: str) -> Path | None:
@@ -142,37 +143,75 @@ def _replace(path: Path, data: bytes) -> None:
         raise StorageError(msg) from error
 
 
-def _content(source: Any) -> tuple[str, bytes]:
-    """Return what to call a file, and its bytes."""
+def _opened(source: Any) -> tuple[str, BinaryIO]:
+    """Return what to call a file, and the file, open."""
     path = _path(source, "read")
     if path is None:
         data = source.read()
         if not isinstance(data, bytes):
             raise TypeError(_TEXT.format("read", "rb"))
-        return str(getattr(source, "name", "the file object")), data
+        return str(getattr(source, "name", "the file object")), io.BytesIO(data)
     try:
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is no file"
             msg = f"{path} {what}; expected a model that save() wrote"
             raise StorageError(msg)
-        return str(path), path.read_bytes()
+        return str(path), path.open("rb")
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}; check the path and its permissions"
         raise StorageError(msg) from error
 
 
-def _metadata(data: bytes, name: str) -> dict[str, str]:
-    """Read the header of a safetensors file: eight bytes of length, then JSON."""
-    size = int.from_bytes(data[:8], "little")
+def _header(stream: BinaryIO, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the header of a safetensors file, eight bytes of length, then JSON: the arrays, and the metadata."""
+    length = int.from_bytes(stream.read(8), "little")
     try:
-        metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
-    except (ValueError, AttributeError, RecursionError):
+        header = json.loads(stream.read(length)) if length <= _LONGEST_HEADER else None
+        metadata = header.pop("__metadata__", None) or {} if isinstance(header, dict) else None
+    except (ValueError, RecursionError):
+        header = metadata = None
+    if header is None or metadata is None:
         msg = f"{name} is no model file, or its beginning is damaged; expected a safetensors file that save() wrote"
-        raise StorageError(msg) from None
+        raise StorageError(msg)
     if not isinstance(metadata, dict) or metadata.get("format") != _MAGIC:
         msg = f"{name} is a safetensors file, but not a model of buir; expected one that save() wrote"
         raise StorageError(msg)
-    return metadata
+    return header, metadata
+
+
+def _arrays(stream: BinaryIO, header: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Read the arrays into memory of their own, once all declared sizes agree with each other and with the file."""
+    start = stream.tell()
+    size = stream.seek(0, os.SEEK_END) - start
+    stream.seek(start)
+    plans: list[tuple[int, str, np.dtype, tuple[int, ...]]] = []
+    for name, about in header.items():
+        kind, shape, (first, last) = _TYPES[about["dtype"]], tuple(about["shape"]), about["data_offsets"]
+        if not all(type(number) is int and number >= 0 for number in (*shape, first, last)):
+            msg = f"{name} has a shape or a place that is no whole number"
+            raise ValueError(msg)
+        dtype = np.dtype(kind)
+        if last - first != math.prod(shape) * dtype.itemsize:
+            msg = f"{name} has {last - first} bytes, which its shape {shape} does not need"
+            raise ValueError(msg)
+        plans.append((first, name, dtype, shape))
+    plans.sort(key=lambda plan: (plan[0], math.prod(plan[3])))
+    at = 0
+    for first, name, dtype, shape in plans:
+        if first != at:
+            msg = f"{name} begins at byte {first}, expected {at}"
+            raise ValueError(msg)
+        at += math.prod(shape) * dtype.itemsize
+    if at != size:
+        msg = f"{size} bytes follow the header, which tells of {at}"
+        raise ValueError(msg)
+    arrays = {}
+    for _, name, dtype, shape in plans:
+        arrays[name] = np.empty(shape, dtype)
+        if stream.readinto(arrays[name].reshape(-1).view(np.uint8)) != arrays[name].nbytes:  # type: ignore[attr-defined]
+            msg = f"{name} ends too early"
+            raise ValueError(msg)
+    return arrays
 
 
 def _facts(metadata: Mapping[str, Any]) -> dict[str, Any] | None:

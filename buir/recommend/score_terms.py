@@ -266,11 +266,9 @@ class ScoreTerms:
 
     @classmethod
     def unpack(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any], n_items: int) -> ScoreTerms:
-        """Read what ``pack`` returned."""
-        lifts = tuple(
-            torch.from_numpy(arrays[f"terms.lift{n}"].copy()) for n in range(sum("lift" in k for k in arrays))
-        )
-        dial = torch.from_numpy(arrays["terms.dial"].copy()) if "terms.dial" in arrays else None
+        """Read what ``pack`` returned; the arrays become the terms' own."""
+        lifts = tuple(torch.from_numpy(arrays[f"terms.lift{n}"]) for n in range(sum("lift" in k for k in arrays)))
+        dial = torch.from_numpy(arrays["terms.dial"]) if "terms.dial" in arrays else None
         weights = None
         if "terms.filter.data" in arrays:
             parts = tuple(arrays[f"terms.filter.{name}"] for name in ("data", "indices", "indptr"))

@@ -12,7 +12,8 @@ import pytest
 import safetensors.numpy
 
 from buir.errors import StorageError
-from buir.model.storage import FORMAT_VERSION, pack_ids, read_file, unpack_ids, write_file
+from buir.model.contents import Contents
+from buir.model.storage import FORMAT_VERSION, pack_ids, read_file, write_file
 
 ARRAYS = {
     "b": np.arange(6, dtype=np.int32).reshape(2, 3),
@@ -28,7 +29,7 @@ def test_path_and_file_object_hold_the_same(tmp_path):
     write_file(stream, ARRAYS, FACTS)
     stream.seek(0)
     for source in (tmp_path / "model.safetensors", str(tmp_path / "model.safetensors"), stream):
-        arrays, facts = read_file(source)
+        _, arrays, facts = read_file(source)
         assert facts == FACTS
         assert arrays.keys() == ARRAYS.keys()
         for name, array in ARRAYS.items():
@@ -48,7 +49,7 @@ def test_writing_replaces_at_once_and_leaves_nothing_behind(tmp_path, monkeypatc
         StorageError, match=r"cannot save to .*model\.safetensors: No space left on device; check the path"
     ):
         write_file(path, ARRAYS, {"version": 2})
-    assert read_file(path)[1] == {"version": 1}
+    assert read_file(path)[2] == {"version": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
 
 
@@ -154,7 +155,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(self))
 
     write_file(tmp_path / "m", ARRAYS, FACTS)
-    monkeypatch.setattr(Path, "read_bytes", refused)
+    monkeypatch.setattr(Path, "open", lambda self, *_: refused(self))
     with pytest.raises(
         StorageError, match=r"\S+/m cannot be read: Permission denied; check the path and its permissions"
     ):
@@ -190,7 +191,7 @@ def test_file_objects_that_are_of_no_use(tmp_path):
 )
 def test_ids_keep_value_and_kind(ids):
     packed = pack_ids("user_ids", ids)
-    back = unpack_ids("user_ids", packed)
+    back = Contents(packed).ids("user_ids")
     assert back.tolist() == ids.tolist()
     assert back.dtype.kind == ids.dtype.kind
 
