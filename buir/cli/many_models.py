@@ -191,11 +191,11 @@ def _look(folder: Path, tracking_uri: str | None) -> str:
 
 
 def _tell_failures(outcome: Outcome) -> None:
-    """End with an exit code if anything broke down."""
+    """End with an exit code if anything broke down: 1 where a cell did, 3 where all is there and MLflow lacks it."""
     for cell, message in outcome.failures:
         typer.echo(f"failed: {cell.title}: {message}", err=True)
-    if outcome.failures:
-        raise typer.Exit(1)
+    if outcome.failures or not outcome.tracked:
+        raise typer.Exit(1 if outcome.failures else 3)
 
 
 def _prepare_mlflow() -> None:

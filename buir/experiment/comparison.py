@@ -68,7 +68,7 @@ def compare(
         with closing(Progress(missing, forecast, jobs=jobs, log=tracker.log)) as progress:
             outcome = benchmark.run(config, out, progress, jobs=jobs, sources=sources, cells=cells, command=command)
         _publish(journal, tracker, say)
-    return outcome
+    return replace(outcome, tracked=not tracker.down)
 
 
 def explore(
@@ -119,7 +119,7 @@ def explore(
         replace_atomically(file, best_settings(config, _found(journal, every)).encode())
         say(f"\nBest settings, to be pasted into a configuration: {file}")
         tracker.finish("tune", {})
-    return benchmark.Outcome(found, failures)
+    return benchmark.Outcome(found, failures, not tracker.down)
 
 
 def sync(out: str | Path, *, say: Say, tracking_uri: str | None = None) -> dict[str, str]:
@@ -247,9 +247,9 @@ def _plan(journal: Journal) -> dict[str, Any]:
 def _make_tracker(journal: Journal, tracking_uri: str | None, say: Say) -> Tracker:
     """Choose MLflow's store and make what writes to it."""
     uri = store.choose_uri(journal.folder, tracking_uri)
-    if store.is_new(uri):
-        say("Creating the MLflow store (once, a few seconds).")
-    from buir.experiment.tracking import Tracker  # MLflow takes two seconds to import: the line above comes first
+    if uri == store.store_uri(journal.folder):
+        store.prepare(store.database(journal.folder), say)
+    from buir.experiment.tracking import Tracker  # MLflow takes two seconds to import: the lines above come first
 
     return Tracker(journal, uri, say)
 

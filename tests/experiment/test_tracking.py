@@ -3,11 +3,12 @@
 import importlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from buir import BUIR
+from buir.errors import ConfigError
 from buir.experiment.records import headline
 from buir.experiment.records.journal import Journal
 from buir.experiment.report.figures import sparsity_figure
@@ -395,7 +397,7 @@ def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_
     assert asked == ["/health", "/health"]
     assert len(told) == 1
     assert told[0].startswith(f"MLflow cannot be used (no answer from {uri}). Nothing is lost: ")
-    assert told[0].endswith(f"buir sync --out {out}")
+    assert told[0].endswith(f"buir sync --out {out} --tracking-uri {uri}")
     later, told = make_tracker(out)
     assert len(later.finish("benchmark", {})) == 1
     assert told == []
@@ -482,11 +484,77 @@ def test_which_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     assert store.choose_uri("x") == f"sqlite:///{tmp_path}/x/mlflow.db"
-    assert store.is_new(store.choose_uri("x"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
     assert store.choose_uri("x") == "http://there:5000"
     assert store.choose_uri("x", "sqlite:////y.db") == "sqlite:////y.db"
-    assert not store.is_new("http://there:5000")
+    with pytest.raises(ConfigError, match=r"the MLflow store is 'htps://there', expected .*; did you mean 'https'\?"):
+        store.choose_uri("x", "htps://there")
+
+
+def test_a_store_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
+    file, told = tmp_path / "a folder" / "mlflow.db", []
+    file.parent.mkdir()
+    (file.parent / ".mlflow.db.0123").write_bytes(b"left by a process that was killed")
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "search_experiments", killed)
+        with pytest.raises(Killed):
+            store.prepare(file, told.append)
+    assert not file.exists()
+    store.prepare(file, told.append)
+    assert [path.name for path in file.parent.iterdir()] == ["mlflow.db"]
+    assert told == ["Creating the MLflow store (once, a few seconds)."] * 2
+    before = file.read_bytes()
+    store.prepare(file, told.append)
+    assert len(told) == 2
+    assert file.read_bytes() == before
+    assert store.fault(file) is None
+
+
+def half_made(file):
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+        connection.commit()
+
+
+def made_without_an_end(file):
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.commit()
+
+
+def test_what_is_wrong_with_a_store(tmp_path, finished):
+    whole = finished / "mlflow.db"
+    assert store.fault(whole) is None
+    for name, damage, told in (
+        ("garbled", lambda file: file.write_bytes(b"no database " * 1000), "file is not a database"),
+        ("cut", lambda file: file.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2]), "malformed"),
+        ("half", half_made, "it is only half made"),
+        ("endless", made_without_an_end, "it is only half made"),
+        ("empty", lambda file: file.write_bytes(b""), "it is only half made"),
+    ):
+        damage(tmp_path / name)
+        assert told in str(store.fault(tmp_path / name)), name
+
+
+def test_a_store_that_cannot_be_opened_is_kept_aside_and_made_anew(tmp_path):
+    file, told = tmp_path / "mlflow.db", []
+    (tmp_path / "mlflow.db.damaged-1").write_bytes(b"an earlier one")
+    file.write_bytes(b"garbled")
+    store.prepare(file, told.append)
+    assert (tmp_path / "mlflow.db.damaged-2").read_bytes() == b"garbled"
+    assert told[0] == (
+        f"warning: {file} cannot be opened (file is not a database): it is kept as mlflow.db.damaged-2, and made anew "
+        "from the results."
+    )
+    assert store.fault(file) is None
 
 
 def test_links():

@@ -22,6 +22,8 @@ class Outcome:
     """Of all finished cells, in the order of the plan."""
     failures: list[workers.Failure] = field(default_factory=list)
     """The tracebacks are in ``failures/`` under the output folder."""
+    tracked: bool = True
+    """Whether MLflow has them all."""
 
 
 def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:

@@ -1,16 +1,23 @@
 """Which MLflow store to talk to, whether it answers, and how to show it."""
 
+import itertools
 import json
 import os
 import re
+import secrets
+import sqlite3
 import time
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from buir.errors import ConfigError, near, one_line
+
+_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 VIEW_KEY = "sparsity"
 _VIEW_PREFIX = "mlflow.sharedViewState."
 VIEW_TAG = f"{_VIEW_PREFIX}{VIEW_KEY}"
@@ -27,8 +34,17 @@ def database(out: str | Path) -> Path:
 
 
 def choose_uri(out: str | Path, given: str | None = None) -> str:
-    """Choose the store: the one given, else the environment's MLFLOW_TRACKING_URI, else SQLite under ``out``."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or store_uri(out)
+    """Choose the store: the one given, else the environment's MLFLOW_TRACKING_URI, else SQLite under ``out``.
+
+    Raises
+    ------
+    ConfigError
+        If the address is none that MLflow has.
+    """
+    chosen = given or os.environ.get("MLFLOW_TRACKING_URI")
+    if chosen:
+        check_uri(chosen)
+    return chosen or store_uri(out)
 
 
 def is_local(uri: str) -> bool:
@@ -47,9 +63,67 @@ def answers(uri: str, seconds: float = 2.0) -> bool:
         return False
 
 
-def is_new(uri: str) -> bool:
-    """Tell whether the first use of a store will have to create its tables, which takes seconds."""
-    return is_local(uri) and not Path(uri.removeprefix("sqlite:///")).exists()
+def check_uri(uri: str) -> None:
+    """Refuse the address of a store that MLflow cannot have.
+
+    Raises
+    ------
+    ConfigError
+        If its scheme is none of MLflow's.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0].lower()
+    if scheme not in _SCHEMES:
+        known = f"{', '.join(_SCHEMES)}"
+        msg = (
+            f"the MLflow store is {uri!r}, expected an address that begins with one of {known}{near(scheme, _SCHEMES)}"
+        )
+        raise ConfigError([msg])
+
+
+def prepare(file: Path, say: Callable[[str], object]) -> None:
+    """Make the database of a store where it is missing, all or nothing, and set aside one that cannot be opened.
+
+    Nobody else may be preparing the same store; what a killed process left half made is removed.
+
+    Parameters
+    ----------
+    file
+        The database.
+    say
+        Told what is done, where it takes seconds or changes something.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for part in file.parent.glob(f".{file.name}.*"):
+        part.unlink()
+    if file.exists():
+        if (wrong := fault(file)) is None:
+            return
+        number = next(n for n in itertools.count(1) if not file.with_name(f"{file.name}.damaged-{n}").exists())
+        aside = file.replace(file.with_name(f"{file.name}.damaged-{number}"))
+        say(f"warning: {file} cannot be opened ({wrong}): it is kept as {aside.name}, and made anew from the results.")
+    say("Creating the MLflow store (once, a few seconds).")
+    from mlflow import MlflowClient
+
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+    part.replace(file)
+
+
+def fault(file: Path) -> str | None:
+    """Say what is wrong with a database; None if it is whole and MLflow has finished making it."""
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                return one_line(found)
+            made = connection.execute("SELECT count(*) FROM alembic_version").fetchone()[0]
+            connection.execute("SELECT count(*) FROM experiments").fetchone()
+    except sqlite3.OperationalError as error:
+        # one that others write to, or that may not be read, is whole as far as anybody knows
+        return "it is only half made" if "no such table" in str(error) else None
+    except sqlite3.DatabaseError as error:
+        return one_line(error)
+    return None if made else "it is only half made"
 
 
 def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: bool = True) -> str:

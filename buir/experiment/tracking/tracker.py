@@ -1,5 +1,6 @@
 """Records of the journal as runs of MLflow; whatever the store does, nothing here ends a benchmark."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -101,9 +102,12 @@ class Tracker:
             self._writers.clear()
             if not self.down:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                folder = str(self.journal.folder)
+                own = self.uri == store.store_uri(folder)
+                remedy = ["buir", "sync", "--out", folder, *([] if own else ["--tracking-uri", self.uri])]
                 self.warn(
-                    f"MLflow cannot be used ({reason}). Nothing is lost: results are in {self.journal.folder}; "
-                    f"write them to MLflow later with: buir sync --out {self.journal.folder}"
+                    f"MLflow cannot be used ({reason}). Nothing is lost: results are in {folder}; "
+                    f"write them to MLflow later with: {shlex.join(remedy)}"
                 )
             self.down = True
         else:
