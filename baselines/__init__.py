@@ -48,7 +48,10 @@ def __getattr__(name: str) -> type:
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
         raise AttributeError(msg)
-    return getattr(import_module(_HOMES[name], __name__), name)
+    from buir.errors import needing  # and numpy with it: importing this package imports nothing
+
+    with needing(f"baselines.{name}"):
+        return getattr(import_module(_HOMES[name], __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from buir.data import fit_inputs
-from buir.learning import Pairs, Schedule, Validation, dense_adam, effective_rank, train, training_device
+from buir.learning import DenseAdam, Pairs, Schedule, Validation, effective_rank, train, training_device
 from buir.ranking import FactorScorer
 from buir.recommend import Above, AtLeast, MetricAtK, Recommender, Terms
 
@@ -101,7 +101,7 @@ class LightGCNLearner:
         # Drawn on the CPU so that every device starts from the same table.
         table = torch.randn(sum(user_items.shape), settings.embedding_dim, generator=generator) * INITIAL_SCALE
         self.table = table.to(device).requires_grad_()
-        self.optimiser = dense_adam([self.table], settings.learning_rate, weight_decay=0.0)
+        self.optimiser = DenseAdam([self.table], settings.learning_rate, weight_decay=0.0)
 
     def loss(self, users: Tensor, items: Tensor, negatives: Tensor) -> Tensor:
         """Return the BPR loss of the pairs plus the decay of the table's rows they are made of."""

@@ -2,10 +2,11 @@
 
 import difflib
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +100,10 @@ class StorageError(InputError):
     """A model that cannot be written where it should be, or a file that is not a whole model of this package."""
 
 
+class NotInstalledError(Finding, ImportError):
+    """Something asked for needs a package that is not installed; the message says which, and the command for it."""
+
+
 class Refused(ValueError):  # noqa: N818 - a decision about the data, not a fault
     """A model declines data that it could not finish in reasonable memory; the message says what it would take."""
 
@@ -163,6 +168,8 @@ class CollapseWarning(UserWarning):
     """The representation uses so few dimensions that lists look alike, or they do for another reason."""
 
 
+_OURS = ("buir", "baselines", "buir_baselines")
+
 _SHOWN = 5
 """Row numbers spelled out in a message."""
 
@@ -199,6 +206,52 @@ def report(findings: list[Finding], *, warn: bool = True) -> None:
     for finding in findings:
         if warn and isinstance(finding, InputWarning):
             warnings.warn(finding, stacklevel=level_outside())
+
+
+@contextmanager
+def needing(what: str, *, whole: bool = False) -> Iterator[None]:
+    """Say in one sentence what to install where an import inside finds that a package is missing.
+
+    Parameters
+    ----------
+    what
+        What was asked for, as the message's subject.
+    whole
+        It needs most requirements of the project: the command names all that are missing and not only the first.
+
+    Raises
+    ------
+    NotInstalledError
+        If a module of another project cannot be found. A missing module of our own is a defect and stays as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in ("", *_OURS):
+            raise
+        absent = _absent_requirements()
+        mine = absent.values() if whole else [absent[name] for name in [module.replace("_", "-")] if name in absent]
+        command = shlex.join(["pip", "install", *(mine or [module])])
+        msg = f"{what} needs {module}, which is not installed here (a light installation goes without): {command}"
+        raise NotInstalledError(msg) from error
+
+
+def _absent_requirements() -> dict[str, str]:
+    """Return the project's requirements that are not installed, with their ranges, by normalised name."""
+    from importlib import metadata  # only here: it takes longer to import than most of the package
+
+    found = {}
+    with suppress(metadata.PackageNotFoundError):  # a checkout that is only in the path
+        for line in metadata.requires("buir") or []:
+            requirement, _, condition = line.partition(";")
+            name = re.split(r"[^\w.-]", requirement)[0]
+            try:
+                metadata.version(name)
+            except metadata.PackageNotFoundError:
+                if "extra" not in condition:
+                    found[re.sub(r"[-_.]+", "-", name).lower()] = requirement.strip()
+    return found
 
 
 def level_outside() -> int:

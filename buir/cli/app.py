@@ -5,15 +5,14 @@ from typing import Annotated
 
 import typer
 
-from buir.cli import many_models, one_model, options
+from buir.cli import many_models, one_model
 from buir.cli.terminal import one_line_errors
-from buir.data import describe, read
 
 app = typer.Typer(
     name="buir",
     help="Recommend from positives alone, and compare models fairly.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -44,14 +43,17 @@ def describe_command(
 ) -> None:
     """Print what a file holds: format, users, items, pairs, density, and what was merged or skipped."""
     with one_line_errors("nothing was written", "keep fewer pairs"):
+        from buir.cli import options  # and pandas with it, which the help does without
+        from buir.data import describe, read
+
         columns = options.columns_of(column)
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
         typer.echo(str(describe(read(path, format=format, columns=columns, **filters))))
 
 
 def main() -> None:
-    """Entry point of the ``buir`` command."""
-    app()
+    """Entry point of the ``buir`` command, and of ``python -m buir``, whose shell completion is that of ``buir``."""
+    app(prog_name="buir")
 
 
 def _version(asked: bool) -> None:

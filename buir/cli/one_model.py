@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from buir.cli import options
 from buir.cli.terminal import one_line_errors
-from buir.data import read
 from buir.errors import StorageError, counted
 
+# What needs pandas or torch is imported within the commands: that takes longer than showing the help.
 if TYPE_CHECKING:
     from buir.model import BUIR
 
@@ -49,6 +48,9 @@ def fit(
     it; the model that is saved is then trained on all pairs. ``--set inner_validation=false`` does without.
     """
     with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
+        from buir.cli import options
+        from buir.data import read
+
         options.check_target(out, data, table=False)
         model = options.make_model(overrides or [], paper=paper)
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item}
@@ -80,6 +82,8 @@ def recommend(
 ) -> None:
     """List the best items for users, as rows of user, item, score and rank."""
     with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
+        from buir.cli import options
+
         if out is not None:
             options.check_target(out, model_file, users, history, allow, deny, table=True)
         model = load(model_file)
@@ -115,6 +119,8 @@ def evaluate(
 ) -> None:
     """Measure a model on held-out pairs: training pairs are never listed, what it cannot know is dropped and said."""
     with one_line_errors(_NOTHING, "use a smaller number for --k"):
+        from buir.cli import options
+        from buir.data import read
         from buir.ranking import evaluate
         from buir.recommend import held_out_pairs
 
@@ -135,7 +141,7 @@ def evaluate(
 
 def load(path: Path) -> BUIR:
     """Load a fitted model."""
-    from buir.model import BUIR  # and torch with it, which the help does without
+    from buir.model import BUIR
 
     model = BUIR.load(path)
     if not hasattr(model, "user_ids_"):

@@ -11,8 +11,10 @@ from buir.errors import (
     ConfigError,
     ExperimentError,
     InputError,
+    NotInstalledError,
     ReadError,
     StorageError,
+    needing,
     one_line,
     shortage,
     warnings_in_one_line,
@@ -48,7 +50,10 @@ def one_line_errors(kept: str, less: str) -> Iterator[None]:
         What takes less memory.
     """
     try:
-        with warnings_in_one_line(lambda text: typer.echo(f"warning: {text}", err=True)):
+        with (
+            needing("this command", whole=True),
+            warnings_in_one_line(lambda text: typer.echo(f"warning: {text}", err=True)),
+        ):
             yield
     except KeyboardInterrupt:
         stop(f"stopped; {kept}", 130)
@@ -58,7 +63,7 @@ def one_line_errors(kept: str, less: str) -> Iterator[None]:
         stop(error.problems[-1], 2)
     except InputError as error:
         stop(error.written(option), 1 if isinstance(error, ReadError | StorageError) else 2)
-    except (ExperimentError, FloatingPointError) as error:
+    except (ExperimentError, FloatingPointError, NotInstalledError) as error:
         stop(str(error), 1)
     except OSError as error:
         if error.filename is None:

@@ -12,7 +12,7 @@ import pandas as pd
 from buir.data.files.readers import read, read_split
 from buir.data.interactions import Interactions
 from buir.data.synthetic import make_interactions
-from buir.errors import InputError, near
+from buir.errors import InputError, near, needing
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def load_split(name: str, *, root: str | Path | None = None) -> tuple[Interactio
 
 def _fetch(name: str, root: str | Path | None) -> Path:
     """Download once; return PyG's folder of raw files."""
-    from torch_geometric import datasets
+    with needing("downloading a data set"):
+        from torch_geometric import datasets
 
     known = getattr(datasets, DOWNLOADS[name].pyg_class)
     # only the files are wanted: what PyG makes of them drops ids and may need further packages
@@ -117,7 +118,8 @@ def _fetch(name: str, root: str | Path | None) -> Path:
 
 def _graph_pairs(name: str, root: str | Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Edges of users to items in PyG's graph, held-out positives included."""
-    from torch_geometric import datasets
+    with needing("downloading a data set"):
+        from torch_geometric import datasets
 
     graph = _downloaded(getattr(datasets, DOWNLOADS[name].pyg_class), name, root)[0]
     edges = next(graph[kind] for kind in graph.edge_types if kind[0] == "user" and kind[2] != "user")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from buir.data.labels import as_ids, as_times
+from buir.errors import needing
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -18,7 +19,9 @@ EDGE_TYPE = ("user", "interacts", "item")
 def make_graph(data: "Interactions") -> "HeteroData":
     """Return nodes "user" and "item" with ``num_nodes`` and ``ids``, and edges with ``position`` and ``time``."""
     import torch
-    from torch_geometric.data import HeteroData
+
+    with needing("a graph of PyG"):
+        from torch_geometric.data import HeteroData
 
     graph = HeteroData()
     for kind, labels in (("user", data.user_ids), ("item", data.item_ids)):

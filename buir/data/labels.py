@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import pandas as pd
 
@@ -89,6 +88,8 @@ def read_columns(
 
     ``rating`` and ``time`` of None take the columns of those names, if there are any.
     """
+    import narwhals as nw  # here, since a model that is loaded and asked for lists meets no frame
+
     try:
         table = nw.from_native(frame, eager_only=True)
     except TypeError as error:

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from buir.errors import needing
+
 if TYPE_CHECKING:
     from buir.experiment.comparison import compare, explore, make_report, sync
     from buir.experiment.config import load
@@ -16,4 +18,5 @@ def __getattr__(name: str) -> Any:
         msg = f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
         raise AttributeError(msg)
     home = "config" if name == "load" else "comparison"
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    with needing("comparing models", whole=True):
+        return getattr(import_module(f"{__name__}.{home}"), name)

@@ -5,12 +5,13 @@ from buir.learning.diagnostics import effective_rank, warn_of_collapse
 from buir.learning.learner import BootstrapLearner, TrainingState
 from buir.learning.loop import Pairs, Schedule, Validation, train, training_device
 from buir.learning.losses import bootstrap_loss, uniformity_loss
-from buir.learning.optimisers import dense_adam
+from buir.learning.optimisers import DenseAdam
 from buir.learning.targets import LazyTarget, TableTarget
 
 __all__ = [
     "Bootstrap",
     "BootstrapLearner",
+    "DenseAdam",
     "LazyTarget",
     "Pairs",
     "Schedule",
@@ -19,7 +20,6 @@ __all__ = [
     "Validation",
     "Weights",
     "bootstrap_loss",
-    "dense_adam",
     "effective_rank",
     "initial_weights",
     "train",

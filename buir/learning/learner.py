@@ -9,7 +9,7 @@ from torch import Tensor
 from buir.learning import diagnostics
 from buir.learning.bootstrap import Bootstrap, Weights
 from buir.learning.loop import REMEDY, Validation
-from buir.learning.optimisers import RowAdam, dense_adam
+from buir.learning.optimisers import DenseAdam, Moments, RowAdam
 from buir.learning.targets import LazyTarget
 from buir.ranking import FactorScorer, Scorer, WatchedScorer
 
@@ -17,9 +17,6 @@ __all__ = ["BootstrapLearner", "TrainingState"]
 
 SAMPLE = 1024
 """Rows that the collapse monitor looks at."""
-
-MOMENTS = {"mean": "exp_avg", "square": "exp_avg_sq", "steps": "step"}
-"""What an Adam keeps of each weight: the word of a saved training, and torch's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +59,13 @@ class BootstrapLearner:
     ) -> None:
         self.bootstrap, self.validation, self.terms = bootstrap, validation, terms
         table, *predictor = bootstrap.weights.parts()
-        self.optimisers: list[torch.optim.Optimizer] = (
+        self.optimisers: list[DenseAdam | RowAdam] = (
             [
                 RowAdam(table, learning_rate, weight_decay, before=bootstrap.target.settle),
-                dense_adam(predictor, learning_rate, weight_decay),
+                DenseAdam(predictor, learning_rate, weight_decay),
             ]
             if isinstance(bootstrap.target, LazyTarget)
-            else [dense_adam([table, *predictor], learning_rate, weight_decay)]
+            else [DenseAdam([table, *predictor], learning_rate, weight_decay)]
         )
         stride = max(1, len(pairs[0]) // SAMPLE)
         self.pairs = (pairs[0][::stride], pairs[1][::stride])
@@ -133,24 +130,25 @@ class BootstrapLearner:
         tensors = {"target": self.bootstrap.target.settled()}
         for optimiser in self.optimisers:
             names = self._names(optimiser)
-            for place, kept in optimiser.state_dict()["state"].items():
-                tensors |= {f"{ours}/{names[place]}": kept[torchs] for ours, torchs in MOMENTS.items()}
+            for place, kept in optimiser.moments.items():
+                tensors |= {f"{what}/{names[place]}": part for what, part in vars(kept).items()}
         return TrainingState(epoch, {name: part.detach().cpu().clone() for name, part in tensors.items()})
 
     def resume(self, state: TrainingState) -> None:
         """Go on from a state; the rows must be those of the weights."""
         self.bootstrap.target.resume(state.tensors["target"])
         for optimiser in self.optimisers:
-            kept = {
-                place: {torchs: state.tensors[f"{ours}/{name}"].clone() for ours, torchs in MOMENTS.items()}
-                for place, name in enumerate(self._names(optimiser))
-            }
-            optimiser.load_state_dict(optimiser.state_dict() | {"state": kept})
+            optimiser.resume(
+                {
+                    place: Moments(*(state.tensors[f"{what}/{name}"].clone() for what in Moments.__annotations__))
+                    for place, name in enumerate(self._names(optimiser))
+                }
+            )
 
-    def _names(self, optimiser: torch.optim.Optimizer) -> list[str]:
+    def _names(self, optimiser: DenseAdam | RowAdam) -> list[str]:
         """Return the names of an optimiser's weights, in its order."""
         names = {id(part): name for name, part in vars(self.bootstrap.weights).items()}
-        return [names[id(part)] for group in optimiser.param_groups for part in group["params"]]
+        return [names[id(part)] for part in optimiser.weights]
 
     def snapshot(self) -> Weights:
         """Copy what prediction needs."""

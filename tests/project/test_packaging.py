@@ -24,16 +24,6 @@ def names_below(folder: str, pattern: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel_file(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(out)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    (file,) = out.glob("*.whl")
-    return file
-
-
-@pytest.fixture(scope="module")
 def wheel(wheel_file) -> zipfile.ZipFile:
     return zipfile.ZipFile(wheel_file)
 
@@ -203,20 +193,53 @@ seen["same"] = before == state()
     assert after_import(code)["same"]
 
 
-def test_help_is_light():
-    code = """
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["fit", "-h"], ["data", "describe", "--help"]])
+def test_help_is_light(words):
+    code = f"""
 import contextlib, io
-sys.argv = ["buir", "--help"]
+sys.argv = ["buir", *{words!r}]
 from buir.cli.app import main
 shown = io.StringIO()
 with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
     main()
 seen["help"] = shown.getvalue()
-seen["loaded"] = [name for name in ("torch", "mlflow", "implicit", "torch_geometric") if name in sys.modules]
+heavy = ("torch", "pandas", "scipy", "pyarrow", "narwhals", "mlflow", "implicit", "torch_geometric")
+seen["loaded"] = [name for name in heavy if name in sys.modules]
 """
     seen = after_import(code)
-    assert "benchmark" in seen["help"]
+    assert seen["help"].startswith(f"Usage: {' '.join(['buir', *words[:-1]])} [OPTIONS]")
+    assert "-h, --help" in seen["help"]
+    assert ("benchmark" in seen["help"]) == (len(words) == 1)
     assert seen["loaded"] == []
+
+
+def run_as_module(*words: str, **environment: str) -> str:
+    command = [sys.executable, "-W", "error", "-m", "buir", *words]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert not done.stderr
+    return done.stdout
+
+
+def test_python_m_buir_is_the_command():
+    assert run_as_module("--version").strip() == buir.__version__
+    assert run_as_module("-h").startswith("Usage: buir [OPTIONS] COMMAND")
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("buir rec", ["recommend"]), ("buir data de", ["describe"]), ("buir fit --min-r", ["--min-rating"])],
+)
+def test_the_shell_completes_commands_and_options(typed, completed):
+    place = str(len(typed.split()) - 1)
+    assert run_as_module(_BUIR_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=place).split() == completed
+
+
+def test_the_script_of_the_completion_is_for_buir():
+    shown = run_as_module("--show-completion", "bash")
+    assert "_BUIR_COMPLETE=complete_bash" in shown
+    assert shown.rstrip().endswith("buir")
 
 
 def test_constraints_are_exact_and_cover_what_the_project_names():
