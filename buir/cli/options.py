@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from buir.data import ROLES, check_text, read, read_bytes
+from buir.data import ROLES, check_text, read, read_bytes, replace_atomically
 from buir.errors import InputError, ReadError, counted, near
 
 # What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
@@ -143,11 +143,11 @@ def check_target(path: Path, *read: Path | None, table: bool) -> None:
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame in the form its name asks for."""
+    """Write a frame in the form its name asks for; an earlier file stays until the new one is whole."""
     if path.suffix == ".parquet":
-        frame.to_parquet(path, index=False)
+        replace_atomically(path, frame.to_parquet(index=False))
     else:
-        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+        replace_atomically(path, frame.to_csv(index=False, sep="\t" if path.suffix == ".tsv" else ",").encode())
 
 
 def _value(text: str) -> Any:

@@ -6,7 +6,7 @@ from buir.data.description import describe
 from buir.data.files.columns import ROLES
 from buir.data.files.formats import FORMATS, check_text, read_bytes
 from buir.data.files.readers import read, read_split
-from buir.data.files.writing import replace_atomically
+from buir.data.files.writing import remove_leftovers, replace_atomically
 from buir.data.ingest import IngestReport
 from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs
 from buir.data.interactions import Interactions
@@ -42,6 +42,7 @@ __all__ = [
     "read",
     "read_bytes",
     "read_split",
+    "remove_leftovers",
     "replace_atomically",
     "splits",
     "take",

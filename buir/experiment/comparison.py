@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -57,6 +58,7 @@ def compare(
     """
     journal, sources = Journal(out), Sources(config)
     with journal.exclusive():
+        journal.heal(say)
         cells = benchmark.plan(config, sources)
         missing = benchmark.unfinished(cells, journal)
         if done := len(cells) - len(missing):
@@ -102,6 +104,7 @@ def explore(
     every = _searches(config, sources, data, model, level)
     cells = [c for c in every if data in (None, c.dataset) and model in (None, c.model) and level in (None, c.level)]
     with journal.exclusive():
+        journal.heal(say)
         journal.write_plan(benchmark.describe(config, every), "tune")
         missing = [cell for cell in cells if journal.read_search(cell.search_key) is None]
         if done := len(cells) - len(missing):
@@ -239,7 +242,7 @@ def _plan(journal: Journal) -> dict[str, Any]:
     if plan is None:
         msg = f"{journal.folder} holds no benchmark; name the folder of one with --out"
         if (file := journal.plan_file()).is_file():
-            msg = f"{file} is damaged (not JSON); run the benchmark again: finished cells are kept"
+            msg = f"{file} is damaged; run the benchmark again: finished cells are kept"
         raise ExperimentError(msg)
     return plan
 
@@ -287,5 +290,6 @@ def _artifacts(
         figures["verdicts.png"] = report.verdict_figure(judged, findings.reference_models(records), headline[0])
     for name, figure in figures.items():
         journal.folder.joinpath("figures").mkdir(exist_ok=True)
-        figure.savefig(journal.folder / "figures" / f"{dataset}-{name}", dpi=150)
+        figure.savefig(drawn := io.BytesIO(), format="png", dpi=150)
+        replace_atomically(journal.folder / "figures" / f"{dataset}-{name}", drawn.getvalue())
     return {"table.md": table} | figures

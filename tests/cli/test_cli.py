@@ -221,7 +221,7 @@ def test_ctrl_c_says_how_to_go_on(here, monkeypatch):
         (
             ["report", "--out", "broken"],
             1,
-            "benchmark.json is damaged (not JSON); run the benchmark again: finished cells",
+            "benchmark.json is damaged; run the benchmark again: finished cells",
         ),
         (["sync"], 2, "no results in ./results; run buir benchmark first, or name their folder with --out"),
         (["data", "describe", "missing.txt"], 1, "missing.txt"),

@@ -1,12 +1,12 @@
 """Wrong commands: one line on stderr that says what came, what was expected and what to do; never a traceback."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -289,11 +289,13 @@ def test_ctrl_c(folder, tmp_path, monkeypatch):
 
 
 def test_a_full_disk(folder, tmp_path, monkeypatch):
-    def full(self, path, **options):
-        raise OSError(28, "No space left on device", str(path))
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    (tmp_path / "l.csv").write_text("earlier")
+    monkeypatch.setattr(os, "fsync", full)
     result = CliRunner().invoke(app, ["recommend", str(folder / "model"), "--out", str(tmp_path / "l.csv")])
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("l.csv", "earlier")]
     assert result.exit_code == 1
     assert re.fullmatch(
         r"error: \S+l\.csv: No space left on device; check the path, its permissions and the space on the disk\n",

@@ -1,6 +1,8 @@
 """The journal: whole cells or none, recognised by key, whatever happens to the process."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,9 +172,74 @@ def test_a_record_of_another_format_or_with_unknown_fields_is_none():
     text = make_record(metrics={"ndcg_at_20": 0.5}).to_json()
     assert Record.from_json(text).metrics == {"ndcg_at_20": 0.5}
     facts = json.loads(text)
-    for other in (facts | {"format": 2}, facts | {"colour": "red"}, {"format": 1}):
+    for other in (facts | {"format": 3}, facts | {"format": 1, "colour": "red"}, {"format": 1}):
         with pytest.raises(ValueError, match="format"):
             Record.from_json(json.dumps(other))
+
+
+def test_a_changed_number_is_no_record_and_one_of_the_first_format_is():
+    text = make_record(metrics={"ndcg_at_20": 0.5}).to_json()
+    with pytest.raises(ValueError, match="another digest"):
+        Record.from_json(text.replace("0.5", "0.6"))
+    with pytest.raises(ValueError, match="another digest"):
+        Record.from_json(json.dumps({name: value for name, value in json.loads(text).items() if name != "digest"}))
+    old = {name: value for name, value in json.loads(text).items() if name not in ("digest", "users_digest")}
+    assert Record.from_json(json.dumps(old | {"format": 1})) == Record.from_json(text)
+
+
+def flip(file, place=-100):
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGE = {
+    "a flipped byte of the values": (lambda j, key: flip(j.users_file(key), 100), "has not the per-user values"),
+    "no values": (lambda j, key: j.users_file(key).unlink(), "has not the per-user values"),
+    "another cell's values": (
+        lambda j, key: shutil.copy(j.users_file("b" * 16), j.users_file(key)),
+        "has not the per-user values",
+    ),
+    "a flipped byte of the record": (lambda j, key: flip(j.cells / f"{key}.json"), "is no record as it was written"),
+    "a record cut off": (lambda j, key: os.truncate(j.cells / f"{key}.json", 50), "is no record as it was written"),
+    "a record without metrics": (
+        lambda j, key: (j.cells / f"{key}.json").write_text('{"format": 2, "key": "' + key + '"}'),
+        "is no record as it was written",
+    ),
+    "nesting": (lambda j, key: (j.cells / f"{key}.json").write_text("[" * 100_000), "is no record as it was written"),
+    "a plan of nothing": (lambda j, _: j.plan_file().write_text("{}"), "is no plan of a benchmark"),
+    "a plan of a list": (lambda j, _: j.plan_file().write_text("[1]"), "is no plan of a benchmark"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_what_is_damaged_is_set_aside_named_and_not_finished(how, tmp_path):
+    journal, told = Journal(tmp_path), []
+    journal.write_plan({"name": "x", "keys": ["a" * 16, "b" * 16]})
+    for key, value in (("a" * 16, 0.25), ("b" * 16, 0.5)):
+        users = pd.DataFrame({"user": [0, 1], "train_degree": [1, 2], "ndcg_at_20": [value, value]})
+        journal.write(make_record(key=key, metrics={"ndcg_at_20": value}), users)
+    journal.heal(told.append)
+    assert told == []
+    damage, text = DAMAGE[how]
+    damage(journal, "a" * 16)
+    (journal.cells / f".x.json.{'0' * 16}").write_bytes(b"left by a process that was killed")
+    journal.heal(told.append)
+    assert len(told) == 1
+    assert text in told[0]
+    assert [record.key for record in journal.records()] == (["b" * 16] if "plan" not in how else ["a" * 16, "b" * 16])
+    assert list((tmp_path / "damaged").iterdir())
+    assert not list(journal.cells.glob(".x*"))
+    journal.heal(told.append)
+    assert len(told) == 1
+
+
+def test_values_that_were_changed_are_not_read(tmp_path):
+    journal = Journal(tmp_path)
+    journal.write(make_record(key="a" * 16), pd.DataFrame({"user": [0], "train_degree": [1], "ndcg_at_20": [0.5]}))
+    flip(journal.users_file("a" * 16), 60)
+    with pytest.raises(ExperimentError, match="is not what was written; run the benchmark again"):
+        journal.read_users("a" * 16)
 
 
 def test_a_frame_has_a_row_for_each_record_and_a_column_for_each_metric():

@@ -530,8 +530,8 @@ def made_without_an_end(file):
         connection.commit()
 
 
-def test_what_is_wrong_with_a_store(tmp_path, finished):
-    whole = finished / "mlflow.db"
+def test_what_is_wrong_with_a_store(tmp_path, empty_store):
+    whole = empty_store
     assert store.fault(whole) is None
     for name, damage, told in (
         ("garbled", lambda file: file.write_bytes(b"no database " * 1000), "file is not a database"),

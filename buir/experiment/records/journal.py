@@ -1,16 +1,19 @@
 """The local journal of finished cells and searches: one JSON file and one Parquet file each, written all or nothing."""
 
+import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from buir.data import replace_atomically
+from buir.data import remove_leftovers, replace_atomically
 from buir.errors import ConfigError, ExperimentError
 from buir.experiment.config import suggestion
 from buir.experiment.records.record import Record, plain
@@ -18,6 +21,8 @@ from buir.model import BUIR
 
 Kind = Literal["benchmark", "tune"]
 """Of a plan."""
+_PLAN = {"benchmark": {"name", "keys"}, "tune": {"searches"}}
+"""What every plan of a kind tells at least."""
 RESULTS = Path("results")
 """Where the command line writes unless it is told otherwise."""
 
@@ -59,7 +64,9 @@ class Journal:
         key, folder = record.key, self.cells if record.work == "cell" else self.searches
         folder.mkdir(parents=True, exist_ok=True)
         if users is not None:
-            replace_atomically(self.users_file(key), users.to_parquet(index=False, compression="zstd"))
+            content = users.to_parquet(index=False, compression="zstd")
+            replace_atomically(self.users_file(key), content)
+            record = replace(record, users_digest=_digest(content))
         if model is not None:
             model.save(self.model_file(key))
         replace_atomically(folder / f"{key}.json", record.to_json().encode())
@@ -75,8 +82,56 @@ class Journal:
         return _read(self.searches, key)
 
     def read_users(self, key: str) -> pd.DataFrame:
-        """Return the per-user values of a cell: columns user, train_degree and one for each metric."""
-        return pd.read_parquet(self.users_file(key))
+        """Return the per-user values of a cell: columns user, train_degree and one for each metric.
+
+        Raises
+        ------
+        ExperimentError
+            If they are not those that were written.
+        """
+        content, record = self.users_file(key).read_bytes(), self.read(key)
+        if record is not None and record.users_digest not in (None, _digest(content)):
+            msg = f"{self.users_file(key)} is not what was written; run the benchmark again, which sets it aside"
+            raise ExperimentError(msg)
+        return pd.read_parquet(io.BytesIO(content))
+
+    def heal(self, say: Callable[[str], object]) -> None:
+        """Set aside, in ``damaged/``, what is not as it was written, and remove what killed processes were writing.
+
+        Nobody else may be writing. What is set aside is not finished: it is run again.
+
+        Parameters
+        ----------
+        say
+            Told of each.
+        """
+        for folder in (self.folder, self.cells, self.searches):
+            if folder.is_dir():
+                remove_leftovers(folder)
+        if self.plan_file().is_file() and self.read_plan() is None:
+            self._set_aside([self.plan_file()], "is no plan of a benchmark", say)
+        for folder in (self.cells, self.searches):
+            for file in sorted(folder.glob("*.json")):
+                record = _read(folder, file.stem)
+                if record is None:
+                    self._set_aside([file], "is no record as it was written", say)
+                elif record.work == "cell" and record.ok and not self._has_users(record):
+                    users = [self.users_file(record.key)]
+                    self._set_aside([file, *users], "has not the per-user values that were written with it", say)
+
+    def _has_users(self, record: Record) -> bool:
+        file = self.users_file(record.key)
+        if record.users_digest is None or not file.is_file():
+            return _is_parquet(file)
+        return _digest(file.read_bytes()) == record.users_digest
+
+    def _set_aside(self, files: list[Path], why: str, say: Callable[[str], object]) -> None:
+        aside = self.folder / "damaged"
+        aside.mkdir(exist_ok=True)
+        for file in files:
+            if file.exists():
+                file.replace(aside / file.name)
+        say(f"warning: {files[0]} {why}: it is kept in {aside}, and what it was is run again.")
 
     def users_file(self, key: str) -> Path:
         """Return where the per-user values of a cell lie."""
@@ -97,11 +152,12 @@ class Journal:
         replace_atomically(self.plan_file(kind), json.dumps(plain(plan), indent=1, allow_nan=False).encode())
 
     def read_plan(self, kind: Kind = "benchmark") -> dict[str, Any] | None:
-        """Return the latest plan of a kind, or None if none ran here."""
+        """Return the latest plan of a kind, or None if none ran here, or what is there is none."""
         try:
-            return json.loads(self.plan_file(kind).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            plan = json.loads(self.plan_file(kind).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
+        return plan if isinstance(plan, dict) and plan.keys() >= _PLAN[kind] else None
 
     def plan_file(self, kind: Kind = "benchmark") -> Path:
         """Return where the latest plan of a kind lies."""
@@ -170,10 +226,14 @@ def _folders(root: Path) -> list[Path]:
 def _read(folder: Path, key: str) -> Record | None:
     try:
         record = Record.from_json((folder / f"{key}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
         # An unreadable file is no result: the work is done again and the file replaced.
         return None
     return record if record.key == key else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _is_parquet(file: Path) -> bool:

@@ -15,8 +15,8 @@ from buir.data import Split
 from buir.experiment.config import models
 from buir.experiment.records.provenance import git_commit, machine, version, versions
 
-FORMAT = 1
-"""Of a record's file."""
+FORMAT = 2
+"""Of a record's file; those of format 1, from before the digests, are read as well."""
 _WORDS = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "Hit rate", "capped_precision": "Capped precision"}
 
 
@@ -144,6 +144,8 @@ class Record:
     system: Sequence[Mapping[str, float]] = ()
     """Samples of the system's use while it ran."""
     n_test_users: int = 0
+    users_digest: str | None = None
+    """Of the file with the per-user values; None of a record of format 1."""
     effective_rank: float | None = None
     examples: Sequence[Mapping[str, str]] = ()
     """Some users' lists in raw ids."""
@@ -183,8 +185,8 @@ class Record:
 
     def to_json(self) -> str:
         """Write the record as JSON; NaN and infinity become null."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return json.dumps({"format": FORMAT} | plain(facts), allow_nan=False)
+        facts = {"format": FORMAT} | plain({f.name: getattr(self, f.name) for f in fields(self)})
+        return json.dumps({"digest": _digest_of(facts)} | facts, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -193,12 +195,17 @@ class Record:
         Raises
         ------
         ValueError
-            If the text is no record, or one of another format.
+            If the text is no record, one of another format, or not what was written.
         """
         facts = json.loads(text)
-        if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT:
+        if not isinstance(facts, dict) or facts.get("format") not in (1, FORMAT):
             msg = f"expected a record of format {FORMAT}; run the benchmark again in a new folder"
             raise ValueError(msg)
+        digest = facts.pop("digest", None)
+        if facts["format"] == FORMAT and digest != _digest_of(facts):
+            msg = "expected what was written: the record has another digest"
+            raise ValueError(msg)
+        del facts["format"]
         try:
             return cls(**facts)
         except TypeError as error:
@@ -230,6 +237,11 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         for record in records
     ]
     return pd.DataFrame(rows, columns=None if rows else [*single, "train_pct", "record"])
+
+
+def _digest_of(facts: Mapping[str, Any]) -> str:
+    """Digest what a record says, as JSON writes it."""
+    return hashlib.blake2b(json.dumps(facts, allow_nan=False).encode(), digest_size=16).hexdigest()
 
 
 def cell_key(parts: Mapping[str, Any]) -> str:
