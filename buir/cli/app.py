@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from buir.cli import many_models, one_model
-from buir.cli.terminal import one_line_errors
+from buir.cli.terminal import one_line_errors, wants_traceback
 
 app = typer.Typer(
     name="buir",
@@ -67,5 +67,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _common(
     _: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where in the code an error that nobody has foreseen comes from.")
+    ] = False,
 ) -> None:
     """Take the options that come before a command."""
+    wants_traceback.set(traceback)

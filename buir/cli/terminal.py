@@ -1,7 +1,10 @@
 """What a command tells whoever typed it: a line for each mistake and each warning, in words of the command line."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -24,6 +27,10 @@ _OPTIONS = {"columns": "column", "exclude_seen": "include-seen", "histories": "h
 """Options that are called otherwise than the library's argument."""
 
 
+wants_traceback: ContextVar[bool] = ContextVar("wants_traceback", default=False)
+"""Whether the command line was started with --traceback."""
+
+
 def option(argument: Argument) -> str:
     """Write an argument of the library as it is typed, such as ``--unknown skip``."""
     name = f"--{_OPTIONS.get(argument.name, argument.name.replace('_', '-'))}"
@@ -40,7 +47,7 @@ def stop(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def one_line_errors(kept: str, less: str) -> Iterator[None]:
-    """Say a mistake in one line: exit code 2 for a wrong request, 1 for what fails. Defects keep their traceback.
+    """Say a mistake in one line: exit code 2 for a wrong request, 1 for what fails, 70 for what nobody has foreseen.
 
     Parameters
     ----------
@@ -65,12 +72,15 @@ def one_line_errors(kept: str, less: str) -> Iterator[None]:
         stop(error.written(option), 1 if isinstance(error, ReadError | StorageError) else 2)
     except (ExperimentError, FloatingPointError, NotInstalledError) as error:
         stop(str(error), 1)
-    except OSError as error:
-        if error.filename is None:
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            stop(f"{error.filename}: {error.strerror}; check the path, its permissions and the space on the disk", 1)
+        if lack := shortage(error):
+            stop(f"{lack}; {less}", 1)
+        if wants_traceback.get():
             raise
-        stop(f"{error.filename}: {error.strerror}; check the path, its permissions and the space on the disk", 1)
-    except (MemoryError, RuntimeError, ValueError) as error:
-        lack = shortage(error)
-        if lack is None:
-            raise
-        stop(f"{lack}; {less}", 1)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {one_line(error)[:200]} ({Path(frame.filename).name}, line {frame.lineno})"
+        stop(f"nobody has foreseen this: {what}; please report it with what 'buir --traceback ...' prints", 70)

@@ -268,13 +268,24 @@ def test_a_model_that_cannot_be_written(folder, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_defect_keeps_its_traceback(folder, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("not the\nuser's fault"), KeyError("x"), OSError(5, "strange"), RecursionError("deep"), TypeError()],
+)
+def test_what_nobody_has_foreseen_is_one_line_and_a_traceback_on_request(error, folder, monkeypatch):
     def broken(*args, **kwargs):
-        raise ValueError("not the user's fault")
+        raise error
 
     monkeypatch.setattr(BUIR, "recommend_frame", broken)
     result = CliRunner().invoke(app, ["recommend", str(folder / "model")])
-    assert isinstance(result.exception, ValueError)
+    assert result.exit_code == 70
+    assert re.fullmatch(
+        rf"error: nobody has foreseen this: {type(error).__name__}: .*\(test_cli_errors\.py, line \d+\); "
+        r"please report it with what 'buir --traceback \.\.\.' prints\n",
+        result.stderr,
+    )
+    result = CliRunner().invoke(app, ["--traceback", "recommend", str(folder / "model")])
+    assert result.exception is error
 
 
 def test_ctrl_c(folder, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ Place = tuple[str | int, ...]
 
 _MOST_SHOWN = 80
 """Characters of a wrong value that a message repeats."""
+_LONGEST_PATH = 300
 _EXPECTED = {
     "model_type": "a mapping of keys to values",
     "model_attributes_type": "a mapping of keys to values",
@@ -68,9 +69,13 @@ def _line(error: ErrorDetails, schema: Any, raw: Any) -> str:
             return f"{where}.{context['discriminator'].strip(chr(39))}: missing; add it"
         case "too_short":
             return f"{where}: is empty; give at least one entry"
+        case "too_long":
+            return f"{where}: got {shown(value)}, expected at most {context['max_length']}"
         case "path_not_file":
-            beside = sorted(file.name for file in Path(value).parent.glob("*") if file.is_file())
-            return f"{where}: no such file: {value}{near(Path(value).name, beside)}"
+            path = Path(value)
+            beside = sorted(file.name for file in path.parent.glob("*") if file.is_file())
+            said = value if len(str(value)) <= _LONGEST_PATH else f"{str(value)[: _LONGEST_PATH - 3]}..."
+            return f"{where}: no such file: {said}{near(path.name, beside)}"
         case "tuple_type":
             example = f", such as [{value}]" if isinstance(value, int | float) else ""
             return f"{where}: got {shown(value)}, expected a list{example}"

@@ -27,6 +27,10 @@ def parse(text: str, source: str) -> Any:
         line = f", line {mark.line + 1}" if mark is not None else ""
         what = getattr(error, "problem", None) or getattr(error, "context", None) or error
         raise ConfigError([f"{source}{line}: {one_line(what)}"]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{source}: is nested too deeply to be read; expected a few levels"]) from error
+    except ValueError as error:  # numbers that Python does not take
+        raise ConfigError([f"{source}: {one_line(error).partition(';')[0][:200]}"]) from error
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

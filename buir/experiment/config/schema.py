@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -37,7 +38,7 @@ _RECIPE_HEAD = """\
 
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     """Refuse what is listed twice: it would be the same work under the same name."""
-    twice = sorted({value for value in values if values.count(value) > 1})
+    twice = sorted(value for value, n in Counter(values).items() if n > 1)
     if twice:
         msg = f"lists {', '.join(map(str, twice))} more than once; expected each number once: remove the repeated ones"
         raise ValueError(msg)
@@ -84,7 +85,8 @@ def _absolute(path: Any, info: ValidationInfo) -> Any:
 
 Distinct = AfterValidator(_distinct)
 Entries = Field(strict=False, min_length=1)
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Entries, Distinct]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[tuple[Seed, ...], Field(strict=False, min_length=1, max_length=1000), Distinct]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
 File = Annotated[FilePath, Field(strict=False), BeforeValidator(_absolute)]

@@ -83,7 +83,8 @@ def find_space(kind: str, params: Mapping[str, Any], name: str | None = None, fo
     kind
         Kind of the model, as in a benchmark.
     params
-        What the benchmark fixes. Its encoder also decides which of BUIR's files is read.
+        What the benchmark fixes. An encoder among it decides which of BUIR's files is read; BUIR without one has nothing
+        to search.
     name
         Display name; a file called after it comes before the one of the kind.
     folder
@@ -96,7 +97,7 @@ def find_space(kind: str, params: Mapping[str, Any], name: str | None = None, fo
     """
     folder = shipped_configs() / "models" if folder is None else folder
     defaults = {field: p.default for field, p in inspect.signature(models.estimator_class(kind)).parameters.items()}
-    names = [name, models.default_name(kind, {**defaults, **params}), kind]
+    names = [name, models.default_name(kind, params), kind]
     stems = list(dict.fromkeys(_stem(text) for text in names if text))
     for stem in stems:
         file = folder / f"{stem}.yaml"
