@@ -74,6 +74,11 @@ def test_gains_are_those_of_the_same_run():
     assert rows([RECORDS[1]])["ALS"][4:6] == ("1.000", "1.000")
 
 
+def test_a_model_that_watched_another_metric_is_not_compared():
+    paper = replace(RECORDS[-1], model="paper", params={"valid_metric": "recall_at_20"})
+    assert rows([*RECORDS, paper])["paper"] == ("1", "90", "90", "", "", "", "")
+
+
 def test_without_the_metric_nothing_is_compared():
     found = rows([replace(r, metrics={"map_at_5": 0.1}) for r in RECORDS])
     assert found["ALS"][3:] == ("1.250", "", "", "")

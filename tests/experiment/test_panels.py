@@ -212,7 +212,7 @@ def page():
 
 def test_leads_is_said_in_the_headline_panel_only(page):
     summary = page.said("Summary")
-    assert "**BUIR-nb leads in 1 of 2 places** (panel full, by NDCG@20): its mean is the highest there." in summary
+    assert "**BUIR-nb leads in 1 of 2 places**: its mean is the highest (panel full, by NDCG@20)." in summary
     assert "Two levels of toys." in summary
     (table,) = page.tables("Summary")
     assert [*table.index] == ["bare", "full"]

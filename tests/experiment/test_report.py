@@ -245,7 +245,7 @@ def test_verdicts_stand_with_interval_and_p(content):
             expected = [c.difference.value, c.difference.low, c.difference.high, max(c.p_holm, 0.001)]
             expected += [c.detectable] if c.verdict == "ties" else []
             assert numbers(rest) == pytest.approx(expected, abs=5e-4)
-    assert [*shown.loc["EASE"]] == ["refused", "refused"]
+    assert [*shown.loc["EASE"]] == ["refused", "not run"]
 
 
 def test_groups_of_users_have_intervals_and_add_up(content):
@@ -482,7 +482,7 @@ def test_budgets_of_data_sets_and_fits_ended_by_the_clock_are_told():
         capped = huge and record.model == "BUIR-nb"
         records[place] = replace(record, fit_seconds=90.0, capped=capped, tuning=tuning)
     said = Content(records, frames).said("Tuning")
-    assert "had as many: 30 trials on toy; 10 trials on huge: ALS, BUIR-nb." in said
+    assert "had the same budget, 30 trials on toy; 10 trials on huge: ALS, BUIR-nb." in said
     assert "have 90 processor seconds" in said
     assert "ended so: BUIR-nb 1 of 2." in said
     assert "The clock limits trials only" not in said

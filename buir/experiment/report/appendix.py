@@ -81,7 +81,7 @@ def _tuning(
             _budgets(own, shared),
             limit,
             _limits(records),
-            *([["Where candidates come from:", *notes]] if notes else []),
+            *(["Where candidates come from:", [*notes]] if notes else []),
             _longest_trials(own, free),
             "Settings were searched on one split and used on another: pairs that decided there may be test pairs here."
             if _shared_over_splits(tuned)
@@ -111,7 +111,7 @@ def _budgets(own: Sequence[Record], shared: Mapping[str, str]) -> list[str]:
         groups.setdefault(text, []).append(model)
     lines = [f"{text}: {', '.join(names)}." for text, names in groups.items() if text]
     if len(lines) == 1:
-        lines = [f"Every model with settings to search had as many: {lines[0]}"]
+        lines = [f"Every model with settings to search had the same budget, {lines[0]}"]
     lines += [f"Nothing to search, one fit on validation data: {', '.join(groups[''])}."] if "" in groups else []
     takers = ", ".join(f"{model} (of {owner})" for model, owner in shared.items())
     return [*lines, *([f"No search of their own, but the settings of another one's: {takers}."] if takers else [])]

@@ -66,7 +66,7 @@ def section(records: Sequence[Record], shared: Mapping[str, str], metric: str) -
             f"Known on both parts is how far a model is above {base}, which has the fewest candidates. A model whose "
             "choices fit the validation pairs by chance gains more there than on test data, and the last column is "
             "below zero; it also holds what differs between the parts, which have other pairs and other sizes. Empty "
-            "where the record lacks the validation value with the terms.",
+            "where a record lacks the validation value with the terms, or watched another metric.",
             table(head, rows, caption),
         ],
     )
@@ -84,7 +84,8 @@ def _in_a_fit(record: Record, metric: str) -> int:
     looks = sum(metric in entry for entry in record.history)
     combinations = int(_terms(record).get("n_candidates", 0))
     # a model that is fitted in one go is validated once, with the combination that was chosen
-    return combinations + (looks if looks > 1 or not combinations else 0)
+    found = combinations + (looks if looks > 1 or not combinations else 0)
+    return max(found, 1) if record.n_trials else found
 
 
 def _terms(record: Record) -> Mapping[str, Any]:
@@ -93,6 +94,8 @@ def _terms(record: Record) -> Mapping[str, Any]:
 
 def _validated(record: Record, metric: str) -> float | None:
     """Return the validation value of the measured fit as it was kept; None where the record lacks it."""
+    if record.params.get("valid_metric", metric) != metric:
+        return None  # it watched another one
     if record.chosen:
         values = [record.chosen.get("value")] if record.chosen.get("value") is not None else []
         values = values or [record.chosen.get("start"), record.chosen.get("trained")]

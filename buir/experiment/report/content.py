@@ -99,7 +99,9 @@ def _summary(
     warning, about = mixture(runs["record"]), (plan["config"] or {}).get("description", "")
     first = [judgement for judgement in judgements if judgement.metric == judgements[0].metric]
     blocks: list[Block] = [about, f"{', '.join(counts)}. A place is a data set at a level."]
-    blocks += [_lead(judgement) for judgement in first if judgement.panel.headline]
+    heads = [judgement for judgement in first if judgement.panel.headline]
+    # of several references the table says it shorter
+    blocks += [_lead(heads[0])] if len(heads) == 1 or not any(judgement.comparisons for judgement in heads) else []
     blocks += [panels.standing(first)] if any(judgement.comparisons for judgement in first) else []
     blocks += [f"**{warning}**" if warning else "", *made_by]
     return Section("Summary", [block for block in blocks if block])
@@ -111,10 +113,9 @@ def _lead(judgement: Judgement) -> str:
     if not judgement.comparisons:
         reasons = "; ".join(dict.fromkeys(judgement.open.values()))
         return f"{judgement.reference} is not judged anywhere ({where}): {reasons}."
-    places = counted(len(judgement.comparisons), "place")
-    text = f"**{judgement.reference} leads in {len(judgement.highest)} of {places}** "
-    unjudged = f"; not judged: {len(judgement.open)}" if judgement.open else ""
-    return f"{text}({where}): its mean is the highest there{unjudged}."
+    places, unjudged = counted(len(judgement.comparisons), "place"), len(judgement.open)
+    text = f"**{judgement.reference} leads in {len(judgement.highest)} of {places}**: its mean is the highest ({where})"
+    return text + (f"; {counted(unjudged, 'place')} not judged." if unjudged else ".")
 
 
 def _recommendation(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Section:

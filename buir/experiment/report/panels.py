@@ -103,9 +103,7 @@ def _means(found: Sequence[Findings], judgement: Judgement) -> Table:
         shown = {name: f"{value:.4f}" for name, value in here.items()}
         best = max(here.values(), default=None) if part.place in judgement.comparisons else None
         cells = [
-            Cell(shown[name], "best" if here[name] == best else "")
-            if name in here
-            else ("refused" if name in part.kinds else "not run")
+            Cell(shown[name], "best" if here[name] == best else "") if name in here else _absent(part, name)
             for name in names
         ]
         rows.append([_named(part.place), *cells])
@@ -113,6 +111,11 @@ def _means(found: Sequence[Findings], judgement: Judgement) -> Table:
         f"{metric_label(judgement.metric)}, mean over splits and test users; bold: highest of a place that is judged"
     )
     return table(["place", *names], rows, caption)
+
+
+def _absent(part: Findings, model: str) -> str:
+    """Say why a model has no number at a place."""
+    return "refused" if model in part.kinds else "not run"
 
 
 def _ratios(judgements: Sequence[Judgement]) -> Table:
@@ -141,7 +144,10 @@ def _verdicts(found: Sequence[Findings], judgement: Judgement) -> list[Table]:
         here = [part for part in parts if part.place in judgement.comparisons]
         said = [{c.other: _verdict(c) for c in judgement.comparisons[part.place]} for part in here]
         rivals = judgement.panel.rivals(judgement.reference)
-        rows = [[rival, *(part.get(rival, "refused") for part in said)] for rival in rivals]
+        rows = [
+            [rival, *(cells.get(rival, _absent(part, rival)) for part, cells in zip(here, said, strict=True))]
+            for rival in rivals
+        ]
         head = [f"{dataset}: {judgement.reference} minus", *(f"{part.train_pct} %" for part in here)]
         tables += [table(head, rows)] if here else []
     return tables
