@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from buir.data import replace_atomically
 from buir.errors import ConfigError, ExperimentError
 from buir.experiment import report
-from buir.experiment.config import BenchmarkConfig, suggestion, to_yaml
+from buir.experiment.config import BenchmarkConfig, shared_searches, suggestion, to_yaml
 from buir.experiment.records import Cell, Journal, Record, frame, mixture
 from buir.experiment.run import SEARCH, Bench, Forecast, Progress, Sources, readable, run_tasks
 from buir.experiment.run import plan as benchmark
-from buir.experiment.statistics import findings
+from buir.experiment.statistics import Findings, Judgement, findings, judge
 from buir.experiment.tracking import store
 
 if TYPE_CHECKING:
@@ -149,8 +150,10 @@ def make_report(out: str | Path, folder: str | Path, *, say: Say) -> report.Repo
     if not any(record.ok for record in records):
         msg = f"{out}: none of the {len(plan['keys'])} runs of {plan['name']!r} is finished; run it again: {made}"
         raise ExperimentError(msg)
+    # whoever lies in this folder has read the test part, also a run of an earlier configuration
+    reads = Counter(record.split_digest for record in journal.records() if record.ok)
     return report.write_report(
-        plan,
+        plan | {"test_reads": reads},
         records,
         journal.read_users,
         folder,
@@ -261,10 +264,14 @@ def _publish(journal: Journal, tracker: Tracker, say: Say) -> dict[str, str]:
     """Print tables, write figures, and bring MLflow up to date with the latest plan; return its experiments."""
     plan = _plan(journal)
     every = list(journal.records(plan["keys"]))
-    artifacts = {
-        str(dataset): _artifacts(journal, str(dataset), list(rows["record"]), plan, say)
-        for dataset, rows in frame(every).groupby("dataset", sort=False)
-    }
+    headline, panels = plan["headline"], report.panels_of(plan["config"], every)
+    shown = [replace(r, metrics={n: r.metrics[n] for n in headline}) if r.ok else r for r in every]
+    found = findings.find(shown, journal.read_users, headlines=headline, planned=plan.get("planned"), panels=panels)
+    judged = [judgement for judgement in judge(found, panels) if judgement.metric == headline[0]]
+    artifacts = {}
+    for dataset, rows in frame(every).groupby("dataset", sort=False):
+        here = [part for part in found if part.dataset == dataset]
+        artifacts[str(dataset)] = _artifacts(journal, list(rows["record"]), here, judged, plan, say)
     say("")
     if mixed := mixture(every):
         say(f"warning: {mixed}")
@@ -272,22 +279,25 @@ def _publish(journal: Journal, tracker: Tracker, say: Say) -> dict[str, str]:
 
 
 def _artifacts(
-    journal: Journal, dataset: str, records: Sequence[Record], plan: Mapping[str, Any], say: Say
+    journal: Journal,
+    records: Sequence[Record],
+    found: Sequence[Findings],
+    judged: Sequence[Judgement],
+    plan: Mapping[str, Any],
+    say: Say,
 ) -> dict[str, Any]:
     """Print the tables of a data set, write them and its figures under the folder, and return them for MLflow."""
-    done, headline = [record for record in records if record.ok], plan["headline"]
-    shown = [replace(r, metrics={n: r.metrics[n] for n in plan["headline"]}) if r.ok else r for r in records]
-    found = findings.find(shown, journal.read_users, headlines=headline, planned=plan.get("planned"))
-    say(f"\n{report.text_report(records, found, headline)}")
+    dataset, headline, shared = records[0].dataset, plan["headline"], shared_searches(plan["config"] or {})
+    say(f"\n{report.text_report(records, found, headline, shared)}")
     answers = "\n".join(f"* {line}" for line in report.winners(found))
-    table = report.markdown_report(records, found, headline)
+    table = report.markdown_report(records, found, headline, shared)
     table = f"{answers}\n\n{table}" if answers else table
     journal.folder.joinpath("tables").mkdir(exist_ok=True)
     replace_atomically(journal.folder / "tables" / f"{dataset}.md", table.encode())
     figures = {"sparsity.png": report.sparsity_figure(found, list(reversed(headline)))} if found else {}
-    if any(not part.missing for part in found) and len({record.model for record in done}) > 1:
-        judged = [part for part in found if not part.missing]
-        figures["verdicts.png"] = report.verdict_figure(judged, findings.reference_models(records), headline[0])
+    here = [judgement for judgement in judged if any(part.place in judgement.comparisons for part in found)]
+    if here:
+        figures["verdicts.png"] = report.verdict_figure(here, found)
     for name, figure in figures.items():
         journal.folder.joinpath("figures").mkdir(exist_ok=True)
         figure.savefig(drawn := io.BytesIO(), format="png", dpi=150)

@@ -64,7 +64,7 @@ def test_a_cell_that_was_not_run():
 def test_models_without_chance_and_single_runs_have_intervals_too():
     for seeds in ((0,), (0, 1, 2)):
         records, found = make_results({"popularity": 0.2, "ALS": 0.3}, seeds=seeds, levels=(0.2,))
-        text = text_report(records, found, METRICS)
+        text = text_report(records, found, METRICS, {})
         low, high = map(float, re.findall(r"^popularity +0\.\d{4} \[(0\.\d{4}), (0\.\d{4})\]", text, re.MULTILINE)[0])
         assert low < high
     assert "[95 % interval over users, model seeds]; * highest mean of a column; ≈ not shown to be worse" in text
@@ -72,7 +72,7 @@ def test_models_without_chance_and_single_runs_have_intervals_too():
 
 def test_seconds_name_their_unit_and_searches_count_once():
     records, _ = make_results({"ALS": 0.3}, tuned=True, levels=(0.2,), split_seeds=(0, 1), seeds=(0, 1))
-    made = seconds_table(records).frame
+    made = seconds_table(records, {}).frame
     assert [*made.columns] == ["seconds", "fit (processor)", "rank (clock)", "tune (processor)"]
     # two splits with seeds 0 and 1; a search of three trials on each, of 2 and of 3 seconds
     assert made.to_numpy().tolist() == [["ALS", "34.0", "0.4", "15.0"]]
@@ -95,7 +95,7 @@ def test_text_has_aligned_columns():
     shown = table(["m", "x"], [["long", "1"], ["s", "22"]])
     assert aligned(shown) == "m      x\n--------\nlong   1\ns     22"
     assert aligned(shown, words=True) == "m     x\n--------\nlong  1\ns     22"
-    text = text_report(*RESULTS, METRICS)
+    text = text_report(*RESULTS, METRICS, {})
     assert text.startswith("toy, protocol nested, full ranking, mean over 60 test users\n\nNDCG@20\nmodel  ")
     assert text.count("n/a: BPR: too many items") == 1
     assert text.count("fit (processor)") == 1
@@ -103,7 +103,7 @@ def test_text_has_aligned_columns():
 
 
 def test_markdown():
-    text = markdown_report(*RESULTS, METRICS)
+    text = markdown_report(*RESULTS, METRICS, {})
     assert "| NDCG@20 | train 20 % | train 50 % |\n| --- | ---: | ---: |\n| ALS | 0." in text
     assert re.search(r"^\| EASE \| n/a \| 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\] \|$", text, re.MULTILINE)
     assert "| seconds | fit (processor) | rank (clock) | tune (processor) |" in text
@@ -112,4 +112,4 @@ def test_markdown():
 def test_nothing_finished():
     records, _ = make_results({"ALS": 0.3}, levels=(0.2,))
     refused = [replace(record, status="refused", reason="no", metrics={}) for record in records]
-    assert "nothing is finished" in text_report(refused, [], METRICS)
+    assert "nothing is finished" in text_report(refused, [], METRICS, {})

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from buir.experiment.records import provenance
-from buir.experiment.report.advice import advice, standing, winners
+from buir.experiment.report.advice import advice, winners
 from buir.experiment.report.blocks import Cell, Image, Section, Table, table
 from buir.experiment.report.content import make_content
 from buir.experiment.report.figures import verdict_figure
 from buir.experiment.report.tables import text_report
 from buir.experiment.report.words import range_text, seconds_text, span_text
-from buir.experiment.report.write import render, write_report
-from buir.experiment.statistics.findings import HEADLINES, find, reference_models, user_metrics
+from buir.experiment.report.write import panels_of, render, write_report
+from buir.experiment.statistics.findings import HEADLINES, find, user_metrics
+from buir.experiment.statistics.panels import default_panel, judge
 from tests.support.records import make_cells
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
@@ -55,11 +57,18 @@ class Content:
     """What a report of records says, asked by the titles of its sections."""
 
     def __init__(self, records, frames, made_by=(), **plan):
-        self.found = find(records, frames.__getitem__)
+        panels = panels_of(plan.get("config"), records)
+        self.found = find(records, frames.__getitem__, panels=panels)
         self.csv, self.sections = {}, {}
-        content = make_content(plan_of(records, **plan), records, self.found, made_by)
+        self.judged = judge(self.found, panels)
+        content = make_content(plan_of(records, **plan), records, self.found, self.judged, made_by)
         self.csv = content["csv"]
         self.sections = {section.title: section.blocks for section in content["sections"]}
+
+    def said_of(self, reference, metric, part):
+        """What a reference comes to against each rival at a place."""
+        (judged,) = [j for j in self.judged if (j.reference, j.metric) == (reference, metric)]
+        return {comparison.other: comparison for comparison in judged.comparisons[part.place]}
 
     def said(self, title):
         """All sentences of a section."""
@@ -104,7 +113,7 @@ def golden(tmp_path_factory):
         made = write_report(plan, records, frames.__getitem__, folder, command="buir report study", rerun=start)
     texts = {file.name: file.read_text(encoding="utf-8") for file in made.files}
     texts["study.html"] = re.sub(r"(?<=base64,)[^\"]+", "", texts["study.html"])
-    return folder, texts | {"terminal.txt": text_report(records, made.findings, HEADLINES) + "\n"}
+    return folder, texts | {"terminal.txt": text_report(records, made.findings, HEADLINES, {}) + "\n"}
 
 
 NAMES = ["study.html", "study.md", "study.csv", "study-differences.csv", "study-groups.csv", "terminal.txt"]
@@ -125,13 +134,13 @@ def test_the_html_needs_no_other_file(golden):
     assert outline.outside == []
     assert outline.images == 2
     assert outline.titles == re.findall(r"^## (.*)$", texts["study.md"], re.MULTILINE)
-    assert len(outline.titles) == 13
+    assert len(outline.titles) == 14
 
 
 def test_the_markdown_shows_files_that_exist(golden):
     folder, texts = golden
     files = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", texts["study.md"])
-    assert files == ["study-figures/levels-toy-nested.png", "study-figures/verdicts.png"]
+    assert files == ["study-figures/levels-toy-nested.png", "study-figures/verdicts-all-models.png"]
     for file in files:
         assert (folder / file).read_bytes().startswith(b"\x89PNG")
 
@@ -186,7 +195,8 @@ def test_the_csvs_have_every_number(content):
     assert len(differences) == 2 * 3 * 2 * 2
     asked = {"level": "0.5", "model": "BUIR-nb", "other": "ALS", "metric": "recall_at_20"}
     (row,) = differences[(differences[[*asked]] == pd.Series(asked)).all(axis=1)].to_dict("records")
-    (c,) = [c for c in content.found[1].verdicts["BUIR-nb", "recall_at_20"] if c.other == "ALS"]
+    c = content.said_of("BUIR-nb", "recall_at_20", content.found[1])["ALS"]
+    assert (row["panel"], row["ratio"], row["detectable"]) == ("all models", c.ratio, c.detectable)
     assert (row["difference"], row["low"], row["high"]) == (c.difference.value, c.difference.low, c.difference.high)
     assert (row["p"], row["p_holm"], row["verdict"]) == (c.p, c.p_holm, "loses")
     users = groups[groups["of"] == "users"]
@@ -217,15 +227,25 @@ def test_the_winner_is_named_when_it_is_buir_and_when_it_is_not(content):
 
 
 def test_verdicts_stand_with_interval_and_p(content):
-    folds = [block for block in content.sections["Verdicts"] if isinstance(block, Section)]
-    assert len(folds) == 4
-    table = content.tables("Verdicts")[0]
+    folds = [block for block in content.sections["Verdicts: all models"] if isinstance(block, Section)]
+    assert [fold.title for fold in folds] == [
+        "Means, Recall@20",
+        "BUIR-nb against each rival, NDCG@20",
+        "BUIR-nb against each rival, Recall@20",
+        "BUIR-walk against each rival, NDCG@20",
+        "BUIR-walk against each rival, Recall@20",
+    ]
+    (table,) = folds[1].blocks
+    assert isinstance(table, Table)
+    shown = table.frame.map(str).set_index(table.frame.columns[0])
     for part in content.found:
-        for c in part.verdicts["BUIR-nb", "ndcg_at_20"]:
-            word, rest = table[f"{part.train_pct} %"][c.other].split(" ", 1)
+        for c in content.said_of("BUIR-nb", "ndcg_at_20", part).values():
+            word, rest = shown[f"{part.train_pct} %"][c.other].split(" ", 1)
             assert word == c.verdict
             expected = [c.difference.value, c.difference.low, c.difference.high, max(c.p_holm, 0.001)]
+            expected += [c.detectable] if c.verdict == "ties" else []
             assert numbers(rest) == pytest.approx(expected, abs=5e-4)
+    assert [*shown.loc["EASE"]] == ["refused", "not run"]
 
 
 def test_groups_of_users_have_intervals_and_add_up(content):
@@ -276,8 +296,8 @@ def test_what_was_spent_and_searched(content):
     row = best[best["model"] == "ALS"].iloc[0]
     assert [*row][2:] == ["0", "3 (1 pruned, 0 failed)", "1", "6.0", "0.1200", "`embedding_dim=64`"]
     said = content.said("Tuning")
-    assert [*map(int, numbers(said))] == [3, 20, 60]  # trials, NDCG@20, seconds of a trial
-    assert "(popularity, ALS, EASE) **cannot be ended**" in said
+    assert [*map(int, numbers(said))] == [20, 3, 60]  # NDCG@20, trials, seconds of a trial
+    assert "(popularity, ALS) **cannot be ended**" in said
     assert "no test pair has decided" in said
 
 
@@ -287,12 +307,12 @@ def test_what_is_missing_and_what_computed_it(content):
     assert [*refused.loc["toy"]] == ["20 %", "EASE", "25,181 items need 5 GB"]
     splits, machines, versions, commits, keys, config = content.tables("Data, versions, configuration")
     assert len(splits) == 2
-    assert [*splits.iloc[0]][3:] == ["60", "100", splits.iloc[0]["training pairs"], "50", "70"]
+    assert [*splits.iloc[0]][3:] == ["60", "100", splits.iloc[0]["training pairs"], "50", "70", "12"]
     assert [*machines.loc["runs"]] == ["25", *["unknown"] * 4]
     assert int(machines.loc["this page"]["cores"]) == provenance.available_cores()
     assert versions["version"]["torch"] == "2.13.0"
     assert re.fullmatch(r"\S+ \(when this page was made; .*\)", versions["version"]["optuna"])
-    assert commits["runs"].to_dict() == {"`0123abc`": "25"}
+    assert [*commits.loc["`0123abc`"]] == ["25", "popularity 6, ALS 6, BUIR-nb 6, BUIR-walk 6, EASE 1"]
     assert len(keys) == 25
     assert config["value"]["seeds"] == "`[0, 1, 2]`"
 
@@ -322,6 +342,8 @@ def test_runs_of_several_commits_are_told_and_counted(tmp_path):
     assert content.said("Summary").count(warning) == 1
     commits = content.tables("Data, versions, configuration")[3]["runs"]
     assert commits.to_dict() == {"`0123abc`": "4", "`fedcba9876543210`": "2"}
+    of_which = content.tables("Data, versions, configuration")[3]["of which model"]
+    assert [*of_which] == ["ALS 1, BUIR-nb 3", "ALS 2"]
     assert write_report(plan_of(records), records[2:], frames.__getitem__, tmp_path).warning is None
 
 
@@ -352,8 +374,7 @@ def test_a_report_is_reproduced_whatever_the_order_in_which_runs_were_finished(t
 def findings_of(means, **cells):
     records, frames = make_cells(means, levels=(0.2,), **cells)
     (found,) = find(records, frames.__getitem__)
-    kinds = {record.model: record.kind for record in records}
-    return found, kinds
+    return found
 
 
 SECONDS = {"popularity": 0.01, "ALS": 2.0, "BUIR-id": 5.0, "BUIR-nb": 120.0}
@@ -388,50 +409,15 @@ SECONDS = {"popularity": 0.01, "ALS": 2.0, "BUIR-id": 5.0, "BUIR-nb": 120.0}
     ],
 )
 def test_advice_in_every_outcome(means, expected, absent):
-    found, kinds = findings_of(means)
-    text = advice(found, kinds, SECONDS)
+    found = findings_of(means)
+    text = advice(found, SECONDS)
     assert re.search(expected, text), text
     assert absent not in text
 
 
 def test_advice_admits_that_there_was_one_run():
-    found, kinds = findings_of({"ALS": 0.2, "BUIR-nb": 0.5}, seeds=(0,))
-    assert "There was one run only, so other seeds might change this." in advice(found, kinds, SECONDS)
-
-
-def test_standing_without_buir():
-    found, kinds = findings_of({"ALS": 0.2, "popularity": 0.5})
-    assert standing([found], kinds) == ["BUIR did not take part; 1 combination of data set and level compared."]
-
-
-def test_standing_in_every_outcome():
-    means = {
-        "alone": {"ALS": 0.2, "BUIR-nb": 0.5},
-        "level": {"ALS": 0.3, "popularity": 0.3, "BUIR-nb": 0.3, "BUIR-id": 0.1},
-        "beaten": {"ALS": 0.5, "BUIR-nb": 0.2},
-        "absent": {"ALS": 0.5, "popularity": 0.2},
-        "only BUIR": {"BUIR-nb": 0.5, "BUIR-id": 0.2},
-    }
-    found, kinds = [], {}
-    for dataset, some in means.items():
-        part, more = findings_of(some, datasets=(dataset,))
-        found.append(part)
-        kinds |= more
-    first, *lines = standing(found, kinds)
-    assert first == "BUIR in 5 places (a data set at a level), by NDCG@20:"
-    top = found[1].leaders["ndcg_at_20"]
-    assert {"ALS", "BUIR-nb"} <= set(top.names)
-    ours = "level 20 %" if kinds[top.best] == "buir" else ""
-    highest = ["alone 20 %", *([ours] if ours else [])]
-    assert lines == [
-        f"A variant of BUIR has the highest mean in **{len(highest)}**: {', '.join(highest)}.",
-        "It is shown to be better than every model of another kind in **1**: alone 20 %.",
-        "Another model has the highest mean, and BUIR's best variant is not shown to be worse, in "
-        + ("**0**." if ours else "**1**: level 20 %."),
-        "Every variant of BUIR is shown to be worse than the model with the highest mean in **1**: beaten 20 %.",
-        "BUIR has no finished run in **1**: absent 20 %.",
-        "Nothing is judged in **1**: only BUIR 20 % (only variants of BUIR were run).",
-    ]
+    found = findings_of({"ALS": 0.2, "BUIR-nb": 0.5}, seeds=(0,))
+    assert "There was one run only, so other seeds might change this." in advice(found, SECONDS)
 
 
 def test_winners_level_by_level():
@@ -442,7 +428,7 @@ def test_winners_level_by_level():
         lines[0],
     )
     assert re.fullmatch(r"At 50 %: \*\*(ALS|BUIR-nb)\*\* has .*; not shown to be worse: (ALS|BUIR-nb)\.", lines[1])
-    (alone,) = winners([findings_of({"ALS": 0.3})[0]])
+    (alone,) = winners([findings_of({"ALS": 0.3})])
     assert alone.endswith("; no other model was run.")
 
 
@@ -496,7 +482,7 @@ def test_budgets_of_data_sets_and_fits_ended_by_the_clock_are_told():
         capped = huge and record.model == "BUIR-nb"
         records[place] = replace(record, fit_seconds=90.0, capped=capped, tuning=tuning)
     said = Content(records, frames).said("Tuning")
-    assert "30 trials on toy, 10 trials on huge" in said
+    assert "had the same budget, 30 trials on toy; 10 trials on huge: ALS, BUIR-nb." in said
     assert "have 90 processor seconds" in said
     assert "ended so: BUIR-nb 1 of 2." in said
     assert "The clock limits trials only" not in said
@@ -512,8 +498,8 @@ def test_words_agree_with_their_number():
         ({"ALS": 0.3, "BUIR-nb": 0.4, "BUIR-id": 0.2}, "BUIR-nb and BUIR-id win, tie and lose"),
         ({"ALS": 0.3, "BUIR-nb": 0.4}, "BUIR-nb wins, ties and loses"),
     ):
-        image = Content(*make_cells(means, n_users=30)).sections["Verdicts"][0]
-        assert isinstance(image, Image)
+        blocks = Content(*make_cells(means, n_users=30)).sections["Verdicts: all models"]
+        (image,) = [block for block in blocks if isinstance(block, Image)]
         assert words in image.caption
     assert range_text([1, 1], "item") == "1 item"
     assert range_text([0], "user") == "0 users"
@@ -528,18 +514,26 @@ def test_ends_are_shown_where_they_differ():
     assert span_text([2.0], ".1f", equal=True) == "2.0"
 
 
-def test_verdict_figure_has_a_panel_for_each_reference():
-    found, _ = findings_of({"ALS": 0.2, "BUIR-nb": 0.5, "BUIR-id": 0.2})
-    figure = verdict_figure([found], ["BUIR-nb", "BUIR-id"], "ndcg_at_20")
+def test_verdict_figure_has_axes_for_each_reference():
+    records, frames = make_cells({"ALS": 0.2, "BUIR-nb": 0.5, "BUIR-id": 0.2}, levels=(0.2,), datasets=("toy", "more"))
+    found = find(records, frames.__getitem__)
+    judged = [j for j in judge(found, [default_panel(records)]) if j.metric == "ndcg_at_20"]
+    figure = verdict_figure(judged, found)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["BUIR-nb", "BUIR-id"]
-    words = [text.get_text().split("\n")[0] for text in figure.axes[0].texts]
-    assert words == ["wins", "wins"]
-    assert [text.get_text().split("\n")[0] for text in figure.axes[1].texts] == ["ties", "loses"]
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["vs ALS", "vs BUIR-id"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["20 %\ntoy", "20 %\nmore"]
+    said = judged[0].comparisons["toy", "nested", 0.2]
+    shown = [float(text.get_text()) for text in axes.texts[:2]]
+    assert shown == pytest.approx([100 * (c.ratio - 1) for c in said], abs=0.51)
+    assert [patch.get_facecolor() for patch in axes.patches] == [to_rgba("#7fb3d8")] * 4
+    tie, loss = figure.axes[1].patches[:2]
+    assert (tie.get_facecolor(), loss.get_facecolor()) == (to_rgba("#ececec"), to_rgba("#f2a07b"))
 
 
 def test_one_model_alone_has_no_verdicts(recwarn):
     content = Content(*make_cells({"BUIR-nb": 0.4}, n_users=30))
-    assert "Verdicts" not in content.sections
+    assert not any(title.startswith("Verdicts") for title in content.sections)
     assert len(content.csv["-differences"]) == 0
     assert not recwarn
 
@@ -562,8 +556,9 @@ def test_a_group_of_items_that_a_run_lacks_has_the_values_of_the_others():
 
 def test_references_and_metrics():
     records, _ = make_cells({"ALS": 0.2, "BUIR-nb": 0.5, "BUIR-id": 0.2}, levels=(0.2,))
-    assert reference_models(records) == ("BUIR-nb", "BUIR-id")
-    assert reference_models([r for r in records if r.model == "ALS"]) == ("ALS",)
+    assert default_panel(records).references == ("BUIR-nb", "BUIR-id")
+    assert default_panel(records).models == ("ALS", "BUIR-nb", "BUIR-id")
+    assert default_panel([r for r in records if r.model == "ALS"]).references == ("ALS",)
     assert user_metrics(records, ("recall_at_20",)) == ["recall_at_20", "ndcg_at_20"]
     with pytest.raises(ValueError, match="'ndcg_at_5' was not computed in every cell; there are: ndcg_at_20"):
         user_metrics(records, ("ndcg_at_5",))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from buir.experiment.records import frame
-from buir.experiment.statistics.panel import Panel, make_panel
+from buir.experiment.statistics.panels import corrected
+from buir.experiment.statistics.place import PlaceValues, place_values
 from buir.experiment.statistics.resampling import bootstrap_means, holm, run_error, sign_flip_p, student_draws
 from buir.experiment.statistics.summary import Interval, Leaders, Summary
 from tests.support.records import make_record
@@ -18,8 +19,8 @@ from tests.support.records import make_record
 METRIC = "ndcg_at_20"
 
 
-def panel_of(values, *, users=None, degrees=None, digests=None, metric=METRIC):
-    """Build one panel from ``values[model][split][seed] = array over users``."""
+def values_of(values, *, users=None, degrees=None, digests=None, metric=METRIC):
+    """Align one place from ``values[model][split][seed] = array over users``."""
     records, frames = [], {}
     for model, splits in values.items():
         for split, seeds in splits.items():
@@ -33,7 +34,7 @@ def panel_of(values, *, users=None, degrees=None, digests=None, metric=METRIC):
                 digest = f"digest{split}" if digests is None else digests[model]
                 place = {"model": model, "split_seed": split, "seed": seed, "split_digest": digest}
                 records.append(make_record(key=key, **place))
-    return make_panel(frame(records), frames.__getitem__, [metric])
+    return place_values(frame(records), frames.__getitem__, [metric])
 
 
 def world(
@@ -62,7 +63,15 @@ def world(
             )
             values[model, split] = (taste + runs)[:, :, None]
     users = np.arange(n_users)
-    return Panel("toy", "nested", 0.2, (METRIC,), models, users, dict.fromkeys(range(splits), np.ones(n_users)), values)
+    return PlaceValues(
+        "toy", "nested", 0.2, (METRIC,), models, users, dict.fromkeys(range(splits), np.ones(n_users)), values
+    )
+
+
+def against(summary, reference):
+    """The reference against every other model of one place, as one family."""
+    pairs = [(reference, other) for other in summary.values.models if other != reference]
+    return corrected(summary.compare(pairs, [METRIC]), summary.confidence)
 
 
 def rate(condition, times, **settings):
@@ -120,7 +129,7 @@ def test_student_draws_are_students_quantiles():
 
 def test_means_average_seeds_then_users_then_splits():
     values = {"a": {0: {0: [0.0, 1.0], 1: [1.0, 1.0]}, 1: {0: [0.0, 0.0, 0.3], 1: [0.0, 0.0, 0.3]}}}
-    panel = panel_of(values, users={0: [5, 9], 1: [2, 5, 9]}, degrees=None)
+    panel = values_of(values, users={0: [5, 9], 1: [2, 5, 9]}, degrees=None)
     np.testing.assert_array_equal(panel.users, [2, 5, 9])
     interval = Summary(panel).interval("a", METRIC)
     # split 0: users .5 and 1 -> .75; split 1: .1
@@ -131,9 +140,9 @@ def test_means_average_seeds_then_users_then_splits():
 
 def test_what_ran_once_is_not_covered():
     once = {"a": {0: {0: [0.1, 0.2, 0.3]}}}
-    assert Summary(panel_of(once)).interval("a", METRIC).covers == ("users",)
+    assert Summary(values_of(once)).interval("a", METRIC).covers == ("users",)
     twice = {"a": {0: {0: [0.1, 0.2, 0.3], 1: [0.1, 0.2, 0.4]}}}
-    assert Summary(panel_of(twice)).interval("a", METRIC).covers == ("users", "model seeds")
+    assert Summary(values_of(twice)).interval("a", METRIC).covers == ("users", "model seeds")
     assert Interval(0, 0, 0, 1, 1, 1).covers == ("users",)
 
 
@@ -180,7 +189,7 @@ def test_sign_flips_agree_with_scipy(n_users):
 def test_interval_of_users_agrees_with_scipy():
     rng = np.random.default_rng(5)
     a, b = rng.beta(1, 4, 150), rng.beta(1, 4, 150)
-    ours = Summary(panel_of({"a": {0: {0: a}}, "b": {0: {0: b}}}), n_resamples=4000).difference("a", "b", METRIC)
+    ours = Summary(values_of({"a": {0: {0: a}}, "b": {0: {0: b}}}), n_resamples=4000).difference("a", "b", METRIC)
     theirs = stats.bootstrap((a - b,), np.mean, method="percentile", n_resamples=4000, rng=rng).confidence_interval
     assert ours.value == pytest.approx((a - b).mean())
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.003)
@@ -190,7 +199,7 @@ def test_interval_of_seeds_agrees_with_students():
     # users all equal: only the five seeds vary
     seeds = np.array([0.10, 0.12, 0.11, 0.14, 0.13])
     values = {"a": {0: {i: np.full(30, mean) for i, mean in enumerate(seeds)}}}
-    interval = Summary(panel_of(values), n_resamples=4000).interval("a", METRIC)
+    interval = Summary(values_of(values), n_resamples=4000).interval("a", METRIC)
     low, high = stats.t.interval(0.95, 4, loc=seeds.mean(), scale=stats.sem(seeds))
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=2e-4)
 
@@ -198,7 +207,7 @@ def test_interval_of_seeds_agrees_with_students():
 def test_splits_are_paired_between_models():
     # splits differ by far, the models by 0.01 in each: the difference is certain, the means are not
     values = {m: {s: {0: np.full(20, 0.2 * s + d)} for s in range(4)} for m, d in (("a", 0.01), ("b", 0.0))}
-    summary = Summary(panel_of(values))
+    summary = Summary(values_of(values))
     difference = summary.difference("a", "b", METRIC)
     assert (difference.low, difference.high) == pytest.approx((0.01, 0.01))
     mean = summary.interval("a", METRIC)
@@ -217,21 +226,20 @@ def test_verdicts_by_a_clear_case():
         "same": {0: {s: base + rng.normal(0, 0.02, 200) for s in range(3)}},
         "worst": {0: {s: base - 0.1 + rng.normal(0, 0.02, 200) for s in range(3)}},
     }
-    summary = Summary(panel_of(values))
-    verdicts = {c.other: c.verdict for c in summary.against("middle", METRIC)}
+    summary = Summary(values_of(values))
+    verdicts = {c.other: c.verdict for c in against(summary, "middle")}
     assert verdicts == {"best": "loses", "same": "ties", "worst": "wins"}
-    (loss,) = [c for c in summary.against("middle", METRIC) if c.other == "best"]
+    (loss,) = [c for c in against(summary, "middle") if c.other == "best"]
     assert loss.difference.value == pytest.approx(-0.1, abs=0.01)
     assert (loss.p, loss.p_holm) == (1e-4, pytest.approx(3e-4))
     assert summary.leaders(METRIC) == Leaders("best", ())
-    assert len(summary.all_pairs(METRIC)) == 6
 
 
 def test_a_significant_difference_that_seeds_could_overturn_is_a_tie():
     # every user prefers a, in the mean of two seeds; but the seeds of a are as far apart as that difference
     base = np.random.default_rng(0).uniform(0.2, 0.6, 300)
     values = {"a": {0: {0: base + 0.1, 1: base}}, "b": {0: {0: base + 0.002, 1: base - 0.002}}}
-    (comparison,) = Summary(panel_of(values)).against("a", METRIC)
+    (comparison,) = against(Summary(values_of(values)), "a")
     assert comparison.p_holm < 0.001
     assert comparison.difference.low < 0 < comparison.difference.high
     assert comparison.verdict == "ties"
@@ -239,10 +247,10 @@ def test_a_significant_difference_that_seeds_could_overturn_is_a_tie():
 
 def test_equal_models_tie_with_p_1():
     values = {name: {0: {0: [0.1, 0.5, 0.9]}} for name in "ab"}
-    (comparison,) = Summary(panel_of(values)).against("a", METRIC)
+    (comparison,) = against(Summary(values_of(values)), "a")
     assert (comparison.p, comparison.verdict) == (1.0, "ties")
     assert (comparison.difference.value, comparison.difference.low, comparison.difference.high) == (0.0, 0.0, 0.0)
-    assert Summary(panel_of(values)).leaders(METRIC) == Leaders("a", ("b",))
+    assert Summary(values_of(values)).leaders(METRIC) == Leaders("a", ("b",))
 
 
 def test_the_two_directions_mirror_each_other():
@@ -250,14 +258,14 @@ def test_the_two_directions_mirror_each_other():
     forth, back = summary.difference("a", "b", METRIC), summary.difference("b", "a", METRIC)
     assert forth.value == -back.value
     assert forth.low == pytest.approx(-back.high, abs=2e-3)
-    assert summary.p_value("a", "b", METRIC) == summary.p_value("b", "a", METRIC)
+    np.testing.assert_array_equal(*(summary.p_values([pair], [METRIC]) for pair in (("a", "b"), ("b", "a"))))
 
 
 def test_answers_follow_from_the_seed_and_not_from_the_order_of_questions():
     panel = world(np.random.default_rng(2), seed_noise=0.01)
     first, second = Summary(panel), Summary(panel)
-    forth = [first.interval("a", METRIC), first.difference("a", "b", METRIC), first.p_value("a", "b", METRIC)]
-    back = [second.p_value("a", "b", METRIC), second.difference("a", "b", METRIC), second.interval("a", METRIC)]
+    forth = [first.interval("a", METRIC), first.difference("a", "b", METRIC), first.p_values([("a", "b")], [METRIC])]
+    back = [second.p_values([("a", "b")], [METRIC]), second.difference("a", "b", METRIC), second.interval("a", METRIC)]
     assert forth == back[::-1]
     assert Summary(panel, seed=1).interval("a", METRIC) != forth[0]
 
@@ -307,7 +315,7 @@ def test_intervals_cover_the_truth(low, high, settings):
 
 def test_users_alone_would_not_cover_the_seeds():
     def too_narrow(summary):
-        users = np.concatenate([summary.panel.user_values("a", 0) - summary.panel.user_values("b", 0)])[:, 0]
+        users = np.concatenate([summary.values.user_values("a", 0) - summary.values.user_values("b", 0)])[:, 0]
         half = 1.96 * users.std() / np.sqrt(len(users))
         return abs(users.mean()) <= half
 
@@ -316,29 +324,29 @@ def test_users_alone_would_not_cover_the_seeds():
 
 def test_no_effect_is_rarely_called_and_a_large_one_nearly_always():
     def called(summary):
-        return summary.against("a", METRIC)[0].verdict != "ties"
+        return against(summary, "a")[0].verdict != "ties"
 
     assert rate(called, 100, seed_noise=0.01) <= 0.07
     assert rate(called, 60, shift=0.12, seed_noise=0.005) >= 0.9
 
 
-# -- panels
+# -- places
 
 
 def test_models_without_a_split_in_common_are_not_compared():
     values = {"a": {0: {0: [0.1, 0.2]}}, "b": {1: {0: [0.1, 0.2]}}, "c": {0: {0: [0.3, 0.4]}, 1: {0: [0.3, 0.2]}}}
-    summary = Summary(panel_of(values, users={0: [0, 1], 1: [0, 1]}))
-    assert [c.other for c in summary.against("a", METRIC)] == ["c"]
+    summary = Summary(values_of(values, users={0: [0, 1], 1: [0, 1]}))
+    assert [c.other for c in against(summary, "a")] == ["c"]
     assert summary.difference("c", "a", METRIC).value == pytest.approx(0.2)
     with pytest.raises(
         ValueError, match=r"no finished split in common for a and b on toy at level 0.2; finished models"
     ):
-        summary.p_value("a", "b", METRIC)
+        summary.difference("a", "b", METRIC)
 
 
 def test_restricted_to_a_group_of_users():
     values = {"a": {0: {0: [0.1, 0.2, 0.3, 0.4]}}}
-    panel = panel_of(values, degrees=[1, 2, 3, 9])
+    panel = values_of(values, degrees=[1, 2, 3, 9])
     part = panel.restricted(2, 3, [METRIC])
     assert part is not None
     np.testing.assert_array_equal(part.users, [1, 2])
@@ -352,28 +360,28 @@ def test_what_cannot_be_paired_is_refused():
     with pytest.raises(
         ValueError, match=r"b on toy at level 0.2 used split two, other models one, under the same split seed 0"
     ):
-        panel_of(good, digests={"a": "one", "b": "two"})
+        values_of(good, digests={"a": "one", "b": "two"})
     with pytest.raises(ValueError, match="was measured on 3 users, the first model on 2"):
-        panel_of({"a": {0: {0: [0.1, 0.2]}}, "b": {0: {0: [0.1, 0.2, 0.3]}}})
+        values_of({"a": {0: {0: [0.1, 0.2]}}, "b": {0: {0: [0.1, 0.2, 0.3]}}})
     with pytest.raises(ValueError, match="hold a user twice or a missing value"):
-        panel_of({"a": {0: {0: [0.1, np.nan]}}})
+        values_of({"a": {0: {0: [0.1, np.nan]}}})
     users = pd.DataFrame({"user": [0], "train_degree": [1], METRIC: [0.5]})
     record = make_record(split_digest="d")
     with pytest.raises(ValueError, match=r"lack \['recall_at_20'\], found \['user', 'train_degree', 'ndcg_at_20'\]"):
-        make_panel(frame([record]), lambda key: users, ["recall_at_20"])
+        place_values(frame([record]), lambda key: users, ["recall_at_20"])
     with pytest.raises(ValueError, match=r"two cells for a on toy at level 0.2, split seed 0, seed 0"):
-        make_panel(frame([record, replace(record, key="l")]), lambda key: users, [METRIC])
+        place_values(frame([record, replace(record, key="l")]), lambda key: users, [METRIC])
     with pytest.raises(ValueError, match="metric 'map_at_5' is not among the compared ones"):
-        Summary(panel_of(good)).interval("a", "map_at_5")
+        Summary(values_of(good)).interval("a", "map_at_5")
     with pytest.raises(ValueError, match="confidence is 95, expected a share between 0 and 1"):
-        Summary(panel_of(good), confidence=95)
+        Summary(values_of(good), confidence=95)
 
 
 def test_two_splits_are_runs_and_the_error_of_their_mean_follows_students_t():
     # a is .2 better for every user of split 0 and equal in split 1: mean .1, standard error .1, one degree of freedom
     base = np.linspace(0.2, 0.6, 40)
     values = {"a": {0: {0: base + 0.2}, 1: {0: base}}, "b": {0: {0: base}, 1: {0: base}}}
-    found = Summary(panel_of(values), n_resamples=2000).difference("a", "b", METRIC)
+    found = Summary(values_of(values), n_resamples=2000).difference("a", "b", METRIC)
     assert found.value == pytest.approx(0.1)
     assert found.covers == ("users", "split seeds", "model seeds")
     half = stats.t.ppf(0.975, 1) * 0.1

@@ -28,6 +28,7 @@ from buir.experiment.config.overrides import PATH_KEYS, VARIABLE, absolute, appl
 from buir.ranking import METRICS
 
 _SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_PANEL_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]*"
 _COMMON_STEMS = frozenset({"data", "data1", "interactions", "ratings", "train", "u", "user_artists", "users"})
 _FILTERS = ("min_rating", "min_user", "min_item", "core")
 _RECIPE_HEAD = """\
@@ -254,11 +255,54 @@ class TuningConfig(Strict):
     seed: Count = 0
 
 
+class PanelsConfig(Strict):
+    """Which models are judged together: a reference against the rivals of each panel, over all data and levels."""
+
+    reference: str
+    """Name of the model that is compared with every other one of a panel."""
+    headline: str | None = None
+    """The panel in which "leads" may be said; needed where there are several."""
+    models: Annotated[dict[str, Annotated[tuple[str, ...], Field(strict=False)]], Field(min_length=1)]
+    """Names of the models of each panel; the reference is in every one and need not be listed."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        names = ", ".join(self.models)
+        if self.headline is None and len(self.models) > 1:
+            msg = f"there are {len(self.models)} panels; add 'headline', the one that decides who leads: one of {names}"
+            raise ValueError(msg)
+        problems: list[tuple[tuple[str | int, ...], str]] = []
+        if self.headline is not None and self.headline not in self.models:
+            problems.append((("headline",), f"got {self.headline!r}{models.suggestion(self.headline, self.models)}"))
+        for panel, listed in self.models.items():
+            place = ("models", panel)
+            if not re.fullmatch(_PANEL_NAME, panel):
+                problems.append(
+                    (place, f"a panel is called {panel!r}, expected letters, digits, ' ', '.', '_' and '-'")
+                )
+            if twice := sorted({name for name in listed if listed.count(name) > 1}):
+                problems.append((place, f"lists {', '.join(twice)} more than once; remove the repeated ones"))
+            if not set(listed) - {self.reference}:
+                problems.append(
+                    (place, f"lists no rival of {self.reference!r}; name at least one model to compare it with")
+                )
+        refuse(problems)
+        return self
+
+    def members(self, panel: str) -> tuple[str, ...]:
+        """List the models of a panel, the reference first where it is not listed."""
+        listed = self.models[panel]
+        return listed if self.reference in listed else (self.reference, *listed)
+
+
 class BenchmarkConfig(Strict):
     """A whole comparison: data x level x model x seed."""
 
     name: Annotated[str, Field(pattern=_SAFE_NAME)]
     description: str = ""
+    """What is compared and why, for the first lines of the report."""
+    notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """What a reader of the searches should know, such as candidates from papers that selected on test data."""
     data: Annotated[tuple[DataConfig, ...], Field(strict=False, min_length=1)]
     protocol: Annotated[
         ProtocolConfig,
@@ -269,6 +313,8 @@ class BenchmarkConfig(Strict):
     metrics: MetricsConfig = MetricsConfig()
     models: Annotated[tuple[ModelConfig, ...], Field(strict=False, min_length=1)]
     tuning: TuningConfig | None = None
+    panels: PanelsConfig | None = None
+    """What the report judges; by default all models together, with BUIR's variants as references."""
     log_models: bool = False
     """Keep every fitted BUIR and log it in its run of MLflow; baselines have no file format to be logged in."""
 
@@ -287,6 +333,17 @@ class BenchmarkConfig(Strict):
                 msg = f"got {data.trials}, but nothing is searched without 'tuning:'; add 'tuning: {{}}', or remove it"
                 problems.append((("data", place, "trials"), msg))
         problems += [(("models", place), text) for place, m in enumerate(self.models) for text in self._misfits(m)]
+        if self.panels is not None:
+            names = [model.label for model in self.models]
+            asked = [(("panels", "reference"), self.panels.reference)]
+            asked += [
+                (("panels", "models", panel), name) for panel, some in self.panels.models.items() for name in some
+            ]
+            problems += [
+                (place, f"no model is called {name!r}{models.suggestion(name, names)}")
+                for place, name in asked
+                if name not in names
+            ]
         refuse(problems)
         return self
 
@@ -391,6 +448,16 @@ def recipe(config: Mapping[str, Any]) -> str:
     """
     data = [{name: value for name, value in entry.items() if value} for entry in named_by_variable(config)]
     return _RECIPE_HEAD.format(name=config.get("name", "name")) + to_yaml({**config, "data": data})
+
+
+def shared_searches(config: Mapping[str, Any]) -> dict[str, str]:
+    """Tell which models of a plan's configuration take their settings from whose search."""
+    entries = [entry for entry in config.get("models", []) if entry.get("settings_of")]
+    labels = (
+        entry.get("name") or models.default_name(entry["kind"], entry.get("params", {}), entry.get("preset"))
+        for entry in entries
+    )
+    return {label: entry["settings_of"] for label, entry in zip(labels, entries, strict=True)}
 
 
 def named_by_variable(config: Mapping[str, Any]) -> list[dict[str, Any]]:

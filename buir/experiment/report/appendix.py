@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from buir.experiment.config import named_by_variable
+from buir.errors import counted
+from buir.experiment.config import named_by_variable, shared_searches
 from buir.experiment.records import Record, frame, metric_label, provenance
+from buir.experiment.report import choices
 from buir.experiment.report.blocks import Block, Section, Table, table
 from buir.experiment.report.words import settings_text, span_text, value_text
 
@@ -19,35 +21,49 @@ def sections(plan: Mapping[str, Any], records: Sequence[Record]) -> list[Section
     """Make the sections that say how the results came about."""
     runs = frame(records)
     runs["share"] = runs["train_pct"].map("{} %".format)
-    tuned = [record for record in records if record.tuning]
-    return [_cost(runs), _tuning(records, tuned), _settings(runs), _gaps(plan, runs), _provenance(plan, records)]
+    config = plan["config"] or {}
+    shared, done = shared_searches(config), [record for record in records if record.ok]
+    tuned = [record for record in done if record.tuning]
+    metric = tuned[0].tuning["metric"] if tuned else plan["headline"][0]
+    chosen = any(record.tuning or record.chosen or record.history for record in done)
+    return [
+        _cost(runs, shared),
+        _tuning(records, tuned, shared, config.get("notes", ())),
+        *([choices.section(done, shared, metric)] if chosen else []),
+        _settings(runs),
+        _gaps(plan, runs),
+        _provenance(plan, records),
+    ]
 
 
-def _cost(runs: pd.DataFrame) -> Section:
+def _cost(runs: pd.DataFrame, shared: Mapping[str, str]) -> Section:
     """Give seconds and memory of every model, next to what they bought."""
     rows = []
     for place, group in runs[runs["status"] == "ok"].groupby(["dataset", "share", "model"], sort=False):
-        # a search is shared by the model seeds of a split: its seconds are counted once
-        search = group.drop_duplicates("split_seed", keep="last")["tune_s"].sum()
+        model = str(place[2])
+        # a search is shared by the model seeds of a split, and maybe by models: its seconds are counted once
+        search = f"{group.drop_duplicates('split_seed', keep='last')['tune_s'].sum():.1f}"
+        search = f"in {shared[model]}" if model in shared else search
         forms = {"fit_s": ",.1f", "rank_s": ",.1f", "peak_mb": ",.0f"}
         spans = (span_text(group[name].tolist(), form, equal=True) for name, form in forms.items())
-        rows.append([*place, *spans, f"{search:.1f}", str(group["n_trials"].max())])
+        rows.append([*place, *spans, search, "" if model in shared else str(group["n_trials"].max())])
     head = ["training, processor s", "ranking, s on the clock", "peak memory, MB", "search, processor s", "trials"]
     text = (
         "Mean over runs (smallest to largest). Training and search are seconds of the processor, all threads together; "
-        "ranking is seconds on the wall clock. Times are of one machine; compare them with each other only."
+        "ranking is seconds on the wall clock. A search that models share is counted once, in the one that made it. "
+        "Times are of one machine; compare them with each other only."
     )
     return Section("Cost", [text, table([*_WHERE, *head], rows)])
 
 
-def _tuning(records: Sequence[Record], tuned: Sequence[Record]) -> Section:
+def _tuning(
+    records: Sequence[Record], tuned: Sequence[Record], shared: Mapping[str, str], notes: Sequence[str]
+) -> Section:
     """Tell budget, limits, search spaces and best trials."""
     if not tuned:
         return Section("Tuning", ["No settings were searched: every model ran with the settings listed below."])
     metric, free = metric_label(tuned[0].tuning["metric"]), _fitted_in_one_go(tuned)
-    trials = {record.dataset: f"{record.tuning['trials']} trials" for record in tuned}
-    budgets = ", ".join(f"{number} on {dataset}" for dataset, number in trials.items())
-    budgets = budgets if len(set(trials.values())) > 1 else next(iter(trials.values()))
+    own = [record for record in tuned if record.model not in shared]
     limit = "There was no limit on the time of a trial."
     if seconds := tuned[0].tuning["max_seconds"]:
         limit = (
@@ -60,20 +76,45 @@ def _tuning(records: Sequence[Record], tuned: Sequence[Record]) -> Section:
     return Section(
         "Tuning",
         [
-            f"Every model with settings to search had {budgets} of seeded search, for each data set, each level and "
-            f"each split; models without settings took one. Trials maximise {metric} on the validation part; the first "
-            "trial is the model's defaults; hopeless trials are pruned and count.",
+            f"A search is made anew for each data set, each level and each split. Trials maximise {metric} on the "
+            "validation part; the first trial is the model's defaults; hopeless trials are pruned and count.",
+            _budgets(own, shared),
             limit,
             _limits(records),
-            _longest_trials(tuned, free),
+            *(["Where candidates come from:", [*notes]] if notes else []),
+            _longest_trials(own, free),
             "Settings were searched on one split and used on another: pairs that decided there may be test pairs here."
             if _shared_over_splits(tuned)
             else "Each search saw the training and validation part of its own split only: no test pair has decided "
             "anything.",
-            Section("Search spaces", [_spaces(tuned)]),
-            Section("Best trials", [_best_trials(tuned, metric)]),
+            Section("Search spaces", [_spaces(own)]),
+            Section("Best trials", [_best_trials(own, metric)]),
         ],
     )
+
+
+def _budgets(own: Sequence[Record], shared: Mapping[str, str]) -> list[str]:
+    """Say who had how many trials, drawn how, and who took the settings of whose search."""
+    asked: dict[str, dict[str, str]] = {}
+    for record in own:
+        n, sampler = record.tuning["trials"], record.tuning.get("sampler", "tpe")
+        words = counted(n, "trial") + (", drawn at random" if sampler == "random" else "")
+        asked.setdefault(record.model, {})[record.dataset] = words if record.tuning["space"] else ""
+    groups: dict[str, list[str]] = {}
+    for model, by_dataset in asked.items():
+        places: dict[str, list[str]] = {}
+        for dataset, words in by_dataset.items():
+            places.setdefault(words, []).append(dataset)
+        text = "; ".join(
+            words + (f" on {', '.join(sets)}" if len(places) > 1 else "") for words, sets in places.items()
+        )
+        groups.setdefault(text, []).append(model)
+    lines = [f"{text}: {', '.join(names)}." for text, names in groups.items() if text]
+    if len(lines) == 1:
+        lines = [f"Every model with settings to search had the same budget, {lines[0]}"]
+    lines += [f"Nothing to search, one fit on validation data: {', '.join(groups[''])}."] if "" in groups else []
+    takers = ", ".join(f"{model} (of {owner})" for model, owner in shared.items())
+    return [*lines, *([f"No search of their own, but the settings of another one's: {takers}."] if takers else [])]
 
 
 def _limits(records: Sequence[Record]) -> str:
@@ -162,15 +203,35 @@ def _provenance(plan: Mapping[str, Any], records: Sequence[Record]) -> Section:
         (r.dataset, r.train_pct, r.split_seed, r.split_digest): [f"{r.data[n]:,}" if n in r.data else "" for n in parts]
         for r in records
     }
-    rows = [[name, f"{pct} %", str(seed), f"`{digest}`", *n] for (name, pct, seed, digest), n in splits.items()]
+    reads = plan.get("test_reads") or Counter(record.split_digest for record in records if record.ok)
+    rows = [
+        [name, f"{pct} %", str(seed), f"`{digest}`", *n, str(reads.get(digest, 0))]
+        for (name, pct, seed, digest), n in splits.items()
+    ]
     head = ["split seed", "digest of the split", "users", "items", "training pairs", "validation", "test"]
-    commits = [[f"`{commit}`", str(number)] for commit, number in provenance.commits(records).items()]
+    head += ["runs that read the test part"]
+    caption = (
+        "Splits, sizes in pairs. No search reads a test part, every finished run reads it once, and runs of other "
+        "configurations count if their records lie in the same folder; what lies in other folders is not known here."
+    )
+    models: dict[str, list[str]] = {}
+    for record in records:
+        models.setdefault(record.git_commit or "unknown", []).append(record.model)
+    commits = [
+        [f"`{commit}`", str(number), ", ".join(f"{m} {n}" for m, n in Counter(models[commit]).items())]
+        for commit, number in provenance.commits(records).items()
+    ]
     keys = [[f"`{record.key}`", *_where(record), str(record.split_seed), str(record.seed)] for record in records]
     blocks: list[Block] = [
-        table([*_WHERE[:2], *head], rows, "Splits"),
+        table([*_WHERE[:2], *head], rows, caption),
         _machines(plan, records),
         _versions(records),
-        table(["commit", "runs"], commits, "Commits of the package's source that computed the runs"),
+        table(
+            ["commit", "runs", "of which model"],
+            commits,
+            "Commits of the package's source that computed the runs",
+            words=True,
+        ),
         Section("Keys of all runs", [table(["key", *_WHERE, "split seed", "seed"], keys, words=True)]),
     ]
     if plan["config"] is not None:

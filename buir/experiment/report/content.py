@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from buir.errors import counted
+from buir.experiment.config import shared_searches
 from buir.experiment.records import Record, frame, metric_label, mixture
-from buir.experiment.report import appendix
-from buir.experiment.report.advice import advice, standing
+from buir.experiment.report import appendix, panels
+from buir.experiment.report.advice import advice
 from buir.experiment.report.blocks import Block, Cell, Image, Section, Table, table
-from buir.experiment.report.figures import sparsity_figure, verdict_figure
+from buir.experiment.report.figures import sparsity_figure
 from buir.experiment.report.words import interval_text, range_text, seconds_text, span_text
-from buir.experiment.statistics import PLACE, Comparison, Findings, Interval, Leaders, findings
+from buir.experiment.statistics import N_FLIPS, PLACE, Findings, Interval, Judgement, Leaders
 
 Done = Mapping[Any, pd.DataFrame]
 """Finished runs by data set, protocol and level."""
@@ -34,7 +35,11 @@ _MARKS = "Bold: highest mean; ≈: not shown to be worse."
 
 
 def make_content(
-    plan: Mapping[str, Any], records: Sequence[Record], found: Sequence[Findings], made_by: Sequence[str]
+    plan: Mapping[str, Any],
+    records: Sequence[Record],
+    found: Sequence[Findings],
+    judgements: Sequence[Judgement],
+    made_by: Sequence[str],
 ) -> dict[str, Any]:
     """Collect the ``title`` and the ``sections`` of the page, and the tables of the ``csv`` files by their names' ends.
 
@@ -67,39 +72,57 @@ def make_content(
         ],
     }
     sections = [
-        _summary(runs, found, len(plan["keys"]), made_by),
+        _summary(plan, runs, judgements, made_by),
         _recommendation(runs, found, done),
         _protocol(runs, found),
-        *_results(runs, found, done),
-        *_verdicts(found, findings.reference_models(records)),
+        *_results(runs, found, done, shared_searches(plan["config"] or {})),
+        *panels.sections(found, judgements, N_FLIPS),
         *(Section(title, blocks) for title, blocks in folded.items() if len(blocks) > 1),
         *appendix.sections(plan, records),
     ]
     shown_groups = pd.concat(groups).dropna(subset="mean").drop(columns="cell")
-    csv = {"": _means(found), "-differences": _differences(found), "-groups": shown_groups}
+    csv = {"": _means(found), "-differences": _differences(judgements), "-groups": shown_groups}
     return {"title": f"{plan['name']}: which model, on how much data?", "sections": sections, "csv": csv}
 
 
-def _summary(runs: pd.DataFrame, found: Sequence[Findings], expected: int, made_by: Sequence[str]) -> Section:
+def _summary(
+    plan: Mapping[str, Any], runs: pd.DataFrame, judgements: Sequence[Judgement], made_by: Sequence[str]
+) -> Section:
     """Say in a few lines what this is, who leads, and which commands made it."""
-    done = int((runs["status"] == "ok").sum())
+    done, expected = int((runs["status"] == "ok").sum()), len(plan["keys"])
     n_models, n_data = counted(runs["model"].nunique(), "model"), counted(runs["dataset"].nunique(), "data set")
     counts = [
         f"{counted(done, 'finished run')} of {n_models} on {n_data}",
         *([f"{len(runs) - done} refused"] if done < len(runs) else []),
         *([f"**{expected - len(runs)} still missing**"] if expected > len(runs) else []),
     ]
-    first, *lines = standing(found, _kinds(runs))
-    warning = mixture(runs["record"])
-    blocks = [f"{', '.join(counts)}. {first}", lines, f"**{warning}**" if warning else "", *made_by]
+    warning, about = mixture(runs["record"]), (plan["config"] or {}).get("description", "")
+    first = [judgement for judgement in judgements if judgement.metric == judgements[0].metric]
+    blocks: list[Block] = [about, f"{', '.join(counts)}. A place is a data set at a level."]
+    heads = [judgement for judgement in first if judgement.panel.headline]
+    # of several references the table says it shorter
+    blocks += [_lead(heads[0])] if len(heads) == 1 or not any(judgement.comparisons for judgement in heads) else []
+    blocks += [panels.standing(first)] if any(judgement.comparisons for judgement in first) else []
+    blocks += [f"**{warning}**" if warning else "", *made_by]
     return Section("Summary", [block for block in blocks if block])
+
+
+def _lead(judgement: Judgement) -> str:
+    """Say in how many places the reference of the headline panel leads."""
+    where = f"panel {judgement.panel.name}, by {metric_label(judgement.metric)}"
+    if not judgement.comparisons:
+        reasons = "; ".join(dict.fromkeys(judgement.open.values()))
+        return f"{judgement.reference} is not judged anywhere ({where}): {reasons}."
+    places, unjudged = counted(len(judgement.comparisons), "place"), len(judgement.open)
+    text = f"**{judgement.reference} leads in {len(judgement.highest)} of {places}**: its mean is the highest ({where})"
+    return text + (f"; {counted(unjudged, 'place')} not judged." if unjudged else ".")
 
 
 def _recommendation(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Section:
     """Answer the reader's question, with data sizes to find the row that is like his own data."""
     first = runs.dropna(subset="n_train").drop_duplicates(PLACE).set_index(PLACE)
     sizes = first[["n_users", "n_items", "n_train"]].astype(int).T.to_dict("list")
-    kinds, rows, sentences = _kinds(runs), [], []
+    rows, sentences = [], []
     for part in found:
         where = f"{part.dataset}, {part.train_pct} %"
         size = ["", "", "", ""]
@@ -108,20 +131,20 @@ def _recommendation(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -
             size = [f"{users:,}", f"{items:,}", f"{train:,}", f"{train / max(1, users):.1f}"]
         led, seconds = part.leaders[part.headlines[0]], _seconds(done[part.place])
         if part.missing:
-            rows.append([where, *size, "no verdict", f"missing: {', '.join(part.missing)}", ""])
-            sentences.append(f"{where}: {advice(part, kinds, seconds)}")
+            rows.append([where, *size, "no verdict", f"missing: {', '.join(part.missing.values())}", ""])
+            sentences.append(f"{where}: {advice(part, seconds)}")
             continue
         fastest = min(led.names, key=lambda name: seconds[name])
         fast = f"{fastest} ({seconds_text(seconds[fastest])})"
         rows.append([where, *size, led.best, ", ".join(led.ties) or "none", fast])
-        sentences.append(f"{where}: {advice(part, kinds, seconds)}")
+        sentences.append(f"{where}: {advice(part, seconds)}")
     highest = f"highest mean {metric_label(found[0].headlines[0])}"
     head = ["data", "users", "items", "training pairs", "pairs per user", highest, "not shown to be worse"]
     return Section(
         "What should I use on my data?",
         [
-            "Find the row whose size and density are nearest to your data. A model leads if its mean is highest; it "
-            "wins if all others are shown to be worse.",
+            "Find the row whose size and density are nearest to your data. Beside the model with the highest mean "
+            "stand those that are not shown to be worse.",
             table([*head, "fastest of these (processor time)"], rows),
             sentences,
             "These are findings on these data sets. On your own data, run the same comparison: `buir benchmark` with "
@@ -147,24 +170,25 @@ def _protocol(runs: pd.DataFrame, found: Sequence[Findings]) -> Section:
     sentences = [
         *(_PROTOCOLS.get(name, f"**{name}**") for name in runs["protocol"].unique()),
         "Every model ranks **all items** except the user's training and validation items; values are means over all "
-        "users with test items. The test part was used for nothing else.",
+        "users with test items. A finished run reads the test part of its split once, after everything is decided; how "
+        "many have read each stands beside the sizes of the splits, at the end.",
         f"Brackets are {percent} intervals; here they cover: {sources}. Users are resampled (the same ones for all "
         "models); with several split seeds each split is one run, with one split seed each model seed is; the error of "
         "the mean of these few runs follows Student's t and is added. What was run once only cannot be covered.",
         scope,
         "Intervals of two means may overlap although the difference is certain, because the same users were measured: "
         "differences and verdicts decide, not the overlap.",
-        "**wins / loses**: a paired permutation test over users (mean difference), corrected by Holm over the models "
-        f"that a reference is compared with, has p at most {alpha}, and the interval of the difference, over users and "
-        "runs, excludes zero. **ties**: anything else; no difference was shown, which does not prove that there is "
-        "none.",
-        "The leader of a row and those **not shown to be worse** (≈ in the tables) come from the same tests over all "
-        "pairs of models, corrected over all pairs.",
+        "**wins / loses**: a paired permutation test over users (mean difference; all splits of a user flip together), "
+        f"corrected by Holm over all rivals and places of a panel, has p at most {alpha}, and the interval of the "
+        "difference, over users and runs, excludes zero. **ties**: anything else; no difference was shown, which "
+        "does not prove that there is none.",
+        "The highest mean of a place and those **not shown to be worse** (≈ in the tables) come from the same tests "
+        "over all pairs of models of that place, corrected over all pairs.",
     ]
     return Section("How to read the numbers", [sentences])
 
 
-def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Iterator[Section]:
+def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done, shared: Mapping[str, str]) -> Iterator[Section]:
     """Show each data set in a section: curves, a table of each headline metric, and the price beside the quality."""
     asked = dict(iter(runs.groupby([*PLACE, "model"], sort=False)))
 
@@ -176,8 +200,11 @@ def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Itera
     def price(part: Findings, model: str) -> str:
         if model not in part.models:
             return ""
+        fit = seconds_text(_seconds(done[part.place])[model])
+        if model in shared:
+            return f"{fit} + search of {shared[model]}"
         search = asked[*part.place, model].drop_duplicates("split_seed", keep="last")["tune_s"].mean()
-        return seconds_text(_seconds(done[part.place])[model]) + (f" + {seconds_text(search)}" if search else "")
+        return fit + (f" + {seconds_text(search)}" if search else "")
 
     for (dataset, protocol), parts in _by_dataset(found):
         models = runs[(runs["dataset"] == dataset) & (runs["protocol"] == protocol)]["model"].unique()
@@ -196,29 +223,6 @@ def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done) -> Itera
         )
         blocks.append(table(head, [[model, *(price(part, model) for part in parts)] for model in models], caption))
         yield Section(f"Results on {dataset}", blocks)
-
-
-def _verdicts(found: Sequence[Findings], references: Sequence[str]) -> Iterator[Section]:
-    """Show the matrix as a heat map, then every comparison with interval and p-value; nothing of one model alone."""
-    headlines, found = found[0].headlines, [part for part in found if not part.missing]
-    shown = [name for name in references if any(part.verdicts.get((name, headlines[0])) for part in found)]
-    if not shown:
-        return
-    verbs = "wins, ties and loses" if len(shown) == 1 else "win, tie and lose"
-    names = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-    figure = verdict_figure(found, shown, headlines[0])
-    blocks: list[Block] = [Image("verdicts", figure, f"Where {names} {verbs} on {metric_label(headlines[0])}")]
-    for metric, reference in product(headlines, shown):
-        tables = [_verdict_table(parts, reference, metric) for _, parts in _by_dataset(found)]
-        blocks.append(Section(f"{reference} against each other model, {metric_label(metric)}", tables))
-    yield Section("Verdicts", blocks)
-
-
-def _verdict_table(parts: Sequence[Findings], reference: str, metric: str) -> Table:
-    said = [{c.other: _verdict(c) for c in part.verdicts.get((reference, metric), [])} for part in parts]
-    others = dict.fromkeys(name for part in parts for name in part.models if name != reference)
-    rows = [[other, *(here.get(other, "not run") for here in said)] for other in others]
-    return table([f"{parts[0].dataset}: {reference} minus", *(f"{part.train_pct} %" for part in parts)], rows)
 
 
 def _groups(part: Findings, here: pd.DataFrame) -> pd.DataFrame:
@@ -287,16 +291,6 @@ def _led(interval: Interval, model: str, part: Findings, leaders: Leaders) -> Ce
     return Cell(interval_text(interval) + mark, "best" if model == leaders.best else "")
 
 
-def _verdict(comparison: Comparison) -> Cell:
-    """Write a comparison with everything that stands behind its verdict."""
-    p = "< 0.001" if comparison.p_holm < 0.001 else f"= {comparison.p_holm:.3f}"
-    return Cell(f"{comparison.verdict} {interval_text(comparison.difference, '+.4f')}, p {p}", comparison.verdict)
-
-
-def _kinds(runs: pd.DataFrame) -> dict[str, str]:
-    return dict(zip(runs["model"], runs["kind"], strict=True))
-
-
 def _seconds(here: pd.DataFrame) -> dict[str, float]:
     """Mean training time of every model in one place, in seconds of the processor."""
     return {str(model): float(mean) for model, mean in here.groupby("model")["fit_s"].mean().items()}
@@ -309,22 +303,22 @@ def _by_dataset(found: Sequence[Findings]) -> list[tuple[tuple[str, ...], list[F
 
 def _means(found: Sequence[Findings]) -> pd.DataFrame:
     """Lay out every metric of every model, with its interval."""
-    rows = [[*_place(part), *who, *astuple(i)] for part in found for who, i in part.intervals.items()]
+    rows = [[*_place(part), *who, *astuple(i)[:6]] for part in found for who, i in part.intervals.items()]
     head = [*PLACE, "model", "metric", "mean", "low", "high", "n_users", "n_splits", "n_seeds"]
     return pd.DataFrame(rows, columns=head)
 
 
-def _differences(found: Sequence[Findings]) -> pd.DataFrame:
-    """Lay out every reference model against each other one: difference, interval, p-values and verdict."""
-    rows = [
-        [*_place(part), c.model, c.other, c.metric, *astuple(c.difference)[:3], c.p, c.p_holm, c.verdict]
-        for part in found
-        if not part.missing
-        for comparisons in part.verdicts.values()
-        for c in comparisons
-    ]
-    head = [*PLACE, "model", "other", "metric", "difference", "low", "high", "p", "p_holm", "verdict"]
-    return pd.DataFrame(rows, columns=head)
+def _differences(judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """Lay out every reference of every panel against each rival: difference, interval, p-values and verdict."""
+    rows = []
+    for judgement in judgements:
+        for (dataset, protocol, level), said in judgement.comparisons.items():
+            for c in said:
+                names = [judgement.panel.name, dataset, protocol, f"{level:g}", c.model, c.other, c.metric]
+                interval = [c.difference.value, c.difference.low, c.difference.high]
+                rows.append([*names, *interval, c.ratio, c.p, c.p_holm, c.verdict, c.detectable])
+    head = ["panel", *PLACE, "model", "other", "metric", "difference", "low", "high", "ratio"]
+    return pd.DataFrame(rows, columns=[*head, "p", "p_holm", "verdict", "detectable"])
 
 
 def _place(part: Findings) -> tuple[str, str, str]:

@@ -1,5 +1,6 @@
 """Figures of findings, as Matplotlib objects without global state."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -8,7 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from buir.experiment.config import models
 from buir.experiment.records import metric_label
-from buir.experiment.statistics import Findings
+from buir.experiment.statistics import Comparison, Findings, Judgement
 
 _MARKERS = "osD^vPX<>hp*"
 # blue and orange: told apart also by readers who do not see red and green
@@ -19,7 +20,7 @@ def sparsity_figure(found: Sequence[Findings], metrics: Sequence[str] | None = N
     """Draw metrics against the share of training data: one line for each model, with the intervals that were found.
 
     By the author's protocol every level has test pairs of its own, so there the points of a model are not joined. Each
-    metric has a panel; by default the headline metrics.
+    metric has its axes; by default the headline metrics.
 
     Raises
     ------
@@ -79,31 +80,53 @@ def _draw(axes: Axes, parts: Sequence[Findings], names: Sequence[str], metric: s
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def verdict_figure(findings: Sequence[Findings], references: Sequence[str], metric: str) -> Figure:
-    """Draw a matrix for each reference model on a headline metric: its verdict on each other model, place by place."""
-    names = list(dict.fromkeys(name for found in findings for name in found.models))
-    width = max(6.5, 2.2 + 0.95 * len(findings))
-    figure = Figure(figsize=(width, 1.3 + len(references) * (0.9 + 0.36 * len(names))), layout="constrained")
-    grid = figure.subplots(len(references), 1, squeeze=False)[:, 0]
-    for axes, reference in zip(grid, references, strict=True):
-        others = [name for name in names if name != reference]
-        for column, found in enumerate(findings):
-            said = {c.other: c for c in found.verdicts.get((reference, metric), [])}
-            for row, other in enumerate(others):
-                fill = _FILL[said[other].verdict] if other in said else "white"
+def verdict_figure(judgements: Sequence[Judgement], places: Sequence[Findings]) -> Figure:
+    """Draw a matrix for each judgement: the verdict on each rival at each place, and the difference in per cent."""
+    width = max(6.5, 2.4 + 0.46 * len(places))
+    rows = sum(len(judgement.panel.models) - 1 for judgement in judgements)
+    figure = Figure(figsize=(width, 1.5 + 0.9 * len(judgements) + 0.24 * rows), layout="constrained")
+    heights = [len(judgement.panel.models) + 1 for judgement in judgements]
+    grid = figure.subplots(len(judgements), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, judgement in zip(grid, judgements, strict=True):
+        rivals = judgement.panel.rivals(judgement.reference)
+        for column, part in enumerate(places):
+            said = {c.other: c for c in judgement.comparisons.get(part.place, [])}
+            for row, rival in enumerate(rivals):
+                fill = _FILL[said[rival].verdict] if rival in said else "white"
                 axes.add_patch(Rectangle((column, row), 1, 1, facecolor=fill, edgecolor="white", linewidth=2))
-                text = f"{said[other].verdict}\n{said[other].difference.value:+.4f}" if other in said else "not run"
+                text = _percent(said[rival]) if rival in said else "·"
                 axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7)
-        axes.set_xlim(0, len(findings))
-        axes.set_ylim(len(others), 0)
-        places = [f"{found.dataset}\n{found.train_pct} %" for found in findings]
-        axes.set_xticks([i + 0.5 for i in range(len(findings))], places, fontsize=8)
-        axes.set_yticks([i + 0.5 for i in range(len(others))], [f"vs {name}" for name in others], fontsize=8)
+        axes.set_xlim(0, len(places))
+        axes.set_ylim(len(rivals), 0)
+        _name_places(axes, places)
+        axes.set_yticks([i + 0.5 for i in range(len(rivals))], [f"vs {name}" for name in rivals], fontsize=8)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_title(reference, loc="left", fontsize=11, fontweight="bold")
-    title = f"{metric_label(metric)}: mean difference to each other model, paired over users, Holm-corrected"
+        axes.set_title(judgement.reference, loc="left", fontsize=11, fontweight="bold")
+    title = f"{metric_label(judgements[0].metric)}: per cent above each rival (·: not judged), Holm-corrected verdicts"
     figure.suptitle(title, fontsize=10)
     patches = [Patch(color=colour, label=word) for word, colour in _FILL.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def _name_places(axes: Axes, places: Sequence[Findings]) -> None:
+    """Write each data set once, below its levels, with a line between two of them."""
+    datasets = [part.dataset for part in places]
+    starts = [i for i, name in enumerate(datasets) if i == 0 or datasets[i - 1] != name]
+    ends = [*starts[1:], len(places)]
+    labels = [f"{part.train_pct} %" for part in places]
+    for start, end in zip(starts, ends, strict=True):
+        middle = (start + end - 1) // 2
+        labels[middle] += f"\n{datasets[start]}"
+        if start:
+            axes.axvline(start, color="#555555", linewidth=0.8)
+    axes.set_xticks([i + 0.5 for i in range(len(places))], labels, fontsize=7)
+
+
+def _percent(comparison: Comparison) -> str:
+    """Write how far a model is above another: ``+12``, ``-0.4``; its difference where the other has 0."""
+    if not math.isfinite(comparison.ratio):
+        return f"{comparison.difference.value:+.2g}"
+    percent = 100 * (comparison.ratio - 1)
+    return f"{percent:+.1f}" if abs(percent) < 9.95 else f"{percent:+,.0f}"

@@ -1,6 +1,6 @@
 """The tables of one data set for a terminal and for MLflow: every number comes from a record or a finding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from buir.experiment.records import Record, frame, metric_label
 from buir.experiment.report.blocks import Table, aligned, markdown, table
@@ -38,15 +38,19 @@ def results_table(
     return table([corner, *(f"train {pct} %" for pct in levels)], rows), list(dict.fromkeys(notes))
 
 
-def seconds_table(records: Sequence[Record]) -> Table:
-    """Lay out what each model spent on one data set: sums over all levels and seeds."""
+def seconds_table(records: Sequence[Record], shared: Mapping[str, str]) -> Table:
+    """Lay out what each model spent on one data set: sums over all levels and seeds.
+
+    The seconds of a search that other models share, such as ``{"ALS-terms": "ALS"}``, stand with the one that made it.
+    """
     rows = []
     for name, mine in frame(records).groupby("model", sort=False):
         done = mine[mine["status"] == "ok"]
         # One search serves all model seeds of a split.
         searches = done.drop_duplicates(["train_pct", "split_seed"], keep="last")
         seconds = (done["fit_s"].sum(), done["rank_s"].sum(), searches["tune_s"].sum())
-        rows.append([name, *(f"{s:.1f}" if len(done) else "" for s in seconds)])
+        shown = [f"{s:.1f}" if len(done) else "" for s in seconds]
+        rows.append([name, *shown[:2], f"in {shared[str(name)]}" if name in shared else shown[2]])
     return table(["seconds", "fit (processor)", "rank (clock)", "tune (processor)"], rows)
 
 
@@ -65,19 +69,23 @@ def searches_table(records: Sequence[Record]) -> Table:
     return table([*head, "trials", "processor s", "best settings"], rows)
 
 
-def text_report(records: Sequence[Record], found: Sequence[Findings], metrics: Sequence[str]) -> str:
+def text_report(
+    records: Sequence[Record], found: Sequence[Findings], metrics: Sequence[str], shared: Mapping[str, str]
+) -> str:
     """Write the tables of one data set for a terminal."""
     made = [results_table(records, metric, found) for metric in metrics]
     blocks = [f"{metric_label(metric)}\n{aligned(shown)}" for metric, (shown, _) in zip(metrics, made, strict=True)]
     notes = "\n".join([*made[-1][1], _legend(found)])
-    return "\n\n".join([_caption(records), *blocks, notes, aligned(seconds_table(records)), _SECONDS])
+    return "\n\n".join([_caption(records), *blocks, notes, aligned(seconds_table(records, shared)), _SECONDS])
 
 
-def markdown_report(records: Sequence[Record], found: Sequence[Findings], metrics: Sequence[str]) -> str:
+def markdown_report(
+    records: Sequence[Record], found: Sequence[Findings], metrics: Sequence[str], shared: Mapping[str, str]
+) -> str:
     """Write the tables of one data set in Markdown."""
     made = [results_table(records, metric, found, metric_label(metric)) for metric in metrics]
     blocks = [*(markdown(shown) for shown, _ in made), *made[-1][1], _legend(found)]
-    return "\n\n".join([_caption(records), *blocks, markdown(seconds_table(records)), _SECONDS])
+    return "\n\n".join([_caption(records), *blocks, markdown(seconds_table(records, shared)), _SECONDS])
 
 
 def _caption(records: Sequence[Record]) -> str:

@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 from buir.data import replace_atomically
 from buir.errors import one_line
-from buir.experiment.config import recipe
+from buir.experiment.config import PanelsConfig, recipe
 from buir.experiment.records import Record, frame, mixture
 from buir.experiment.report.blocks import Image, Section, markdown
 from buir.experiment.report.content import make_content
-from buir.experiment.statistics import PLACE, Findings, ReadUsers, findings
+from buir.experiment.statistics import PLACE, Findings, Panel, ReadUsers, default_panel, findings, judge
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,10 @@ def write_report(
         msg = f"no finished run among {len(records)} records of {name}: run the benchmark first, then report"
         raise ValueError(msg)
     records = _ordered(records)
+    panels = panels_of(config, records)
+    planned = plan.get("planned")
     found = findings.find(
-        records, read_users, headlines=plan["headline"], planned=plan.get("planned"), progress=progress
+        records, read_users, headlines=plan["headline"], planned=planned, panels=panels, progress=progress
     )
     made_by = []
     if rerun:
@@ -86,7 +88,7 @@ def write_report(
         )
     if command:
         made_by.append(f"Made by `{command}`.")
-    content = make_content(plan, records, found, made_by)
+    content = make_content(plan, records, found, judge(found, panels), made_by)
     progress("writing")
     images = _images(content)
     pages = {f"{name}.{form}": render(form, content, images, f"{name}-figures") for form in ("html", "md")}
@@ -99,6 +101,16 @@ def write_report(
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         replace_atomically(folder / file, data)
     return Report([folder / page for page in pages], found, mixture(records))
+
+
+def panels_of(config: Mapping[str, Any] | None, records: Sequence[Record]) -> list[Panel]:
+    """Return the panels that a plan's configuration asks for; by default all models are one."""
+    asked = (config or {}).get("panels")
+    if not asked:
+        return [default_panel(records)]
+    asked = PanelsConfig.model_validate(asked)
+    headline = asked.headline or next(iter(asked.models))
+    return [Panel(name, (asked.reference,), asked.members(name), name == headline) for name in asked.models]
 
 
 def render(form: str, content: Mapping[str, Any], images: Mapping[str, bytes], figures: str) -> str:

@@ -1,14 +1,15 @@
 """What records amount to: intervals, verdicts and leaders of every data set and level, overall and by user activity."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from buir.errors import counted
 from buir.experiment.records import Record, frame
-from buir.experiment.statistics.panel import PLACE, Panel, ReadUsers, make_panel
+from buir.experiment.statistics.panels import N_FLIPS, Panel, default_panel
+from buir.experiment.statistics.place import PLACE, PlaceValues, ReadUsers, place_values
 from buir.experiment.statistics.summary import Comparison, Interval, Leaders, Summary
 
 HEADLINES = ("ndcg_at_20", "recall_at_20")
@@ -48,13 +49,15 @@ class Findings:
     """Per model and metric."""
     leaders: dict[str, Leaders]
     """Per headline metric."""
-    verdicts: dict[tuple[str, str], list[Comparison]]
-    """Per reference model and headline metric: the reference against each other model."""
+    comparisons: dict[tuple[str, str, str], Comparison]
+    """Per reference of a panel, rival and headline metric; `buir.experiment.statistics.panels.judge` corrects them."""
     gaps: dict[tuple[str, str], Interval]
     """Per model and headline metric: the best model minus this one."""
     groups: tuple[UserGroup, ...]
-    missing: tuple[str, ...] = ()
-    """Cells that were planned here and not run, such as "ALS (2 of 3 runs)": where there are any nothing is judged."""
+    kinds: Mapping[str, str]
+    """Of the models that were run here, those that refused the data among them: "buir" for its variants."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Models that lack planned runs here, "ALS" or "ALS (2 of 3 runs)": they are not judged."""
 
     @property
     def place(self) -> tuple[str, str, float]:
@@ -73,6 +76,8 @@ def find(
     *,
     headlines: Sequence[str] = HEADLINES,
     planned: Mapping[str, int] | None = None,
+    panels: Sequence[Panel] | None = None,
+    n_flips: int = N_FLIPS,
     progress: Callable[[str], object] = lambda _: None,
 ) -> list[Findings]:
     """Analyse all records, one data set and level after the other: the values of only one lie in memory.
@@ -87,28 +92,35 @@ def find(
         Metrics that are tested, over all users and in the user groups. All others get intervals.
     planned
         Runs of each model that were to be made at every place, by its name; by default those that the records show.
+    panels
+        Which references are compared with which rivals; by default `default_panel` of the records.
+    n_flips
+        Sign patterns of these comparisons.
     progress
         Told which part begins.
     """
     metrics = user_metrics(records, headlines)
-    references = reference_models(records)
+    panels = [default_panel(records)] if panels is None else panels
+    pairs = {
+        (reference, rival) for panel in panels for reference in panel.references for rival in panel.rivals(reference)
+    }
     runs = frame(records)
     found: list[Findings] = []
     for _, here in runs[runs["status"] == "ok"].groupby(PLACE, sort=False):
-        panel = make_panel(here, read_users, metrics)
-        progress(f"{panel.dataset}, {100 * panel.level:.0f} %")
+        values = place_values(here, read_users, metrics)
+        progress(f"{values.dataset}, {100 * values.level:.0f} %")
         groups = here["record"].iloc[0].groups.get("user", [])
-        made = runs[(runs[PLACE] == here[PLACE].iloc[0]).all(axis=1)]["model"].value_counts()
+        every = runs[(runs[PLACE] == here[PLACE].iloc[0]).all(axis=1)]
+        made, kinds = every["model"].value_counts(), dict(zip(every["model"], every["kind"], strict=True))
         lacking = [(name, wanted - made.get(name, 0), wanted) for name, wanted in (planned or {}).items()]
-        missing = tuple(f"{name} ({n} of {counted(wanted, 'run')})" for name, n, wanted in lacking if n > 0)
-        found.append(replace(_findings(panel, references, tuple(headlines), groups), missing=missing))
+        missing = {
+            name: name + (f" ({n} of {counted(wanted, 'run')})" if n < wanted else "")
+            for name, n, wanted in lacking
+            if n > 0
+        }
+        part = _findings(values, sorted(pairs), n_flips, tuple(headlines), groups, kinds)
+        found.append(replace(part, missing=missing))
     return found
-
-
-def reference_models(records: Iterable[Record]) -> tuple[str, ...]:
-    """Return the names of BUIR's variants, or of the first model if BUIR did not take part."""
-    kinds = {record.model: record.kind for record in records if record.ok}
-    return tuple(name for name, kind in kinds.items() if kind == "buir") or tuple(kinds)[:1]
 
 
 def user_metrics(records: Iterable[Record], headlines: Sequence[str]) -> list[str]:
@@ -129,39 +141,47 @@ def user_metrics(records: Iterable[Record], headlines: Sequence[str]) -> list[st
     return list(dict.fromkeys([*headlines, *names]))
 
 
-def _findings(panel: Panel, references: Sequence[str], headlines: tuple[str, ...], groups: Sequence[Any]) -> Findings:
-    summary = Summary(panel)
+def _findings(
+    values: PlaceValues,
+    pairs: Sequence[tuple[str, str]],
+    n_flips: int,
+    headlines: tuple[str, ...],
+    groups: Sequence[Any],
+    kinds: Mapping[str, str],
+) -> Findings:
+    summary = Summary(values)
     leaders = {metric: summary.leaders(metric) for metric in headlines}
-    present = [name for name in references if name in panel.models]
+    here = [(a, b) for a, b in pairs if a in values.models and b in values.models]
     return Findings(
-        panel.dataset,
-        panel.protocol,
-        panel.level,
+        values.dataset,
+        values.protocol,
+        values.level,
         summary.confidence,
-        panel.models,
+        values.models,
         headlines,
         summary.intervals(),
         leaders,
-        {(name, metric): summary.against(name, metric) for name in present for metric in headlines},
+        {(c.model, c.other, c.metric): c for c in summary.compare(here, headlines, n_flips=n_flips)},
         {
             (model, metric): summary.difference(leaders[metric].best, model, metric)
             for metric in headlines
-            for model in panel.models
-            if model != leaders[metric].best and panel.splits(model, leaders[metric].best)
+            for model in values.models
+            if model != leaders[metric].best and values.splits(model, leaders[metric].best)
         },
-        tuple(_user_groups(panel, headlines, groups)),
+        tuple(_user_groups(values, headlines, groups)),
+        kinds,
     )
 
 
-def _user_groups(panel: Panel, headlines: tuple[str, ...], groups: Sequence[Any]) -> Iterator[UserGroup]:
+def _user_groups(values: PlaceValues, headlines: tuple[str, ...], groups: Sequence[Any]) -> Iterator[UserGroup]:
     """Analyse the users of each group of a record: its number, its smallest and its largest training degree."""
     # without gaps, and as far as the users of other splits reach: nobody may fall between two groups
-    degrees = np.concatenate(list(panel.train_degree.values()))
+    degrees = np.concatenate(list(values.train_degree.values()))
     lows = [int(group["low"]) for group in groups]
     lows[:1] = [int(min(low, np.nanmin(degrees))) for low in lows[:1]]
     highs = [*(low - 1 for low in lows[1:]), *(int(max(g["high"], np.nanmax(degrees))) for g in groups[-1:])]
     for group, low, high in zip(groups, lows, highs, strict=True):
-        if (part := panel.restricted(low, high, headlines)) is not None:
+        if (part := values.restricted(low, high, headlines)) is not None:
             summary = Summary(part)
             leaders = {metric: summary.leaders(metric) for metric in headlines}
             yield UserGroup(int(group["group"]), low, high, summary.intervals(), leaders)

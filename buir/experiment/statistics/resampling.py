@@ -36,17 +36,20 @@ def bootstrap_means(values: np.ndarray, n_resamples: int, rng: np.random.Generat
     """
     n_users, n_columns = values.shape
     present = ~np.isnan(values)
-    complete = bool(present.all())
-    filled = values if complete else np.where(present, values, 0.0)
+    filled = np.where(present, values, 0.0)
+    observed = filled.sum(axis=0) / present.sum(axis=0)
+    # a user with zeros everywhere adds nothing to a sum, and all columns of a split hold the same users
+    some = filled.any(axis=1)
+    filled = filled[some]
+    _, first, which = np.unique(np.packbits(present, axis=0), axis=1, return_index=True, return_inverse=True)
+    present, which = present[:, first].astype(np.float64), which.ravel()
     means = np.empty((n_resamples, n_columns))
     done = 0
     for size in _batches(n_users, n_resamples):
         drawn = rng.integers(0, n_users, size=(size, n_users))
         flat = (drawn + n_users * np.arange(size)[:, None]).ravel()
         counts = np.bincount(flat, minlength=size * n_users).reshape(size, n_users).astype(np.float64)
-        sums = counts @ filled
-        weights = np.full_like(sums, n_users) if complete else counts @ present.astype(np.float64)
-        observed = filled.sum(axis=0) / present.sum(axis=0)
+        sums, weights = counts[:, some] @ filled, (counts @ present)[:, which]
         means[done : done + size] = np.where(weights > 0, sums / np.maximum(weights, 1.0), observed)
         done += size
     return means
@@ -66,7 +69,8 @@ def sign_flip_p(contributions: np.ndarray, n_resamples: int, rng: np.random.Gene
         Shape (n_users, n_columns): each user's part of the difference, one column for each pair of models.
         All columns see the same flips.
     n_resamples
-        Random flips. If all ``2 ** n_users`` patterns are no more than that, they are enumerated and p is exact.
+        Random flips. If all patterns of the users with a difference are no more than that, they are enumerated and p is
+        exact.
     rng
         Draws the signs.
 
@@ -74,20 +78,24 @@ def sign_flip_p(contributions: np.ndarray, n_resamples: int, rng: np.random.Gene
     -------
     Shape (n_columns,), values in (0, 1]; 1 where all differences are zero.
     """
+    # a user without any difference changes nothing, and on sparse data most are such
+    contributions = contributions[contributions.any(axis=1)]
     n_users, n_columns = contributions.shape
     observed = np.abs(contributions.sum(axis=0))
-    # sums of the same numbers in another order differ in the last bits, and that must still count as a tie
-    threshold = observed - 1e-12 * np.abs(contributions).sum(axis=0)
-    extreme = np.zeros(n_columns)
-    exact = n_users < 60 and 2**n_users <= n_resamples
-    if exact:
+    total = np.abs(contributions).sum(axis=0)
+    if n_users < 60 and 2**n_users <= n_resamples:
         patterns = (np.arange(2**n_users)[:, None] >> np.arange(n_users)) & 1
-        extreme += (np.abs((2.0 * patterns - 1.0) @ contributions) >= threshold).sum(axis=0)
-        return extreme / 2**n_users
+        # sums of the same numbers in another order differ in the last bits, and that must still count as a tie
+        sums = np.abs((2.0 * patterns - 1.0) @ contributions)
+        return (sums >= observed - 1e-12 * total).sum(axis=0) / 2**n_users
+    # single precision is enough for a sum of thousands: what it may miss by counts as a tie, so p errs upwards
+    threshold = (observed - 1e-6 * total).astype(np.float32)
+    parts, extreme = contributions.astype(np.float32), np.zeros(n_columns)
     for size in _batches(n_users, n_resamples):
         bits = np.unpackbits(np.frombuffer(rng.bytes(-(-size * n_users // 8)), dtype=np.uint8))
-        signs = 2.0 * bits[: size * n_users].reshape(size, n_users) - 1.0
-        extreme += (np.abs(signs @ contributions) >= threshold).sum(axis=0)
+        # flipped or not flipped: all minus twice those that are
+        sums = np.float32(2.0) * (bits[: size * n_users].reshape(size, n_users).astype(np.float32) @ parts)
+        extreme += (np.abs(sums - parts.sum(axis=0)) >= threshold).sum(axis=0)
     return (1.0 + extreme) / (1.0 + n_resamples)
 
 

@@ -7,12 +7,13 @@ How a number's uncertainty is found, in one place:
 * **Runs**: with two or more split seeds, each split is a run (its own model seeds are inside it); with one split seed,
   each model seed is a run. A mean over few runs follows Student's t; that error is added to the resampled users' error.
   Splits are paired between models, model seeds are not.
-* The **test** of a pair flips the signs of users' differences (all splits of a user together), corrected over models
-  by Holm.
+* The **test** of a pair flips the signs of users' differences (all splits of a user together), corrected by Holm over
+  its family: all pairs of a place for its leaders, all places for a panel.
 * A **verdict** other than "ties" needs both: the corrected p-value at most alpha and an interval, over users and runs,
   that excludes zero. A tie says that no difference was shown, not that there is none.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from itertools import combinations, product
@@ -21,7 +22,7 @@ from zlib import crc32
 
 import numpy as np
 
-from buir.experiment.statistics.panel import Panel
+from buir.experiment.statistics.place import PlaceValues
 from buir.experiment.statistics.resampling import bootstrap_means, holm, run_error, sign_flip_p, student_draws
 
 Verdict = Literal["wins", "ties", "loses"]
@@ -38,6 +39,10 @@ class Interval:
     n_splits: int
     n_seeds: int
     """Fewest model seeds of a split."""
+    users_error: float = 0.0
+    """Standard error over users."""
+    runs_error: float = 0.0
+    """Standard error that the choice of runs adds; 0 where there was one."""
 
     @property
     def covers(self) -> tuple[str, ...]:
@@ -68,25 +73,37 @@ class Comparison:
     other: str
     metric: str
     difference: Interval
+    ratio: float
+    """The model's mean over the other's, in the splits that both have; NaN where the other's is 0."""
     p: float
-    p_holm: float
-    verdict: Verdict
+    """Without correction."""
+    p_holm: float = 1.0
+    """Within its family."""
+    verdict: Verdict = "ties"
+    detectable: float = 0.0
+    """The smallest true difference that would have been found with a chance of 80 %."""
+
+
+def verdict_on(difference: Interval, p: float, alpha: float) -> Verdict:
+    """Say whether a difference is shown: by a corrected p-value and by an interval that excludes zero."""
+    if p <= alpha and difference.low > 0:
+        return "wins"
+    return "loses" if p <= alpha and difference.high < 0 else "ties"
 
 
 @dataclass(eq=False, kw_only=True)
 class Summary:
-    """Everything that is said about one panel."""
+    """Everything that is said about one place."""
 
-    panel: Panel = field(kw_only=False)
+    values: PlaceValues = field(kw_only=False)
     confidence: float = 0.95
     """Coverage of the intervals; tests use alpha = 1 - confidence."""
     n_resamples: int = 2000
     """Bootstrap resamples of the users."""
     n_flips: int = 9999
-    """Random sign patterns of a test: the smallest possible p-value is 1 / (n_flips + 1)."""
+    """Random sign patterns of the test of all pairs: the smallest possible p-value is 1 / (n_flips + 1)."""
     seed: int = 0
     """Everything drawn follows from it."""
-    _p_values: dict[str, dict[tuple[str, str], float]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -100,117 +117,120 @@ class Summary:
 
     def intervals(self) -> dict[tuple[str, str], Interval]:
         """Means of all models in all metrics with their intervals."""
-        return {place: self.interval(*place) for place in product(self.panel.models, self.panel.metrics)}
+        return {place: self.interval(*place) for place in product(self.values.models, self.values.metrics)}
 
     def difference(self, model: str, other: str, metric: str) -> Interval:
         """Paired difference ``model - other`` with its interval, over the splits that both have."""
         return self._estimate(metric, model, other)
 
-    def p_value(self, model: str, other: str, metric: str) -> float:
-        """Paired permutation test over users, without correction."""
-        if metric not in self._p_values:
-            self._p_values[metric] = self._all_p_values(metric)
-        first, second = sorted((model, other))
-        if (first, second) not in self._p_values[metric]:
-            self._splits(model, other)
-        return self._p_values[metric][first, second]
+    def compare(
+        self, pairs: Iterable[tuple[str, str]], metrics: Sequence[str], *, n_flips: int | None = None
+    ) -> list[Comparison]:
+        """Compare pairs of models that have a split in common, without correction; all see the same sign flips."""
+        pairs = [pair for pair in pairs if self.values.splits(*pair)]
+        return [
+            Comparison(a, b, metric, self.difference(a, b, metric), self._ratio(a, b, metric), float(p))
+            for metric, row in zip(metrics, self.p_values(pairs, metrics, n_flips), strict=True)
+            for (a, b), p in zip(pairs, row, strict=True)
+        ]
 
-    def against(self, reference: str, metric: str) -> list[Comparison]:
-        """Compare the reference with every other model; Holm's family is these comparisons."""
-        return self._compare([(reference, other) for other in self.panel.models if other != reference], metric)
-
-    def all_pairs(self, metric: str) -> list[Comparison]:
-        """Compare all pairs of models; Holm's family is all of them, so the best pair may be picked afterwards."""
-        return self._compare(list(combinations(self.panel.models, 2)), metric)
+    def p_values(
+        self, pairs: Sequence[tuple[str, str]], metrics: Sequence[str], n_flips: int | None = None
+    ) -> np.ndarray:
+        """Paired permutation tests over users, without correction: shape (n_metrics, n_pairs)."""
+        columns = [self.values.column(metric) for metric in metrics]
+        parts = np.zeros((len(metrics), len(pairs), len(self.values.users)))
+        for position, pair in enumerate(pairs):
+            # in one fixed order, so that both directions are the same numbers
+            a, b = sorted(pair)
+            splits = self._splits(a, b)
+            for split in splits:
+                differences = (self._users[a, split] - self._users[b, split])[:, columns]
+                present = ~np.isnan(differences[:, 0])
+                parts[:, position] += np.where(present, differences.T, 0.0) / (present.sum() * len(splits))
+        contributions = parts.reshape(-1, len(self.values.users)).T
+        found = sign_flip_p(contributions, n_flips or self.n_flips, self._rng("signs", *metrics))
+        return found.reshape(len(metrics), len(pairs))
 
     def leaders(self, metric: str) -> Leaders:
         """Name the model with the highest mean, and those that it does not beat after correction over all pairs."""
-        models = self.panel.models
+        models, alpha = self.values.models, 1.0 - self.confidence
         best = max(models, key=lambda model: self.interval(model, metric).value)
-        pairs = self.all_pairs(metric)
-        beaten = {c.other for c in pairs if c.model == best and c.verdict == "wins"}
-        beaten |= {c.model for c in pairs if c.other == best and c.verdict == "loses"}
+        # the best one was picked from the data, so that all pairs are its family
+        pairs = [pair for pair in combinations(models, 2) if self.values.splits(*pair)]
+        adjusted = holm(self.p_values(pairs, [metric])[0])
+        rivals = {(b if a == best else a): p for (a, b), p in zip(pairs, adjusted, strict=True) if best in (a, b)}
+        differences = {other: self.difference(best, other, metric) for other in rivals}
+        beaten = {other for other, p in rivals.items() if verdict_on(differences[other], p, alpha) == "wins"}
         return Leaders(best, tuple(model for model in models if model != best and model not in beaten))
 
-    def _compare(self, pairs: list[tuple[str, str]], metric: str) -> list[Comparison]:
-        pairs = [pair for pair in pairs if self.panel.splits(*pair)]
-        p_values = np.array([self.p_value(a, b, metric) for a, b in pairs])
-        alpha = 1.0 - self.confidence
-        found: list[Comparison] = []
-        for (a, b), p, adjusted in zip(pairs, p_values, holm(p_values), strict=True):
-            difference = self.difference(a, b, metric)
-            verdict: Verdict = "ties"
-            if adjusted <= alpha and difference.low > 0:
-                verdict = "wins"
-            elif adjusted <= alpha and difference.high < 0:
-                verdict = "loses"
-            found.append(Comparison(a, b, metric, difference, float(p), float(adjusted), verdict))
-        return found
+    def _ratio(self, model: str, other: str, metric: str) -> float:
+        splits, column = self._splits(model, other), self.values.column(metric)
+        mine, its = (np.mean([self._means[name, s][column] for s in splits]) for name in (model, other))
+        return float(mine / its) if its > 0 else float("nan")
 
     def _estimate(self, metric: str, *models: str) -> Interval:
         """Mean of one model, or of the first minus the second, with its interval."""
-        panel, column = self.panel, self.panel.column(metric)
+        here, column = self.values, self.values.column(metric)
         splits = self._splits(*models)
         value = np.mean([reduce(np.subtract, [self._means[m, s][column] for m in models]) for s in splits])
         draws = np.mean([reduce(np.subtract, [self._draws[m, s][:, column] for m in models]) for s in splits], axis=0)
+        users_error = float(draws.std())
         if len(splits) > 1:
             # in one fixed order, so that b - a is the mirror image of a - b
             ordered = sorted(models)
             sign = 1.0 if ordered[0] == models[0] else -1.0
-            users = [[panel.user_values(m, s)[:, column] for m in ordered] for s in splits]
-            draws = draws + sign * self._run_draws(np.stack([reduce(np.subtract, u) for u in users]), *ordered, metric)
+            users = [[self._users[m, s][:, column] for m in ordered] for s in splits]
+            error, runs = self._run_draws(np.stack([reduce(np.subtract, u) for u in users]), *ordered, metric)
+            draws, errors = draws + sign * runs, [error]
         else:
-            seeds = [panel.values[m, splits[0]][:, :, column] for m in models]
-            errors = [self._run_draws(runs, m, metric) for m, runs in zip(models, seeds, strict=True)]
-            draws = reduce(np.subtract, [draws + errors[0], *errors[1:]])
+            seeds = [here.values[m, splits[0]][:, :, column] for m in models]
+            errors, runs = zip(
+                *(self._run_draws(part, m, metric) for m, part in zip(models, seeds, strict=True)), strict=True
+            )
+            draws = reduce(np.subtract, [draws + runs[0], *runs[1:]])
         tail = (1.0 - self.confidence) / 2
         low, high = value + np.quantile(draws, [tail, 1.0 - tail])
-        n_users = int(np.logical_or.reduce([~np.isnan(panel.train_degree[split]) for split in splits]).sum())
-        n_seeds = min(len(panel.values[place]) for place in product(models, splits))
-        return Interval(float(value), float(low), float(high), n_users, len(splits), n_seeds)
+        n_users = int(np.logical_or.reduce([~np.isnan(here.train_degree[split]) for split in splits]).sum())
+        n_seeds = min(len(here.values[place]) for place in product(models, splits))
+        counts = (n_users, len(splits), n_seeds)
+        return Interval(float(value), float(low), float(high), *counts, users_error, float(np.linalg.norm(errors)))
 
     def _splits(self, *models: str) -> list[int]:
-        splits = self.panel.splits(*models)
+        splits = self.values.splits(*models)
         if not splits:
             msg = (
-                f"no finished split in common for {' and '.join(models)} on {self.panel.dataset} at level "
-                f"{self.panel.level:g}; finished models: {list(self.panel.models)}"
+                f"no finished split in common for {' and '.join(models)} on {self.values.dataset} at level "
+                f"{self.values.level:g}; finished models: {list(self.values.models)}"
             )
             raise ValueError(msg)
         return splits
 
     @cached_property
+    def _users(self) -> dict[tuple[str, int], np.ndarray]:
+        """Each user's values averaged over model seeds, shape (n_users, n_metrics)."""
+        return {place: self.values.user_values(*place) for place in self.values.values}
+
+    @cached_property
     def _means(self) -> dict[tuple[str, int], np.ndarray]:
         """Observed means, shape (n_metrics,)."""
-        return {place: np.nanmean(self.panel.user_values(*place), axis=0) for place in self.panel.values}
+        return {place: np.nanmean(values, axis=0) for place, values in self._users.items()}
 
     @cached_property
     def _draws(self) -> dict[tuple[str, int], np.ndarray]:
         """Deviations of means over resampled users, the same for all, from the observed: (n_resamples, n_metrics)."""
-        places = list(self.panel.values)
-        columns = np.concatenate([self.panel.user_values(*place) for place in places], axis=1)
+        places = list(self.values.values)
+        columns = np.concatenate([self._users[place] for place in places], axis=1)
         draws = bootstrap_means(columns, self.n_resamples, self._rng("users"))
         parts = np.split(draws, len(places), axis=1)
         return {place: part - self._means[place] for place, part in zip(places, parts, strict=True)}
 
-    def _run_draws(self, runs: np.ndarray, *names: str) -> np.ndarray:
+    def _run_draws(self, runs: np.ndarray, *names: str) -> tuple[float, np.ndarray]:
+        """Find the standard error over runs, and draw what it does to a mean."""
         error, freedom = run_error(runs)
         if error == 0.0:
-            return np.zeros(self.n_resamples)
-        return error * student_draws(freedom, self.n_resamples, self._rng(*names))
-
-    def _all_p_values(self, metric: str) -> dict[tuple[str, str], float]:
-        panel, column = self.panel, self.panel.column(metric)
-        pairs = [tuple(sorted(pair)) for pair in combinations(panel.models, 2) if panel.splits(*pair)]
-        contributions = np.zeros((len(panel.users), len(pairs)))
-        for position, (a, b) in enumerate(pairs):
-            splits = panel.splits(a, b)
-            for split in splits:
-                differences = (panel.user_values(a, split) - panel.user_values(b, split))[:, column]
-                present = ~np.isnan(differences)
-                contributions[:, position] += np.where(present, differences, 0.0) / (present.sum() * len(splits))
-        p_values = sign_flip_p(contributions, self.n_flips, self._rng("signs", metric))
-        return {(a, b): float(p) for (a, b), p in zip(pairs, p_values, strict=True)}
+            return 0.0, np.zeros(self.n_resamples)
+        return error, error * student_draws(freedom, self.n_resamples, self._rng(*names))
 
     def _rng(self, *names: str) -> np.random.Generator:
         """Return a generator that depends on the seed and on what is drawn, not on the order of the questions."""

@@ -13,7 +13,7 @@ ReadUsers = Callable[[str], pd.DataFrame]
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
+class PlaceValues:
     """One data set at one level: values per user, for every model, split seed and model seed."""
 
     dataset: str
@@ -36,17 +36,18 @@ class Panel:
 
     def user_values(self, model: str, split: int) -> np.ndarray:
         """Each user's values averaged over model seeds, shape (n_users, n_metrics)."""
-        return self.values[model, split].mean(axis=0)
+        values = self.values[model, split]
+        return values[0] if len(values) == 1 else values.mean(axis=0)
 
     def column(self, metric: str) -> int:
         """Position of a metric."""
         if metric not in self.metrics:
-            msg = f"metric {metric!r} is not among the compared ones {list(self.metrics)}; build the panel with it"
+            msg = f"metric {metric!r} is not among the compared ones {list(self.metrics)}; read the values with it"
             raise ValueError(msg)
         return self.metrics.index(metric)
 
-    def restricted(self, low: float, high: float, metrics: Sequence[str]) -> "Panel | None":
-        """Return the panel of the users with ``low <= training degree <= high``; None if a split has none of them.
+    def restricted(self, low: float, high: float, metrics: Sequence[str]) -> "PlaceValues | None":
+        """Return the values of the users with ``low <= training degree <= high``; None if a split has none of them.
 
         A user belongs to a group split by split, because the training part differs between splits.
         """
@@ -67,8 +68,8 @@ class Panel:
         )
 
 
-def make_panel(runs: pd.DataFrame, read_users: ReadUsers, metrics: Sequence[str]) -> Panel:
-    """Build the panel of one data set, protocol and level.
+def place_values(runs: pd.DataFrame, read_users: ReadUsers, metrics: Sequence[str]) -> PlaceValues:
+    """Align the values of one data set, protocol and level.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def make_panel(runs: pd.DataFrame, read_users: ReadUsers, metrics: Sequence[str]
         values[seeds[0].model, seeds[0].split_seed] = np.array(blocks, order="C")
     degrees = {split: frame["train_degree"].reindex(users).to_numpy(np.float64) for split, frame in first.items()}
     place = (cells[0].dataset, cells[0].protocol, cells[0].level)
-    return Panel(*place, tuple(metrics), tuple(runs["model"].unique()), users, degrees, values)
+    return PlaceValues(*place, tuple(metrics), tuple(runs["model"].unique()), users, degrees, values)
 
 
 def _frame(frame: pd.DataFrame, metrics: Sequence[str], where: str) -> pd.DataFrame:
