@@ -27,6 +27,9 @@ _OPTIONS = {"columns": "column", "exclude_seen": "include-seen", "histories": "h
 """Options that are called otherwise than the library's argument."""
 
 
+_LONGEST = 2000
+"""Characters of an error; what is longer repeats what came."""
+
 wants_traceback: ContextVar[bool] = ContextVar("wants_traceback", default=False)
 """Whether the command line was started with --traceback."""
 
@@ -41,7 +44,8 @@ def option(argument: Argument) -> str:
 
 def stop(message: str, code: int) -> NoReturn:
     """End the command with one line on stderr."""
-    typer.echo(f"error: {one_line(message)}", err=True)
+    line = one_line(message)
+    typer.echo(f"error: {line if len(line) <= _LONGEST else f'{line[:_LONGEST]} ...'}", err=True)
     raise typer.Exit(code)
 
 

@@ -352,3 +352,30 @@ def test_a_model_may_have_more_trials_than_others_or_the_settings_of_another(wri
 )
 def test_mistakes_in_how_a_model_is_searched(write, change, told):
     assert any(told in problem for problem in problems(write(RIVALS.replace(*change))))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("data: [{path: &p [*p]}]", "data.0.path: got a list of 1, expected the name of a file"),
+        ("data: &d [*d]", "data.0: got a list of 1, expected a mapping"),
+        ("data: " + "[" * 500 + "]" * 500, "is nested too deeply"),
+        ("seeds: [" + "9" * 5000 + "]", "Exceeds the limit"),
+        ("seeds: [" + "9" * 30 + "]", "seeds.0"),
+        ("seeds: " + str(list(range(100_000))), "seeds: got a list of 100000, expected at most 1000"),
+        ("data: [{path: " + "x" * 5000 + "}]", "data.0.path: has 5,000 characters, expected the name of a file"),
+        ("? [a, b]\n: 3", "expected a key of text"),
+        ("1: 2", "1"),
+    ],
+)
+def test_yaml_that_nobody_means(write, text, told):
+    lines = problems(write(text + "\nmodels: [{kind: popularity}]\n"))
+    assert any(told in line for line in lines)
+    assert all(len(line) < 400 for line in lines)
+
+
+def test_aliases_that_grow_by_themselves_are_told_at_once(write):
+    grown = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    grown += [f"{n}: &{n} [{', '.join([f'*{m}'] * 9)}]" for m, n in zip("abcdefgh", "bcdefghi", strict=True)]
+    lines = problems(write("\n".join([*grown, "data: [{path: *i}]", "models: [{kind: popularity}]"])))
+    assert any("data.0.path: got a list of 9" in line for line in lines)

@@ -16,7 +16,6 @@ Place = tuple[str | int, ...]
 
 _MOST_SHOWN = 80
 """Characters of a wrong value that a message repeats."""
-_LONGEST_PATH = 300
 _EXPECTED = {
     "model_type": "a mapping of keys to values",
     "model_attributes_type": "a mapping of keys to values",
@@ -74,8 +73,7 @@ def _line(error: ErrorDetails, schema: Any, raw: Any) -> str:
         case "path_not_file":
             path = Path(value)
             beside = sorted(file.name for file in path.parent.glob("*") if file.is_file())
-            said = value if len(str(value)) <= _LONGEST_PATH else f"{str(value)[: _LONGEST_PATH - 3]}..."
-            return f"{where}: no such file: {said}{near(path.name, beside)}"
+            return f"{where}: no such file: {value}{near(path.name, beside)}"
         case "tuple_type":
             example = f", such as [{value}]" if isinstance(value, int | float) else ""
             return f"{where}: got {shown(value)}, expected a list{example}"

@@ -31,6 +31,7 @@ _SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _PANEL_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]*"
 _COMMON_STEMS = frozenset({"data", "data1", "interactions", "ratings", "train", "u", "user_artists", "users"})
 _FILTERS = ("min_rating", "min_user", "min_item", "core")
+_LONGEST_PATH = 1000
 _RECIPE_HEAD = """\
 # What the runs of this report were: buir benchmark {name}.yaml --out FOLDER
 # Paths without a variable are those of the machine that ran it.
@@ -74,6 +75,9 @@ def _absolute(path: Any, info: ValidationInfo) -> Any:
     """Expand variables; what is relative is relative to the folder in the context, the configuration's own."""
     if not isinstance(path, str):
         return path
+    if len(path) > _LONGEST_PATH:
+        msg = f"has {len(path):,} characters, expected the name of a file: {path[:40]!r}..."
+        raise ValueError(msg)
     unset = [name for name in VARIABLE.findall(path) if name not in os.environ]
     if unset:
         msg = (

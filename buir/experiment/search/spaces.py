@@ -83,8 +83,8 @@ def find_space(kind: str, params: Mapping[str, Any], name: str | None = None, fo
     kind
         Kind of the model, as in a benchmark.
     params
-        What the benchmark fixes. An encoder among it decides which of BUIR's files is read; BUIR without one has nothing
-        to search.
+        What the benchmark fixes. An encoder among it decides which of BUIR's files is read; without one BUIR
+        has nothing to search.
     name
         Display name; a file called after it comes before the one of the kind.
     folder
