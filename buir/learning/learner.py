@@ -15,6 +15,9 @@ from buir.ranking import FactorScorer, Scorer, WatchedScorer
 
 __all__ = ["BootstrapLearner", "TrainingState"]
 
+GROWN = 1e4
+"""So many times as large as at their start vectors never are where steps add up to something."""
+
 SAMPLE = 1024
 """Rows that the collapse monitor looks at."""
 
@@ -69,6 +72,7 @@ class BootstrapLearner:
         )
         stride = max(1, len(pairs[0]) // SAMPLE)
         self.pairs = (pairs[0][::stride], pairs[1][::stride])
+        self.start_size = _size(table)
 
     @torch.enable_grad()
     def step(self, users: Tensor, items: Tensor, key: int) -> Tensor:
@@ -88,7 +92,7 @@ class BootstrapLearner:
         Raises
         ------
         FloatingPointError
-            If the vectors are no longer finite.
+            If the vectors are no longer finite, or have grown beyond what any training that learns makes of them.
         """
         bootstrap = self.bootstrap
         with torch.no_grad():
@@ -97,6 +101,11 @@ class BootstrapLearner:
         if not torch.isfinite(vectors).all():
             # The loss of an epoch was taken before its last step and, of directions alone, may still be a number.
             msg = f"the vectors became infinite or NaN: {REMEDY}"
+            raise FloatingPointError(msg)
+        if (size := _size(bootstrap.weights.table)) > GROWN * self.start_size > 0:
+            # Of directions alone, loss and diagnostics of such a state look like those of any young training.
+            times = f"{size / self.start_size:,.0f}"
+            msg = f"the vectors grew {times} times, so that each step overwrites what the others learned: {REMEDY}"
             raise FloatingPointError(msg)
         users, items = (part + offset for part, offset in zip(self.pairs, (0, bootstrap.n_users), strict=True))
         rows = torch.from_numpy(np.linspace(0, len(vectors) - 1, min(SAMPLE, len(vectors))).astype(np.int64)).to(
@@ -159,3 +168,8 @@ class BootstrapLearner:
         with torch.no_grad():
             for mine, saved in zip(self.bootstrap.weights.parts(), snapshot.parts(), strict=True):
                 mine.copy_(saved)
+
+
+def _size(table: Tensor) -> float:
+    """Return the root mean square of a table's entries."""
+    return float(table.detach().square().mean().sqrt()) if table.numel() else 0.0

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from buir.data import keep
+from buir.errors import counted
 from buir.graph import permutation, stream
 from buir.ranking import Scorer, evaluate
 
@@ -138,7 +139,7 @@ def train(
     Raises
     ------
     FloatingPointError
-        If the loss stops being a number.
+        If the loss stops being a number, or the objective finds its state unsound.
     """
     history: list[dict[str, Any]] = []
     best, best_state, misses = -math.inf, None, 0
@@ -159,12 +160,13 @@ def train(
         loss = run_epoch(objective, pairs, schedule.batch_size, stream(schedule.seed, epoch))
         if epoch % schedule.validate_every and epoch != last:
             continue
-        record = {
-            "epoch": schedule.epochs_told + epoch,
-            "loss": checked(loss),
-            "seconds": time.perf_counter() - started,
-            **objective.validate(),
-        }
+        record = {"epoch": schedule.epochs_told + epoch, "loss": math.nan, "seconds": 0.0}
+        try:
+            record |= {"loss": checked(loss), "seconds": time.perf_counter() - started, **objective.validate()}
+        except FloatingPointError as error:
+            steps = counted(-(-len(pairs) // schedule.batch_size), "step")
+            msg = f"{error} (after epoch {record['epoch']}, {steps} each)"
+            raise FloatingPointError(msg) from None
         value = -math.inf if schedule.metric is None else record[schedule.metric]
         record["best"] = value > best
         if record["best"]:
