@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from buir.errors import Refused
 
+    from .contrastive import Contrastive
     from .filters import CooccurrenceFilter, LowRankFilter
     from .implicit_models import ALS, BPR, LMF
     from .lightgcn import LightGCN
@@ -22,6 +23,7 @@ __all__ = [
     "BPR",
     "EASE",
     "LMF",
+    "Contrastive",
     "CooccurrenceFilter",
     "ItemKNN",
     "LightGCN",
@@ -33,6 +35,7 @@ __all__ = [
 _HOMES = {
     "ALS": ".implicit_models",
     "BPR": ".implicit_models",
+    "Contrastive": ".contrastive",
     "CooccurrenceFilter": ".filters",
     "EASE": ".linear",
     "ItemKNN": ".neighbours",
