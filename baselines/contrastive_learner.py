@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from buir.errors import InputError
 from buir.graph import EmbeddingEncoder
-from buir.learning import RowAdam, Validation, dense_adam, effective_rank, uniformity_loss
+from buir.learning import RowAdam, Validation, dense_adam, effective_rank
 from buir.ranking import FactorScorer
 
-from .contrast import Candidates, KnownPairs, contrast, draw_candidates, score_figures, vmf_weights
+from .contrast import (
+    Candidates,
+    KnownPairs,
+    LearnedTemperature,
+    ScoreTable,
+    Selector,
+    alignment_and_uniformity,
+    checked_draws,
+    contrast,
+    draw_candidates,
+    extrapolate,
+    extrapolation_factors,
+    group_log_weight,
+    group_sizes,
+    mix_negatives,
+    score_figures,
+    vmf_weights,
+    whisker,
+    within_margin,
+)
 from .lightgcn import INITIAL_SCALE, Propagation
 from .negatives import NegativeSampler
 
@@ -34,6 +52,18 @@ def n_uniform(uniform: int | Literal["auto"], n_items: int) -> int | None:
     if uniform != "auto":
         return uniform
     return None if n_items <= MOST_EXACT else DRAWS
+
+
+class Forward(NamedTuple):
+    """A batch's loss, and what else learns from it."""
+
+    loss: Tensor
+    positive: Tensor | None = None
+    """Scores of the pairs; None where there are no negatives."""
+    table: ScoreTable | None = None
+    """Scores of the candidates, before the weights of exposure."""
+    candidates: Tensor | None = None
+    """Items of the table's columns, shape (C,) or (B, C)."""
 
 
 class ContrastiveLearner:
@@ -72,9 +102,19 @@ class ContrastiveLearner:
             if self.by_rows
             else dense_adam([self.table], settings.learning_rate, weight_decay=0.0)
         )
+        self.steps, self.warm = 0, settings.warmup * -(-user_items.nnz // settings.batch_size)
+        self.temperature = (
+            LearnedTemperature(settings.embedding_dim, device) if settings.temperature == "auto" else None
+        )
+        coupled = settings.exposure == "coupled"
+        self.selector = Selector(self.popularity, settings.exposure_temperature) if coupled else None
+        self.groups = None if settings.groups is None else torch.from_numpy(settings.groups).long().to(device)
 
     def loss(self, users: Tensor, items: Tensor, key: int) -> Tensor:
         """Return the loss of the pairs plus the decay of the table's rows they are made of."""
+        return self._forward(users, items, key).loss
+
+    def _forward(self, users: Tensor, items: Tensor, key: int) -> Forward:
         settings = self.settings
         asked, owner = users.unique(return_inverse=True)
         found = None if settings.sampler is not None else self.candidates(items, key)
@@ -85,26 +125,79 @@ class ContrastiveLearner:
         of_asked, item, others = (functional.normalize(part, dim=1) for part in read)
         user = functional.embedding(owner, of_asked)
         if settings.loss == "direct_au":
-            return alignment_and_uniformity(user, item, settings.negative_weight) + decay
+            return Forward(alignment_and_uniformity(user, item, settings.negative_weight) + decay)
         if found is not None:
-            negatives = of_asked @ others.T
             log_weight = found.log_weight(settings.correction).repeat(len(asked), 1)
             log_weight[self.known.among(asked, found)] = -torch.inf
+            table = ScoreTable(of_asked @ others.T, log_weight, owner)
         else:
-            negatives = torch.einsum("bd,bnd->bn", user, others.view(*drawn.shape, -1))
+            others = others.view(*drawn.shape, -1)
             known = self.is_positive(users[:, None].expand_as(drawn), drawn)
-            log_weight = torch.zeros_like(negatives).masked_fill_(known, -torch.inf)
+            log_weight = torch.zeros(drawn.shape, device=users.device).masked_fill_(known, -torch.inf)
+            table = ScoreTable(torch.einsum("bd,bnd->bn", user, others), log_weight, None)
         positive = (user * item).sum(dim=1)
-        return decay + contrast(
-            positive,
-            negatives,
-            log_weight,
-            temperature=settings.temperature,
-            rows=None if found is None else owner,
+        learnt = table = self._believed(table, positive, items, drawn)
+        if self.selector is not None:
+            table = table.weigh(self.selector.log_weight(drawn))
+        pool = None
+        if settings.pooled:
+            shown = slice(None) if found is None else found.place(items, self.n_items).unique()
+            shown = shown if isinstance(shown, slice) else shown[shown >= 0]
+            pool = table.scores[:, shown][table.sound[:, shown]]
+        table = self._mixed(table, user if table.rows is None else of_asked, others, key)
+        pulled = positive
+        if settings.extrapolation:
+            factors = extrapolation_factors((len(users), item.shape[1]), settings.extrapolation, key, users.device)
+            apart = extrapolate(user, item, factors)
+            pulled = (apart[0] * apart[1]).sum(dim=1)
+        loss = contrast(
+            pulled,
+            table.scores,
+            table.log_weight,
+            temperature=self._temperature,
+            rows=table.rows,
             coupled=settings.loss == "info_nce",
             negative_weight=settings.negative_weight,
             positive_weight=vmf_weights(positive) if settings.loss == "dclw" else None,
+            pool=pool,
         )
+        return Forward(loss + decay, positive, learnt, drawn)
+
+    @property
+    def _temperature(self) -> float:
+        if self.temperature is not None:
+            return self.temperature.value
+        assert self.settings.temperature != "auto"
+        return self.settings.temperature
+
+    def _believed(self, table: ScoreTable, positive: Tensor, items: Tensor, candidates: Tensor) -> ScoreTable:
+        """Weigh candidates by the groups of items, and drop those that are likely to be wanted after all."""
+        settings = self.settings
+        if self.groups is not None:
+            weights = group_log_weight(self.groups, group_sizes(self.groups), items, candidates, settings.group_share)
+            table = table.by_pair().weigh(weights)
+        if settings.keep == "margin":
+            table = table.by_pair()
+            return table.keep(within_margin(table.scores, positive, settings.margin))
+        if settings.keep == "whisker":
+            return table.keep(whisker(table.scores, settings.reach, table.sound))
+        return table
+
+    def _mixed(self, table: ScoreTable, users: Tensor, items: Tensor, key: int) -> ScoreTable:
+        """Add mixtures to the candidates, once the warm-up is over; ``users`` are those of the table's rows."""
+        settings = self.settings
+        if settings.mixed_pairs + settings.mixed_with_user == 0 or self.steps < self.warm:
+            return table
+        vectors, sound = mix_negatives(
+            users.detach(),
+            items.detach(),
+            table.scores.detach().masked_fill(~table.sound, -torch.inf),
+            hardest=settings.hardest,
+            pairs=settings.mixed_pairs,
+            with_user=settings.mixed_with_user,
+            key=key,
+        )
+        return table.append(torch.einsum("rd,rpd->rp", users, vectors), sound)
 
     def candidates(self, items: Tensor, key: int) -> Candidates:
         """Give the items that all users of a batch with these items are pushed from."""
@@ -139,10 +232,16 @@ class ContrastiveLearner:
     def step(self, users: Tensor, items: Tensor, key: int) -> Tensor:
         """Learn from a batch of pairs; return its loss."""
         self.optimiser.zero_grad()
-        loss = self.loss(users, items, key)
-        loss.backward()
+        forward = self._forward(users, items, key)
+        forward.loss.backward()
         self.optimiser.step()
-        return loss.detach()
+        self.steps += 1
+        if forward.positive is not None and forward.table is not None and forward.candidates is not None:
+            if self.selector is not None:
+                self.selector.learn(items, forward.candidates, forward.table, self._temperature)
+            if self.temperature is not None:
+                self.temperature.learn(forward.positive, forward.table)
+        return forward.loss.detach()
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Propagate the table as it is; return the vectors whose inner product is the score."""
@@ -155,7 +254,11 @@ class ContrastiveLearner:
         """Measure effective rank, uniformity and scores of all vectors, and the held-out pairs."""
         users, items = self.factors()
         record = {"effective_rank": effective_rank(torch.cat([users, items]))}
-        record |= score_figures(users, items, self.known, self.settings.temperature, most=WATCHED)
+        record |= score_figures(users, items, self.known, self._temperature, most=WATCHED)
+        if self.temperature is not None:
+            record["temperature"] = self.temperature.value
+        if self.selector is not None:
+            record["exposure_slope"] = self.selector.slope.item()
         return record if self.validation is None else record | self.validation(FactorScorer(users, items))
 
     def choose_score(self) -> Literal["cosine", "inner"]:
@@ -175,33 +278,3 @@ class ContrastiveLearner:
     def restore(self, snapshot: Tensor) -> None:
         """Take a copy's values."""
         self.table.copy_(snapshot)
-
-
-def alignment_and_uniformity(users: Tensor, items: Tensor, weight: float) -> Tensor:
-    r"""DirectAU's loss, :math:`\mathrm{mean}|u - i|^2 + \gamma (\mathrm{unif}(u) + \mathrm{unif}(i)) / 2`.
-
-    Parameters
-    ----------
-    users, items
-        Unit vectors of pairs, shape (B, d). Uniformity needs two of them: with one there is the first part alone.
-    weight
-        :math:`\gamma`.
-    """
-    alignment = (users - items).square().sum(dim=1).mean()
-    if len(users) < 2:
-        return alignment
-    return alignment + weight * (uniformity_loss(users) + uniformity_loss(items)) / 2
-
-
-def checked_draws(drawn: Tensor, n_pairs: int, n_items: int) -> Tensor:
-    """Make sure that a sampler returned items, some for each pair."""
-    whole = isinstance(drawn, Tensor) and not drawn.is_floating_point() and drawn.dtype != torch.bool
-    if not whole or drawn.ndim != 2 or len(drawn) != n_pairs or not drawn.shape[1]:
-        came = f"{drawn.dtype} of shape {tuple(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
-        msg = f"sampler returned {came}; expected items as whole numbers in a tensor of shape ({n_pairs}, N)"
-        raise InputError(msg, argument="sampler")
-    low, high = int(drawn.min()), int(drawn.max())
-    if low < 0 or high >= n_items:
-        msg = f"sampler returned items {low} to {high}; expected some from 0 to {n_items - 1}"
-        raise InputError(msg, argument="sampler")
-    return drawn.long()

@@ -8,6 +8,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from buir.errors import InputError
 from buir.graph import mix, stream
 
 
@@ -107,3 +108,17 @@ class KnownPairs:
         column = candidates.place(self.items[starts[row] + within], self.n_items)
         found = column >= 0
         return row[found], column[found]
+
+
+def checked_draws(drawn: Tensor, n_pairs: int, n_items: int) -> Tensor:
+    """Make sure that a sampler returned items, some for each pair."""
+    whole = isinstance(drawn, Tensor) and not drawn.is_floating_point() and drawn.dtype != torch.bool
+    if not whole or drawn.ndim != 2 or len(drawn) != n_pairs or not drawn.shape[1]:
+        came = f"{drawn.dtype} of shape {tuple(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
+        msg = f"sampler returned {came}; expected items as whole numbers in a tensor of shape ({n_pairs}, N)"
+        raise InputError(msg, argument="sampler")
+    low, high = int(drawn.min()), int(drawn.max())
+    if low < 0 or high >= n_items:
+        msg = f"sampler returned items {low} to {high}; expected some from 0 to {n_items - 1}"
+        raise InputError(msg, argument="sampler")
+    return drawn.long()

@@ -29,8 +29,8 @@ def score_figures(
     Returns
     -------
     ``positive_mean``, ``positive_std`` of known pairs; ``negative_mean``, ``negative_std`` of the others;
-    ``hard_share`` of the others that carry more than an even part of their user's softmax: small where few items decide, about half
-    where all do; ``uniformity`` of the users' directions, from -4 (spread evenly) to 0 (all alike).
+    ``hard_share`` of the others that carry more than an even part of their user's softmax: small where few items
+    decide, about half where all do; ``uniformity`` of the users' directions, from -4 (spread evenly) to 0 (all alike).
 
     References
     ----------

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from buir.learning import uniformity_loss
+
 
 def contrast(
     positive: Tensor,
@@ -109,3 +111,19 @@ def vmf_weights(positive: Tensor, sigma: float = 0.5) -> Tensor:
     Shape (B,), detached, of mean 1; all 1 where all cosines are equal.
     """
     return 2 - len(positive) * (positive.detach() / sigma).softmax(0)
+
+
+def alignment_and_uniformity(users: Tensor, items: Tensor, weight: float) -> Tensor:
+    r"""DirectAU's loss, :math:`\mathrm{mean}|u - i|^2 + \gamma (\mathrm{unif}(u) + \mathrm{unif}(i)) / 2`.
+
+    Parameters
+    ----------
+    users, items
+        Unit vectors of pairs, shape (B, d). Uniformity needs two of them: with one there is the first part alone.
+    weight
+        :math:`\gamma`.
+    """
+    alignment = (users - items).square().sum(dim=1).mean()
+    if len(users) < 2:
+        return alignment
+    return alignment + weight * (uniformity_loss(users) + uniformity_loss(items)) / 2

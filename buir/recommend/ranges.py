@@ -11,6 +11,8 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from buir.errors import InputError, near
 from buir.ranking import METRICS
 from buir.recommend.score_terms import TERMS
@@ -20,9 +22,9 @@ __all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "Strengths", "Terms"
 LONGEST_LIST = 1000
 """Items of a list that validation ranks, at most."""
 
-_TYPES = {int: Integral, float: Real, str: str}
+_TYPES = {int: Integral, float: Real, str: str, np.ndarray: np.ndarray}
 _NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", dict: "a dict"}
-_NOUNS |= {type(None): "None", Callable: "a function"}
+_NOUNS |= {type(None): "None", Callable: "a function", np.ndarray: "an array"}
 
 
 @dataclass(frozen=True)
