@@ -64,7 +64,7 @@ class Contrastive(FittedInEpochs):
     """Width of the vectors."""
     n_layers: Annotated[int, AtLeast(0)] = 0
     """Layers of LightGCN's propagation; 0 is matrix factorisation."""
-    learning_rate: Annotated[float, Above(0)] = 1e-2
+    learning_rate: Annotated[float, Above(0)] = 2e-2
     """Adam's step size. Vectors are scaled to length 1, so what counts is its ratio to their entries, about 0.1 at the
     start."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
@@ -72,7 +72,7 @@ class Contrastive(FittedInEpochs):
     loss: Literal["dcl", "info_nce", "dclw", "direct_au"] = "dcl"
     """"dcl" leaves the pair itself out of the sum, "info_nce" counts it, "dclw" gives weight to pairs that are far
     apart. "direct_au" has no negatives: squared distances of pairs, and users and items spread evenly."""
-    temperature: Annotated[float, Above(0)] | Literal["auto"] = 0.1
+    temperature: Annotated[float, Above(0)] | Literal["auto"] = 0.2
     """tau: the lower, the more the items near a user weigh among those to be pushed away. "auto" learns it with the
     vectors (after AMCL)."""
     negative_weight: Annotated[float, AtLeast(0)] = 1.0

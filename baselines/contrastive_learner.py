@@ -34,7 +34,6 @@ from .contrast import (
     within_margin,
 )
 from .lightgcn import INITIAL_SCALE, Propagation
-from .negatives import NegativeSampler
 
 if TYPE_CHECKING:
     from .contrastive import Contrastive
@@ -90,7 +89,6 @@ class ContrastiveLearner:
         self.propagation = Propagation(user_items, settings.n_layers, device)
         self.known = KnownPairs(user_items, device)
         self.popularity = torch.bincount(self.known.items, minlength=self.n_items).double()
-        self.is_positive = NegativeSampler(user_items, device).is_positive
         self.score: Literal["cosine", "inner"] = "inner" if settings.score == "inner" else "cosine"
         generator = torch.Generator().manual_seed(settings.seed)
         # Drawn on the CPU so that every device starts from the same table.
@@ -132,7 +130,7 @@ class ContrastiveLearner:
             table = ScoreTable(of_asked @ others.T, log_weight, owner)
         else:
             others = others.view(*drawn.shape, -1)
-            known = self.is_positive(users[:, None].expand_as(drawn), drawn)
+            known = self.known.contain(users[:, None], drawn)
             log_weight = torch.zeros(drawn.shape, device=users.device).masked_fill_(known, -torch.inf)
             table = ScoreTable(torch.einsum("bd,bnd->bn", user, others), log_weight, None)
         positive = (user * item).sum(dim=1)

@@ -1,5 +1,6 @@
 """What the softmax losses are made of: the contrast itself, its candidates, and what papers do with negatives."""
 
+from .assessment import assess_negatives, expected_capability, make_samplers
 from .candidates import Candidates, KnownPairs, checked_draws, draw_candidates
 from .exposure import Selector, exposure_weights
 from .figures import score_figures
@@ -17,15 +18,18 @@ __all__ = [
     "ScoreTable",
     "Selector",
     "alignment_and_uniformity",
+    "assess_negatives",
     "blend",
     "checked_draws",
     "contrast",
     "draw_candidates",
+    "expected_capability",
     "exposure_weights",
     "extrapolate",
     "extrapolation_factors",
     "group_log_weight",
     "group_sizes",
+    "make_samplers",
     "mix_negatives",
     "score_figures",
     "vmf_weights",

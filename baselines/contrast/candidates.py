@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from scipy.sparse import csr_array
@@ -97,6 +98,19 @@ class KnownPairs:
         self.n_items = user_items.shape[1]
         self.bounds = torch.from_numpy(user_items.indptr).long().to(device)
         self.items = torch.from_numpy(user_items.indices).long().to(device)
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """One ascending number for each pair."""
+        users = torch.arange(len(self.bounds) - 1, device=self.items.device)
+        return torch.repeat_interleave(users, self.bounds.diff()) * self.n_items + self.items
+
+    def contain(self, users: Tensor, items: Tensor) -> Tensor:
+        """Tell which pairs are known, for tensors that broadcast."""
+        asked = users * self.n_items + items
+        if not len(self.keys):
+            return torch.zeros_like(asked, dtype=torch.bool)
+        return self.keys[torch.searchsorted(self.keys, asked).clamp_max(len(self.keys) - 1)] == asked
 
     def among(self, users: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
         """Return row (place in ``users``) and column (place among the candidates) of all known pairs."""

@@ -191,7 +191,14 @@ TRAIN, VALID = grouped()
 
 
 def quick(**settings) -> Contrastive:
-    options = {"embedding_dim": 8, "batch_size": 64, "valid_metric": "ndcg_at_10", "device": "cpu", "epochs": 30}
+    options = {
+        "embedding_dim": 8,
+        "batch_size": 64,
+        "valid_metric": "ndcg_at_10",
+        "device": "cpu",
+        "epochs": 30,
+        "temperature": 0.1,
+    }
     return Contrastive(**(options | settings))
 
 
