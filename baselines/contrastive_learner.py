@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from buir.graph import EmbeddingEncoder
-from buir.learning import RowAdam, Validation, dense_adam, effective_rank
+from buir.learning import DenseAdam, RowAdam, Validation, effective_rank
 from buir.ranking import FactorScorer
 
 from .contrast import (
@@ -98,7 +98,7 @@ class ContrastiveLearner:
         self.optimiser = (
             RowAdam(self.table, settings.learning_rate)
             if self.by_rows
-            else dense_adam([self.table], settings.learning_rate, weight_decay=0.0)
+            else DenseAdam([self.table], settings.learning_rate, weight_decay=0.0)
         )
         self.steps, self.warm = 0, settings.warmup * -(-user_items.nnz // settings.batch_size)
         self.temperature = (

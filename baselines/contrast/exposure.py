@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from buir.learning import DenseAdam
+
 from .loss import contrast
 from .table import ScoreTable
 
@@ -55,7 +57,7 @@ class Selector:
         feature = popularity.float().log1p()
         self.feature, self.temperature = feature - feature.mean(), temperature
         self.slope = torch.zeros((), device=feature.device, requires_grad=True)
-        self.optimiser = torch.optim.Adam([self.slope], lr=learning_rate)
+        self.optimiser = DenseAdam([self.slope], learning_rate, weight_decay=0.0)
 
     def log_weight(self, items: Tensor) -> Tensor:
         """Return the log of the weights of candidates as negatives of the model, of the shape of ``items``."""

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from buir.learning import DenseAdam
+
 from .loss import contrast
 from .table import ScoreTable
 
@@ -41,7 +43,7 @@ class LearnedTemperature:
     def __init__(self, dim: int, device: torch.device, penalty: float = PENALTY, learning_rate: float = 0.01) -> None:
         self.dim, self.penalty = dim, penalty
         self.log = torch.tensor(math.log(START), dtype=torch.float64, device=device, requires_grad=True)
-        self.optimiser = torch.optim.Adam([self.log], lr=learning_rate)
+        self.optimiser = DenseAdam([self.log], learning_rate, weight_decay=0.0)
 
     @property
     def value(self) -> float:
