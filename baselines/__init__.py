@@ -1,15 +1,17 @@
-"""Models to beat, each with the verbs of `buir.BUIR`.
+"""Models to beat, each with the verbs of `buir.BUIR`, and what samplers of negatives are like.
 
 Installed, it is called `buir_baselines` and takes nobody's name; ``from buir import baselines`` finds it under both.
 Nothing heavy is imported here: `baselines.ALS` loads `implicit`, `baselines.LightGCN` torch_geometric, when asked for.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from buir.errors import Refused
 
+    from .contrast import assess_negatives
+    from .contrastive import Contrastive
     from .filters import CooccurrenceFilter, LowRankFilter
     from .implicit_models import ALS, BPR, LMF
     from .lightgcn import LightGCN
@@ -22,17 +24,20 @@ __all__ = [
     "BPR",
     "EASE",
     "LMF",
+    "Contrastive",
     "CooccurrenceFilter",
     "ItemKNN",
     "LightGCN",
     "LowRankFilter",
     "Popularity",
     "Refused",
+    "assess_negatives",
 ]
 
 _HOMES = {
     "ALS": ".implicit_models",
     "BPR": ".implicit_models",
+    "Contrastive": ".contrastive",
     "CooccurrenceFilter": ".filters",
     "EASE": ".linear",
     "ItemKNN": ".neighbours",
@@ -41,10 +46,11 @@ _HOMES = {
     "LowRankFilter": ".filters",
     "Popularity": ".popularity",
     "Refused": "buir.errors",
+    "assess_negatives": ".contrast",
 }
 
 
-def __getattr__(name: str) -> type:
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
         raise AttributeError(msg)

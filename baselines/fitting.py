@@ -1,15 +1,20 @@
-"""What the fits of most baselines have in common: all is learned in one go, and one record is made after."""
+"""What the fits of baselines have in common: all is learned in one go, or in epochs over the pairs."""
 
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
+import numpy as np
+import torch
 from scipy.sparse import csr_array
+from torch import Tensor
 
 from buir.data import fit_inputs
+from buir.learning import Pairs, Schedule, Validation, train, training_device
 from buir.ranking import evaluate
-from buir.recommend import Recommender
+from buir.recommend import AtLeast, MetricAtK, Recommender, Terms
 
 Callback = Callable[[dict[str, Any]], Any] | None
 """Called with every history record; what it returns matters only to models that train in epochs."""
@@ -59,4 +64,105 @@ class FittedAtOnce(Recommender):
         if callback is not None:
             callback(record)
         self.history = [record]
+        return self
+
+
+class Learner(Protocol):
+    """What the training loop trains, and the two tables that come of it."""
+
+    def step(self, users: Tensor, items: Tensor, key: int) -> Tensor: ...  # noqa: D102 - as buir.learning says
+    def validate(self) -> dict[str, float]: ...  # noqa: D102
+    def snapshot(self) -> Any: ...  # noqa: D102
+    def restore(self, snapshot: Any) -> None: ...  # noqa: D102
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return the users' and the items' vectors for prediction."""
+        ...
+
+
+@dataclass(kw_only=True, eq=False)
+class FittedInEpochs(Recommender):
+    """Base of the models that learn from batches of pairs, by ``buir.learning``'s loop."""
+
+    epochs: Annotated[int, AtLeast(1)] = 200
+    """Passes over the pairs, at most."""
+    validate_every: Annotated[int, AtLeast(1)] = 2
+    """Epochs between validations."""
+    valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
+    """What validation maximises."""
+    patience: Annotated[int, AtLeast(1)] = 5
+    """Validations in a row without improvement after which training stops."""
+    batch_size: Annotated[int, AtLeast(1)] = 2048
+    """Pairs in a step."""
+    terms: Terms = field(default_factory=dict)
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
+    """Decides the initial table, the order of the pairs and what is drawn."""
+    device: str = "auto"
+    """A torch device, or "auto": CUDA if there is one."""
+
+    history: list[dict[str, Any]] = field(init=False, repr=False)
+    """One record for each validation, as ``buir.learning.loop.train`` makes them."""
+
+    _needs: ClassVar[str]
+    """What a user who has every item cannot give, as the end of an error."""
+
+    @abstractmethod
+    def _learner(self, user_items: csr_array, validation: Validation | None, device: torch.device) -> Learner:
+        """Make the model with its optimiser; ``user_items`` is canonical."""
+
+    def _decide(self, learner: Any) -> None:
+        """Let the trained learner decide what its settings leave open; a hook."""
+
+    def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> Self:
+        """Train from a fresh start.
+
+        Parameters
+        ----------
+        user_items
+            Training pairs: any SciPy format, ``Interactions`` or a data frame.
+        valid
+            Held-out pairs of the same shape: training stops early by the scores without terms and the best table is
+            kept. Without it all epochs run.
+        show_progress
+            Show a progress bar on a terminal.
+        callback
+            Called with the record of each validation; returning True ends the training.
+
+        Raises
+        ------
+        ValueError
+            If every user with interactions has every item, so that there is no negative.
+        FloatingPointError
+            If the loss stops being a number.
+        """
+        labelled, held_out = fit_inputs(user_items, valid, batch_size=self.batch_size, valid_metric=self.valid_metric)
+        matrix = labelled.matrix
+        degrees = np.diff(matrix.indptr)
+        learns = np.repeat(degrees < matrix.shape[1], degrees)
+        if not learns.any():
+            msg = (
+                f"each of the {np.count_nonzero(degrees):,} users with interactions has all {matrix.shape[1]:,} items; "
+                f"expected somebody to lack one: {self._needs}"
+            )
+            raise ValueError(msg)
+        device = training_device(self.device)
+        validation = None if held_out is None else Validation(matrix, held_out, self.valid_metric)
+        learner = self._learner(matrix, validation, device)
+        users = torch.from_numpy(np.repeat(np.arange(matrix.shape[0], dtype=np.int64), degrees)[learns])
+        items = torch.from_numpy(matrix.indices[learns].astype(np.int64))
+        schedule = Schedule(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            validate_every=self.validate_every,
+            metric=None if validation is None else self.valid_metric,
+            patience=self.patience,
+        )
+        pairs = Pairs(users.to(device), items.to(device))
+        self.history = train(learner, pairs, schedule, callback=callback, show_progress=show_progress)
+        self._decide(learner)
+        self.user_factors, self.item_factors = (part.cpu().numpy() for part in learner.factors())
+        self._remember(labelled)
+        self._add_terms(held_out, self.valid_metric)
+        self.history[-1] |= self.terms_.record
         return self

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from buir.data import fit_inputs
-from buir.learning import DenseAdam, Pairs, Schedule, Validation, effective_rank, train, training_device
+from buir.learning import DenseAdam, Validation, effective_rank
 from buir.ranking import FactorScorer
-from buir.recommend import Above, AtLeast, MetricAtK, Recommender, Terms
+from buir.recommend import Above, AtLeast
 
-from .fitting import Callback
+from .fitting import FittedInEpochs
 from .negatives import NegativeSampler, bpr_loss
 
 with warnings.catch_warnings():
@@ -141,14 +139,15 @@ class LightGCNLearner:
 
 
 @dataclass(kw_only=True, eq=False)
-class LightGCN(Recommender):
+class LightGCN(FittedInEpochs):
     r"""Light graph convolution trained with Bayesian personalised ranking.
 
     .. math:: e = \frac{1}{L+1} \sum_{k=0}^{L} A^k E,\qquad
               \min_E\ -\log\sigma(e_u \cdot e_i - e_u \cdot e_j) + \frac{\lambda}{2}(|E_u|^2 + |E_i|^2 + |E_j|^2)
 
     averaged over training pairs (u, i), with j drawn evenly among the items that u does not have: a draw that hits one
-    of them is repeated. Users who have every item have no negative and teach nothing.
+    of them is repeated. Users who have every item have no negative and teach nothing. The paper's batches have 1,024
+    pairs.
 
     References
     ----------
@@ -164,77 +163,8 @@ class LightGCN(Recommender):
     """Adam's step size; 1e-3 in the paper, which trains for 1,000 epochs."""
     weight_decay: Annotated[float, AtLeast(0)] = 1e-4
     """Weight of the squared rows of a batch; 1e-4 in the paper."""
-    batch_size: Annotated[int, AtLeast(1)] = 2048
-    """Pairs in a step; 1,024 in the paper."""
-    epochs: Annotated[int, AtLeast(1)] = 200
-    """Passes over the pairs, at most."""
-    validate_every: Annotated[int, AtLeast(1)] = 2
-    """Epochs between validations."""
-    valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
-    """What validation maximises."""
-    patience: Annotated[int, AtLeast(1)] = 5
-    """Validations in a row without improvement after which training stops."""
-    terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
-    seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
-    """Decides the initial table, the order of the pairs and the negatives."""
-    device: str = "auto"
-    """A torch device, or "auto": CUDA if there is one."""
 
-    history: list[dict[str, Any]] = field(init=False, repr=False)
-    """One record for each validation, as ``buir.learning.loop.train`` makes them."""
+    _needs = "LightGCN's BPR needs a negative"
 
-    def fit(
-        self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None
-    ) -> LightGCN:
-        """Train from a fresh start.
-
-        Parameters
-        ----------
-        user_items
-            Training pairs: any SciPy format, ``Interactions`` or a data frame.
-        valid
-            Held-out pairs of the same shape: training stops early by the scores without terms and the best table is
-            kept. Without it all epochs run.
-        show_progress
-            Show a progress bar on a terminal.
-        callback
-            Called with the record of each validation; returning True ends the training.
-
-        Raises
-        ------
-        ValueError
-            If every user with interactions has every item, so that there is no negative.
-        FloatingPointError
-            If the loss stops being a number.
-        """
-        labelled, held_out = fit_inputs(user_items, valid, batch_size=self.batch_size, valid_metric=self.valid_metric)
-        matrix = labelled.matrix
-        degrees = np.diff(matrix.indptr)
-        learns = np.repeat(degrees < matrix.shape[1], degrees)
-        if not learns.any():
-            msg = (
-                f"each of the {np.count_nonzero(degrees):,} users with interactions has all {matrix.shape[1]:,} items; "
-                "expected somebody to lack one: LightGCN's BPR needs a negative"
-            )
-            raise ValueError(msg)
-        device = training_device(self.device)
-        validation = None if held_out is None else Validation(matrix, held_out, self.valid_metric)
-        learner = LightGCNLearner(self, matrix, validation, device)
-        users = torch.from_numpy(np.repeat(np.arange(matrix.shape[0], dtype=np.int64), degrees)[learns])
-        items = torch.from_numpy(matrix.indices[learns].astype(np.int64))
-        schedule = Schedule(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            validate_every=self.validate_every,
-            metric=None if validation is None else self.valid_metric,
-            patience=self.patience,
-        )
-        pairs = Pairs(users.to(device), items.to(device))
-        self.history = train(learner, pairs, schedule, callback=callback, show_progress=show_progress)
-        self.user_factors, self.item_factors = (part.cpu().numpy() for part in learner.factors())
-        self._remember(labelled)
-        self._add_terms(held_out, self.valid_metric)
-        self.history[-1] |= self.terms_.record
-        return self
+    def _learner(self, user_items: csr_array, validation: Validation | None, device: torch.device) -> LightGCNLearner:
+        return LightGCNLearner(self, user_items, validation, device)

@@ -1,12 +1,13 @@
 """Learning from pairs of scores: what a user has against what the user does not have."""
 
-import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
 from buir.graph import mix, stream
+
+from .contrast import KnownPairs
 
 
 class NegativeSampler:
@@ -22,14 +23,7 @@ class NegativeSampler:
 
     def __init__(self, user_items: csr_array, device: torch.device) -> None:
         self.n_items = user_items.shape[1]
-        users = np.repeat(np.arange(user_items.shape[0], dtype=np.int64), np.diff(user_items.indptr))
-        self.keys = torch.from_numpy(users * self.n_items + user_items.indices).to(device)
-
-    def is_positive(self, users: Tensor, items: Tensor) -> Tensor:
-        """Tell which pairs are training pairs."""
-        keys = users * self.n_items + items
-        place = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
-        return self.keys[place] == keys
+        self.is_positive = KnownPairs(user_items, device).contain
 
     def draw(self, users: Tensor, key: int) -> Tensor:
         """Draw one item for each of ``users``, again where it was a positive; int64."""

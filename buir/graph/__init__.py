@@ -2,7 +2,7 @@
 
 from buir.graph.bipartite import BipartiteGraph
 from buir.graph.encoders import EmbeddingEncoder, Encoder, GraphEncoder, WalkEncoder
-from buir.graph.hashing import mix, permutation, stream
+from buir.graph.hashing import mix, permutation, stream, uniform
 from buir.graph.propagation import propagate, sum_of_layers
 from buir.graph.reads import Bags, neighbour_sum, read, take_rows
 from buir.graph.spectral import Spectrum, spectral_factors
@@ -26,4 +26,5 @@ __all__ = [
     "stream",
     "sum_of_layers",
     "take_rows",
+    "uniform",
 ]

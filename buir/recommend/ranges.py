@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
 from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from buir.errors import InputError, near
 from buir.ranking import METRICS
@@ -20,8 +22,9 @@ __all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "Strengths", "Terms"
 LONGEST_LIST = 1000
 """Items of a list that validation ranks, at most."""
 
-_TYPES = {int: Integral, float: Real, str: str}
-_NOUNS = {int: "a whole number", float: "a number", str: "a text", dict: "a dict"}
+_TYPES = {int: Integral, float: Real, str: str, np.ndarray: np.ndarray}
+_NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", dict: "a dict"}
+_NOUNS |= {type(None): "None", Callable: "a function", np.ndarray: "an array"}
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,16 @@ def _alternatives(hint: Any) -> tuple[list[Any], list[tuple[type, list[Any]]]]:
             values += [True, False]
         else:
             kind, *ranges = get_args(part) if get_origin(part) is Annotated else (part,)
-            kinds.append((kind, ranges))
+            kinds.append((get_origin(kind) or kind, ranges))
     return values, kinds
 
 
 def _is_of(kind: type, value: Any) -> bool:
     """Whether a value is of a type; a bool is no number, and of types without a range nothing is known."""
+    if kind is Callable:
+        return callable(value)
+    if kind is type(None):
+        return value is None
     return kind not in _TYPES or (isinstance(value, _TYPES[kind]) and not isinstance(value, bool))
 
 

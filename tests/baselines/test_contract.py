@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from baselines.contrastive import Contrastive
 from baselines.filters import CooccurrenceFilter, LowRankFilter
 from baselines.implicit_models import ALS, BPR, LMF
 from baselines.lightgcn import LightGCN
@@ -22,6 +23,10 @@ quick_buir = partial(
 patient_buir = (("epochs", 60), ("batch_size", 16))
 quick_lightgcn = partial(LightGCN, embedding_dim=8, epochs=4, batch_size=32, valid_metric="ndcg_at_5", device="cpu")
 patient_lightgcn = (("epochs", 80), ("batch_size", 16), ("learning_rate", 0.05))
+quick_contrastive = partial(
+    Contrastive, embedding_dim=8, epochs=20, batch_size=32, valid_metric="ndcg_at_5", device="cpu"
+)
+patient_contrastive = (("epochs", 60), ("batch_size", 16))
 
 TERMS = {"filter": 0.2, "popularity": 0.1, "block": 0.1}
 
@@ -44,6 +49,8 @@ CASES = [
         folds_users=True,
     ),
     Case("lightgcn", quick_lightgcn, patient_lightgcn),
+    Case("contrastive", quick_contrastive, patient_contrastive),
+    Case("contrastive graph", partial(quick_contrastive, n_layers=2, uniform=8, score="inner"), patient_contrastive),
     Case("buir id", partial(quick_buir, encoder="id"), patient_buir, folds_users=True, folds_items=True),
     Case("buir graph", partial(quick_buir, encoder="graph"), patient_buir, folds_users=True, folds_items=True),
     Case("buir walk", partial(quick_buir, encoder="walk"), patient_buir, folds_users=True, folds_items=True),

@@ -94,7 +94,8 @@ def test_labels():
 
 
 def test_colours_are_fixed_and_distinct():
-    known = ["BUIR-nb", "BUIR-id", "BUIR-walk", "ALS", "BPR", "LMF", "item-KNN", "EASE", "LightGCN", "popularity"]
+    known = ["BUIR-nb", "BUIR-id", "BUIR-walk", "ALS", "BPR", "LMF", "item-KNN", "EASE", "LightGCN", "Contrastive"]
+    known += ["popularity"]
     assert len(set(models.colours(known).values())) == len(known)
     more = models.colours([*known, *(f"mine-{i}" for i in range(8))])
     assert len(set(more.values())) == len(more)

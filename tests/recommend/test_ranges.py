@@ -15,7 +15,8 @@ from buir.errors import InputError
 from buir.recommend import Recommender, check_parameters
 from tests.support.invalid_values import invalid_values
 
-MODELS = [BUIR, *(getattr(baselines, name) for name in baselines.__all__ if name != "Refused")]
+OTHERS = ("Refused", "assess_negatives")
+MODELS = [BUIR, *(getattr(baselines, name) for name in baselines.__all__ if name not in OTHERS)]
 SEEN = csr_array(np.eye(3))
 
 WRONG = [

@@ -18,8 +18,10 @@ def invalid_values(cls: type) -> list[tuple[str, Any]]:
 
 def _wrong(hint: Any) -> list[Any]:
     parts = [hint] if get_origin(hint) in (Annotated, Literal) or isinstance(hint, type) else list(get_args(hint))
-    found = list(NEVER)
+    found = [value for value in NEVER if value is not None or type(None) not in parts]
     for part in parts:
+        if part is type(None):
+            continue
         kind, *ranges = get_args(part) if get_origin(part) is Annotated else (part,)
         if kind is bool or get_origin(kind) is Literal:
             found += ["no such choice", 1 if len(parts) == 1 else -1]

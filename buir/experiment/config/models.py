@@ -19,6 +19,7 @@ CLASSES = {
     "low-rank-filter": "baselines.LowRankFilter",
     "ease": "baselines.EASE",
     "lightgcn": "baselines.LightGCN",
+    "contrastive": "baselines.Contrastive",
     "buir": "BUIR",
 }
 """Kind in a configuration -> the class as a name within ``buir``. Strings, so that naming a model imports nothing."""
@@ -40,6 +41,7 @@ _COLOURS = {
     "low-rank-filter": "#1a237e",
     "EASE": "#9467bd",
     "LightGCN": "#17a2b8",
+    "Contrastive": "#00897b",
     "popularity": "#7f7f7f",
 }
 _SPARE_COLOURS = ("#e377c2", "#00695c", "#5c6bc0", "#a1887f", "#c0a000", "#455a64", "#ff8a80", "#80cbc4")

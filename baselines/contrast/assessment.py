@@ -1,0 +1,208 @@
+"""What a sampler of negatives is like, before anything is trained with it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from buir.data import fit_inputs
+from buir.graph import mix, permutation, spectral_factors, stream, uniform
+
+from .candidates import KnownPairs, checked_draws
+
+Sampler = Callable[[Tensor, Tensor, int], Tensor]
+WIDTH = 64
+POOL = 16
+"""The hardest are the best of so many times as many even draws."""
+
+
+def expected_capability(hardness: float, safety: float, n: float) -> float:
+    r"""Return :math:`\log(1 + N) \cdot 2HS / (H + S)`: many negatives, hard, and few that outdo their pair.
+
+    References
+    ----------
+    After "effective contrastive information" (ECI, 2026), whose hardness and safety are of texts.
+    """
+    total = hardness + safety
+    return math.log1p(n) * 2 * hardness * safety / total if total > 0 else 0.0
+
+
+def make_samplers(known: KnownPairs, users: Tensor, items: Tensor, n: int) -> dict[str, Sampler]:
+    """Make the samplers that are usually compared, each of ``n`` items for each pair.
+
+    Parameters
+    ----------
+    known
+        The training pairs: their items are drawn by popularity, and the hardest are none of them.
+    users, items
+        Unit vectors, which the hardest are chosen by.
+    n
+        Draws with repetition.
+    """
+    n_items = known.n_items
+    popularity = torch.bincount(known.items, minlength=n_items)
+
+    def counter(count: int, width: int) -> Tensor:
+        return torch.arange(count * width, dtype=torch.int32, device=popularity.device).view(count, width)
+
+    def even(asked: Tensor, _: Tensor, key: int, width: int = n) -> Tensor:
+        return torch.remainder(mix(counter(len(asked), width), stream(key, 5)).long(), n_items)
+
+    def by_power(power: float) -> Sampler:
+        bounds = popularity.double().pow(power).masked_fill(popularity == 0, 0.0).cumsum(0)
+
+        def draw(asked: Tensor, _: Tensor, key: int) -> Tensor:
+            place = uniform(counter(len(asked), n), stream(key, 6)).double() * bounds[-1]
+            return torch.searchsorted(bounds, place, right=True).clamp_max(n_items - 1)
+
+        return draw
+
+    popular = by_power(1.0)
+
+    def mixed(asked: Tensor, positives: Tensor, key: int) -> Tensor:
+        half = n // 2
+        return torch.cat([even(asked, positives, key)[:, half:], popular(asked, positives, key)[:, :half]], dim=1)
+
+    def hardest(asked: Tensor, positives: Tensor, key: int) -> Tensor:
+        many = even(asked, positives, key, POOL * n)
+        scores = torch.stack([items[row] @ users[user] for user, row in zip(asked, many, strict=True)])
+        scores = scores.masked_fill(known.contain(asked[:, None], many), -torch.inf)
+        return many.gather(1, scores.topk(n, dim=1).indices)
+
+    return {
+        "uniform": even,
+        "popularity^0.5": by_power(0.5),
+        "popularity": popular,
+        "mixed": mixed,
+        "hardest": hardest,
+    }
+
+
+def assess_negatives(
+    train: Any,
+    valid: Any = None,
+    *,
+    model: Any = None,
+    samplers: Mapping[str, Sampler] | None = None,
+    n: int = 64,
+    pairs: int = 4096,
+    temperature: float = 0.1,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Describe samplers of negatives on the pairs they would be used for.
+
+    Parameters
+    ----------
+    train
+        Training pairs: any SciPy format, ``Interactions`` or a data frame.
+    valid
+        Held-out pairs of the same shape: drawn for their user they are false negatives, which are counted. None leaves
+        those columns NaN.
+    model
+        A fitted model with factors, whose cosines are the scores; None takes 64 singular vectors of the normalised
+        matrix.
+    samplers
+        Functions by name, as the field ``sampler`` of ``Contrastive`` takes them; None compares even draws, draws by
+        popularity and its root, half and half, and the hardest of 16 times as many even draws.
+    n
+        Draws of the built-in samplers for each pair.
+    pairs
+        Training pairs looked at, at most.
+    temperature
+        Of the softmax over a pair's negatives.
+    seed
+        Decides pairs and draws.
+
+    Returns
+    -------
+    One row for each ``sampler``, means over the pairs that get negatives. A repeated item counts once, a training pair
+    not at all. ``negatives``: how many remain. ``hardness``: their mean score, scores below 0 as 0. ``safety``: the
+    share that scores below the pair. ``eci``: :func:`expected_capability` of these. ``false_negative_rate``: the share
+    that is a held-out pair; ``lift``: that over the rate of even draws, which is known exactly: 1 is no worse than
+    chance. ``hard_share``: the share that carries more than an even part of the softmax; ``effective_negatives``: the
+    exponential of its entropy. ``seconds`` to draw.
+
+    Notes
+    -----
+    With many candidates and a full correction all samplers estimate the same sum, so that what is said here can matter
+    for few candidates, or without correction. Whether ``eci`` predicts anything on your data is not known; the lift is
+    a count.
+    """
+    labelled, held_out = fit_inputs(train, valid)
+    matrix = labelled.matrix
+    n_users, n_items = matrix.shape
+    user_vectors, item_vectors = _vectors(matrix, model, seed)
+    known = KnownPairs(matrix, torch.device("cpu"))
+    owners = torch.repeat_interleave(torch.arange(n_users), known.bounds.diff())
+    chosen = permutation(len(owners), stream(seed, 7), torch.device("cpu"))[:pairs]
+    chosen = chosen[known.bounds.diff()[owners[chosen]] < n_items]
+    users, items = owners[chosen], known.items[chosen]
+    positive = (user_vectors[users] * item_vectors[items]).sum(1)
+    if samplers is None:
+        samplers = make_samplers(known, user_vectors, item_vectors, n)
+    relevant = None if held_out is None else KnownPairs(held_out, torch.device("cpu"))
+    base = math.nan
+    if relevant is not None:
+        lacking = n_items - known.bounds.diff()[users]
+        base = (relevant.bounds.diff()[users] / lacking).mean().item()
+    found = []
+    for place, (name, sampler) in enumerate(samplers.items()):
+        started = time.perf_counter()
+        drawn = checked_draws(sampler(users, items, stream(seed, 8, place)), len(users), n_items)
+        seconds = time.perf_counter() - started
+        drawn = drawn.sort(dim=1).values
+        counts = torch.ones_like(drawn, dtype=torch.bool)
+        counts[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
+        counts &= ~known.contain(users[:, None], drawn)
+        scores = torch.stack([item_vectors[row] @ user_vectors[u] for u, row in zip(users, drawn, strict=True)])
+        record = _described(scores, positive, counts, temperature)
+        if relevant is None:
+            record |= {"false_negative_rate": math.nan, "lift": math.nan}
+        else:
+            rate = _mean(relevant.contain(users[:, None], drawn), counts)
+            record |= {"false_negative_rate": rate, "lift": rate / base if base else math.nan}
+        found.append({"sampler": name} | record | {"seconds": seconds})
+    columns = ["sampler", "negatives", "hardness", "safety", "eci", "false_negative_rate", "lift", "hard_share"]
+    return pd.DataFrame(found)[[*columns, "effective_negatives", "seconds"]]
+
+
+def _vectors(matrix: Any, model: Any, seed: int) -> tuple[Tensor, Tensor]:
+    if model is None:
+        spectrum = spectral_factors(matrix, min(WIDTH, *matrix.shape), seed=seed)
+        tables = spectrum.tables()
+    else:
+        tables = [torch.from_numpy(np.asarray(model.user_factors)), torch.from_numpy(np.asarray(model.item_factors))]
+    users, items = (functional.normalize(table.float(), dim=1) for table in tables)
+    return users, items
+
+
+def _mean(values: Tensor, counts: Tensor) -> float:
+    """Average over the entries that count of each row, then over the rows that have some."""
+    number = counts.sum(1)
+    rows = torch.where(counts, values.double(), 0.0).sum(1)[number > 0] / number[number > 0]
+    return rows.mean().item() if len(rows) else math.nan
+
+
+def _described(scores: Tensor, positive: Tensor, counts: Tensor, temperature: float) -> dict[str, float]:
+    number = counts.sum(1)
+    n = number[number > 0].double().mean().item()
+    hardness = _mean(scores.clamp_min(0), counts)
+    safety = _mean(scores < positive[:, None], counts)
+    part = (scores / temperature).masked_fill(~counts, -torch.inf).softmax(dim=1).double()
+    entropy = -torch.where(counts, part * part.clamp_min(1e-300).log(), 0.0).sum(1)[number > 0]
+    return {
+        "negatives": n,
+        "hardness": hardness,
+        "safety": safety,
+        "eci": expected_capability(hardness, safety, n),
+        "hard_share": _mean(part * number[:, None] > 1 + 1e-9, counts),
+        "effective_negatives": entropy.exp().mean().item(),
+    }

@@ -1,0 +1,113 @@
+"""What samplers are like: hand numbers, exact counts, and that no training pair counts."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+
+from baselines import ALS, assess_negatives
+from baselines.contrast import KnownPairs, expected_capability, make_samplers
+from buir.errors import InputError
+
+
+def long_tailed(n_users: int = 150, n_items: int = 200, seed: int = 0) -> tuple[csr_array, csr_array]:
+    rng = np.random.default_rng(seed)
+    taken = rng.random((n_users, n_items)) < 0.6 / (1 + np.arange(n_items)) ** 0.6
+    held = taken & (rng.random(taken.shape) < 0.3)
+    train = taken & ~held
+    # everybody has something in either part, and every item somebody
+    train[np.arange(n_items) % n_users, np.arange(n_items)] = True
+    held &= ~train
+    for user in np.flatnonzero(~held.any(axis=1)):
+        held[user, np.flatnonzero(~train[user])[0]] = True
+    return csr_array(train.astype(np.float32)), csr_array(held.astype(np.float32))
+
+
+TRAIN, VALID = long_tailed()
+
+
+class Fixed:
+    """A model whose user 0 has cosine .5 with item 0 and .6, .4, .2 with the others."""
+
+    user_factors = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
+    item_factors = np.array([[c, math.sqrt(1 - c * c)] for c in (0.5, 0.6, 0.4, 0.2)], dtype=np.float32)
+
+
+def one_user(drawn: list[int]) -> dict[str, float]:
+    # the other one has everything and nothing to draw
+    train = csr_array(np.array([[1.0, 0, 0, 0], [1, 1, 1, 1]], dtype=np.float32))
+    table = assess_negatives(train, model=Fixed, samplers={"fixed": lambda *_: torch.tensor([drawn])})
+    return table.iloc[0].to_dict()
+
+
+def test_by_hand():
+    found = one_user([1, 2, 3])
+    assert found["hardness"] == pytest.approx(0.4)
+    assert found["safety"] == pytest.approx(2 / 3)
+    assert found["negatives"] == 3
+    assert found["eci"] == pytest.approx(0.693147, abs=1e-6)
+    part = np.exp(np.array([6.0, 4.0, 2.0]))
+    part /= part.sum()
+    assert found["effective_negatives"] == pytest.approx(np.exp(-(part * np.log(part)).sum()), rel=1e-5)
+    assert found["hard_share"] == pytest.approx(1 / 3)
+    assert math.isnan(found["lift"])
+    assert expected_capability(0.4, 2 / 3, 3) == pytest.approx(0.693147, abs=1e-6)
+
+
+def test_what_outdoes_its_pair_is_not_safe_and_repeats_and_training_pairs_do_not_count():
+    assert one_user([1])["eci"] == 0
+    again = one_user([1, 2, 3, 2, 0, 0, 1])
+    assert {name: again[name] for name in again if name != "seconds"} == pytest.approx(
+        {name: value for name, value in one_user([1, 2, 3]).items() if name != "seconds"}, nan_ok=True
+    )
+
+
+def test_the_lift_of_even_draws_is_one_and_that_of_popularity_is_more():
+    table = assess_negatives(TRAIN, VALID, n=32).set_index("sampler")
+    lift = table["lift"]
+    assert lift["uniform"] == pytest.approx(1, abs=0.04)
+    assert 1.2 < lift["popularity^0.5"] < lift["popularity"]
+    assert lift["uniform"] < lift["mixed"] < lift["popularity"]
+    assert table["hardness"]["hardest"] > 1.5 * table["hardness"]["uniform"]
+    assert table["safety"].between(0, 1).all()
+    assert (table["effective_negatives"] <= table["negatives"]).all()
+    assert table["false_negative_rate"]["uniform"] / lift["uniform"] == pytest.approx(
+        table["false_negative_rate"]["popularity"] / lift["popularity"]
+    )
+
+
+def test_a_sampler_of_held_out_pairs_has_the_inverse_of_the_base_rate():
+    first = torch.from_numpy(VALID.indices[VALID.indptr[:-1]].astype(np.int64))
+    table = assess_negatives(TRAIN, VALID, samplers={"held out": lambda users, *_: first[users][:, None]}, pairs=10**6)
+    lengths, held = np.diff(TRAIN.indptr), np.diff(VALID.indptr)
+    base = np.repeat(held / (TRAIN.shape[1] - lengths), lengths).mean()
+    assert table["false_negative_rate"][0] == 1
+    assert table["lift"][0] == pytest.approx(1 / base, rel=1e-5)
+
+
+def test_popularity_is_drawn_by_its_power():
+    degrees = np.arange(9)[:, None] < np.array([0, 1, 9, 4])
+    known = KnownPairs(csr_array(degrees.astype(np.float32)), torch.device("cpu"))
+    samplers = make_samplers(known, torch.zeros(1, 2), torch.zeros(4, 2), 50_000)
+    for name, expected in (("popularity", [0, 1 / 14, 9 / 14, 4 / 14]), ("popularity^0.5", [0, 1 / 6, 3 / 6, 2 / 6])):
+        drawn = samplers[name](torch.tensor([0]), torch.tensor([0]), 3)
+        np.testing.assert_allclose(torch.bincount(drawn[0], minlength=4) / 50_000, expected, atol=0.01)
+
+
+def test_a_fitted_model_gives_the_scores_and_the_seed_decides():
+    model = ALS(factors=8, iterations=3).fit(TRAIN, show_progress=False)
+    tables = [
+        assess_negatives(TRAIN, VALID, model=m, n=8, seed=seed).drop(columns="seconds")
+        for m, seed in ((model, 0), (model, 0), (None, 0), (model, 1))
+    ]
+    assert tables[0].equals(tables[1])
+    assert not tables[0].equals(tables[2])
+    assert not tables[0].equals(tables[3])
+
+
+def test_a_samplers_mistake_is_one_error():
+    with pytest.raises(InputError, match="sampler returned") as caught:
+        assess_negatives(TRAIN, samplers={"mine": lambda users, *_: users})
+    assert caught.value.argument == "sampler"
