@@ -32,6 +32,10 @@ def fit(
     out: Annotated[Path, typer.Option("--out", help="The model file to write, such as model.safetensors.")],
     format: FormatName = None,
     column: Columns = None,
+    separator: options.Separator = None,
+    encoding: options.Encoding = None,
+    header: options.Header = None,
+    drop_missing: options.DropMissing = False,
     min_rating: MinRating = None,
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
@@ -51,8 +55,9 @@ def fit(
     with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
         options.check_target(out, data, table=False)
         model = options.make_model(overrides or [], paper=paper)
+        form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item}
-        interactions = read(data, format=format, columns=options.columns_of(column), **filters)
+        interactions = read(data, **form, header=header, drop_missing=drop_missing, **filters)
         model.fit(interactions)
         model.save(out)
         sizes = ((model.n_users, "user"), (model.n_items, "item"), (interactions.n_pairs, "pair"))
@@ -110,6 +115,10 @@ def evaluate(
     k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Cut-off; repeatable. 10, 20 and 50.")] = None,
     format: FormatName = None,
     column: Columns = None,
+    separator: options.Separator = None,
+    encoding: options.Encoding = None,
+    header: options.Header = None,
+    drop_missing: options.DropMissing = False,
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
 ) -> None:
@@ -121,7 +130,8 @@ def evaluate(
         if out is not None:
             options.check_target(out, model_file, test, table=True)
         model = load(model_file)
-        data = read(test, format=format, columns=options.columns_of(column), min_rating=min_rating)
+        form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
+        data = read(test, **form, header=header, drop_missing=drop_missing, min_rating=min_rating)
         found = held_out_pairs(model, data)
         measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
         typer.echo(f"{test}: {measured}; dropped: {found.dropped}")

@@ -6,18 +6,30 @@ import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
+import typer
 
-from buir.data import ROLES, check_text, read, read_bytes
-from buir.errors import InputError, ReadError, counted, near
+from buir.data import ROLES, read, read_text
+from buir.errors import InputError, counted, near
 
 # What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
 if TYPE_CHECKING:
     from buir.model import BUIR
     from buir.ranking import Evaluation
+
+Separator = Annotated[
+    str | None, typer.Option("--separator", help="What stands between two columns, such as '|', if not to be detected.")
+]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="Of a text that is not UTF-8, such as cp1252.")]
+Header = Annotated[
+    bool | None, typer.Option("--header/--no-header", help="Whether the first row holds names, if not to be detected.")
+]
+DropMissing = Annotated[
+    bool, typer.Option("--drop-missing", help="Leave out rows without user, item, rating or time, and count them.")
+]
 
 _TABLES = (".csv", ".tsv", ".parquet")
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -78,13 +90,7 @@ def make_model(settings: Sequence[str], *, paper: bool) -> BUIR:
 
 def read_ids(path: Path) -> list[str]:
     """Read a file with one id per line; blank lines are passed over."""
-    raw = read_bytes(path)[0]
-    try:
-        check_text(path, raw)
-    except ReadError:
-        msg = f"{path} is not a text file in UTF-8; expected one id per line"
-        raise InputError(msg) from None
-    lines = [line.strip() for line in raw.decode().splitlines()]
+    lines = [line.strip() for line in read_text(path).content.decode().splitlines()]
     ids = [line for line in lines if line]
     if not ids:
         msg = f"{path} holds no ids; expected one per line"

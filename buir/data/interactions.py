@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from buir.data import sparse
+from buir.data import doctor, sparse
 from buir.data.hetero import make_graph, read_graph
 from buir.data.ingest import IngestReport, distinct_pairs, surviving_rows
 from buir.data.labels import as_ids, as_ratings, as_times, label_bytes, places, read_columns, space_ids
 from buir.errors import InputError, counted
+from buir.errors import report as tell
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -66,7 +67,7 @@ class Interactions:
         users, items
             One label per row: integers or strings, none missing.
         ratings
-            One number per row; read only with ``min_rating``.
+            One number per row; without ``min_rating`` every row is one positive, and a warning says what they are.
         times
             One number (Unix seconds) or datetime per row.
         min_rating
@@ -95,6 +96,12 @@ class Interactions:
             msg = f"min_rating is {min_rating}, but there are no ratings; pass ratings, or leave min_rating out"
             raise InputError(msg, argument="min_rating")
 
+        held = ""
+        if ratings is not None and min_rating is None:
+            numbers = pd.to_numeric(pd.Series(np.asarray(ratings)), errors="coerce").to_numpy(dtype=np.float64)
+            held = doctor.ratings_summary(numbers)
+            tell(doctor.ratings_findings(numbers, f"{source}: the column of ratings"))
+
         user_codes, user_space = pd.factorize(user_labels)
         item_codes, item_space = pd.factorize(item_labels)
         positive = None if min_rating is None else as_ratings(ratings) >= min_rating
@@ -106,6 +113,7 @@ class Interactions:
         item_rows, kept_items = pd.factorize(item_codes[rows])
         user_ids, item_ids = np.asarray(user_space)[kept_users], np.asarray(item_space)[kept_items]
         kept_times = None if time_values is None else time_values[rows]
+        report = replace(report, ratings=held)
         return cls._from_distinct(user_rows, item_rows, user_ids, item_ids, rows, kept_times, report)
 
     @classmethod
