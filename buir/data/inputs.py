@@ -84,6 +84,19 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     raise TypeError(msg)
 
 
+def as_interactions(data: Any, what: str) -> Interactions:
+    """Return ``Interactions`` as they are, and a data frame or a SciPy matrix as such; a TypeError of anything else."""
+    if isinstance(data, Interactions):
+        return data
+    if issparse(data):
+        return Interactions.from_matrix(data)
+    if _is_frame(data):
+        return Interactions.from_frame(data, source=what)
+    as_csr(data, what)
+    msg = f"{what} is of type {type(data).__name__}; expected Interactions, a data frame or a SciPy sparse matrix"
+    raise TypeError(msg)
+
+
 def fit_inputs(
     user_items: Any, valid: Any = None, *, batch_size: int | None = None, valid_metric: str | None = None
 ) -> tuple[Labelled, csr_array | None]:

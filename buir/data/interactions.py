@@ -241,6 +241,17 @@ class Interactions:
         times = None if self.times is None else self.times[mask]
         return replace(self, matrix=sparse.keep(self.matrix, mask), positions=self.positions[mask], times=times)
 
+    def joined(self, other: "Interactions") -> "Interactions":
+        """Return the pairs of two parts over one space, each once."""
+        rows = np.concatenate(
+            [self.users * np.int64(self.n_items) + self.items, other.users * np.int64(self.n_items) + other.items]
+        )
+        keys, first = np.unique(rows, return_index=True)
+        users, items = np.divmod(keys, max(1, self.n_items))
+        both = None if self.times is None or other.times is None else np.concatenate([self.times, other.times])[first]
+        positions = np.concatenate([self.positions, other.positions])[first]
+        return self._from_distinct(users, items, self.user_ids, self.item_ids, positions, both, self.report)
+
     @property
     def n_users(self) -> int:
         """Number of rows, users without a pair included."""
@@ -286,3 +297,20 @@ class Interactions:
 
     def __repr__(self) -> str:
         return f"Interactions({self.n_users} users, {self.n_items} items, {self.n_pairs} pairs)"
+
+
+def in_one_space(parts: Sequence[Interactions], starts: Sequence[int] | None = None) -> list[Interactions]:
+    """Return parts with labels of their own over the space of all, numbered by first appearance, part after part.
+
+    Parameters
+    ----------
+    parts
+        Interactions, each over a space of its own.
+    starts
+        What is added to the positions of each; None continues those of the part before it.
+    """
+    spaces = [pd.unique(np.concatenate([getattr(part, side) for part in parts])) for side in ("user_ids", "item_ids")]
+    if starts is None:
+        starts = np.cumsum([0, *(int(part.positions.max(initial=-1)) + 1 for part in parts[:-1])]).tolist()
+    aligned = [part.aligned(spaces[0], spaces[1]) for part in parts]
+    return [replace(part, positions=part.positions + starts[place]) for place, part in enumerate(aligned)]

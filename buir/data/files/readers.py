@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
@@ -35,7 +34,7 @@ from buir.data.files.lists import read_lists, read_valued_lists
 from buir.data.files.matrices import read_matrix_market, read_npz
 from buir.data.files.tables import Table, count_blank_lines, json_table, parquet_table, text_table
 from buir.data.files.text import as_text, read_bytes
-from buir.data.interactions import Interactions
+from buir.data.interactions import Interactions, in_one_space
 from buir.errors import AmbiguousFileWarning, Argument, Finding, InputError, ReadError, counted, listed, report
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
@@ -150,11 +149,7 @@ def read_split(
     for path, (rows, form, findings), start, stop in zip(paths, tables, ends[:-1], ends[1:], strict=True):
         parts.append(_interactions(path, rows, form, ids[0][start:stop], ids[1][start:stop], min_rating=min_rating))
         report([*findings, *_ratings(path, rows, min_rating)])
-    spaces = [pd.unique(np.concatenate([getattr(part, side) for part in parts])) for side in ("user_ids", "item_ids")]
-    aligned = (part.aligned(spaces[0], spaces[1]) for part in parts)
-    return tuple(
-        replace(part, positions=part.positions + start) for part, start in zip(aligned, ends[:-1].tolist(), strict=True)
-    )
+    return tuple(in_one_space(parts, ends[:-1].tolist()))
 
 
 def _split_paths(train: Path, test: str | Path | None, valid: str | Path | None) -> list[Path]:

@@ -108,7 +108,7 @@ class Strict(BaseModel):
 
 
 class DataConfig(Strict):
-    """One data set: a named one (``dataset``), a file or folder (``path``), or the files of a split (``train``, ...)."""
+    """One data set: a named one (``dataset``), a file or folder (``path``), or the files of a split (``train`` ...)."""
 
     name: Annotated[str, Field(pattern=_SAFE_NAME)] | None = None
     dataset: Annotated[str, _one_of("data set", datasets.DATASETS)] | None = None
@@ -301,6 +301,10 @@ class BenchmarkConfig(Strict):
             if given != (data.train is not None) and not (given and folder):
                 remedy = "'train' and 'test' files, or their folder as 'path'" if given else "one 'path' or 'dataset'"
                 problems.append((("data", place), f"the protocol {self.protocol.kind!r} needs {remedy}"))
+            stray = [name for name in ("min_user", "min_item", "core") if name in data.model_fields_set]
+            if given and folder and stray:
+                msg = f"{', '.join(stray)} means nothing to a published split, which is taken as it is; remove it"
+                problems.append((("data", place), msg))
             if data.trials is not None and self.tuning is None:
                 msg = f"got {data.trials}, but nothing is searched without 'tuning:'; add 'tuning: {{}}', or remove it"
                 problems.append((("data", place, "trials"), msg))
@@ -407,7 +411,10 @@ def recipe(config: Mapping[str, Any]) -> str:
     -----
     A plan also holds defaults that mean nothing to the kind of data; a file must not have them.
     """
-    data = [{name: value for name, value in entry.items() if value} for entry in named_by_variable(config)]
+    data = [
+        {name: value for name, value in entry.items() if value or name == "header"}
+        for entry in named_by_variable(config)
+    ]
     return _RECIPE_HEAD.format(name=config.get("name", "name")) + to_yaml({**config, "data": data})
 
 

@@ -75,6 +75,6 @@ def make_splits(parts: tuple[Interactions, ...], protocol: ProtocolConfig, seed:
     if protocol.kind == "time":
         fractions = {"valid_fraction": protocol.valid_fraction, "test_fraction": protocol.test_fraction}
         return {1.0: splits.time_split(data, **fractions)}
-    train, test, *valid = parts
-    held_out = {"valid": valid[0]} if valid else {"valid_fraction": protocol.valid_fraction}
-    return {1.0: splits.given_split(train, test, seed=seed, **held_out)}
+    train, test, *more = parts
+    valid = more[0] if more else None
+    return {1.0: splits.given_split(train, test, protocol.valid_fraction, seed, valid=valid)}
