@@ -310,7 +310,7 @@ def in_one_space(parts: Sequence[Interactions], starts: Sequence[int] | None = N
         What is added to the positions of each; None continues those of the part before it.
     """
     spaces = [pd.unique(np.concatenate([getattr(part, side) for part in parts])) for side in ("user_ids", "item_ids")]
-    if starts is None:
-        starts = np.cumsum([0, *(int(part.positions.max(initial=-1)) + 1 for part in parts[:-1])]).tolist()
+    following = np.cumsum([0, *(int(part.positions.max(initial=-1)) + 1 for part in parts[:-1])]).tolist()
+    first = following if starts is None else starts
     aligned = [part.aligned(spaces[0], spaces[1]) for part in parts]
-    return [replace(part, positions=part.positions + starts[place]) for place, part in enumerate(aligned)]
+    return [replace(part, positions=part.positions + first[place]) for place, part in enumerate(aligned)]

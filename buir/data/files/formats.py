@@ -72,7 +72,7 @@ _LISTED = re.compile(rb"\d+[\t,;:]\s*\d+(\s+\d+)*\s*$")
 """A user, then items with blanks between them."""
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+$")
 _NO_TABLE = {
-    re.compile(rb"\s*[\[({]\s*['(\[{]|\s*\(.*\)[,;]?\s*$|\s*\[.*\],?\s*$|\s*(defaultdict|array|dict)\("): (
+    re.compile(rb"\s*[\[({]\s*['(\[{]|\s*\(.*\)[\],;]*\s*$|\s*\[.*\],?\s*$|\s*(defaultdict|array|dict)\("): (
         "values written by Python",
         "make a frame of them (pandas.DataFrame of ast.literal_eval for each line) and pass it, or write it as CSV",
     ),
@@ -327,7 +327,9 @@ def _name(lines: list[bytes], hints: Hints) -> tuple[str, tuple[str, ...], bool]
         if _may_be_lists(texts):
             return "adjacency", ("space",), True
         return "space", (), False
-    if 2 * sum(row[0] == b"%d" % (len(row) - 1) for row in rows) >= len(rows):
+    leads = [row[0] for row in rows]
+    in_order = any(all(lead == b"%d" % number for number, lead in enumerate(leads, start)) for start in (0, 1))
+    if not in_order and 2 * sum(row[0] == b"%d" % (len(row) - 1) for row in rows) >= len(rows):
         return "counted", (), False
     usual = Counter(len(row) for row in rows).most_common(1)[0][1] / len(rows)
     listed_once = len({row[0] for row in rows}) == len(rows)
@@ -361,7 +363,14 @@ def _columns(lines: list[bytes]) -> str | None:
             apart = min(sum("," not in field for field in row) for row in cut)
             if len({len(row) for row in cut}) == 1 and apart > 1 and points and all(map(_DECIMAL_COMMA.match, points)):
                 return name if name == "semicolon" else None
-    return max(shares, key=lambda name: shares[name])  # of equals the first
+    best = max(shares, key=lambda name: shares[name])  # of equals the first
+    if (
+        best == "comma"
+        and shares.get("semicolon") == shares["comma"]
+        and not any(re.search(rb",\S", line) for line in lines)
+    ):
+        return "semicolon"  # commas with blanks after them are those of names, as in "lamp, red"
+    return best
 
 
 def _may_be_lists(rows: list[list[str]]) -> bool:

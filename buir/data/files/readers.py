@@ -172,14 +172,13 @@ def _alike(paths: Sequence[Path], hints: Hints) -> list[tuple[Rows, Format, list
     """Read the files of a split in one form: that of the file that shows it, with the names that one of them gives."""
     tables = [_read_rows(path, hints) for path in paths]
     forms = [form for _, form, _ in tables]
-    sure = next((form for form in forms if not form.doubtful and form.name in LISTS), None) or next(
-        (form for form in forms if not form.doubtful), None
-    )
+    sure = [form for form in forms if not form.doubtful and (form.name in LISTS or not form.also)]
+    sure.sort(key=lambda form: form.name not in LISTS)
+    model = next(iter([*sure, *(form for form in forms if form.doubtful), *forms]))
     for place, form in enumerate(forms):
-        other = sure or forms[0]
-        if form.name != other.name and other.name in form.also:
-            tables[place] = _read_rows(paths[place], replace(hints, format=other.name))
-        elif form.doubtful and sure is not None and form.name == sure.name:
+        if form.name != model.name and model.name in form.also:
+            tables[place] = _read_rows(paths[place], replace(hints, format=model.name))
+        elif form.doubtful and sure and form.name == model.name:
             rows, _, findings = tables[place]
             tables[place] = rows, form, [finding for finding in findings if finding.argument != "format"]
     named = next((form for _, form, _ in tables if form.header), None)
@@ -363,8 +362,8 @@ def _merged_by_blanks(
         before = before if kept is None else present(before, kept)
         fewer = pc.count_distinct(before).as_py() - pc.count_distinct(field).as_py()
         if fewer > 0:
-            what = f"{path}: {counted(fewer, role)} differ from another by blanks around the id alone, read as the same"
-            remedy = "; write them in quotes, with commas between columns, if they are not"
+            what = f"{path}: blanks around the id alone tell {counted(fewer, role)} from others, and are not read"
+            remedy = "; write such ids in quotes, with commas between columns, if they are others"
             found.append(AmbiguousFileWarning(f"{what}{remedy}", argument=role))
     return found
 
