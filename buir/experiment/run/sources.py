@@ -1,17 +1,23 @@
 """From a configuration to data and splits; each is made once in a process."""
 
+import warnings
+
 from buir.data import Interactions, Split, datasets, read_split, splits
 from buir.data import read as read_file
-from buir.errors import ExperimentError
+from buir.errors import ExperimentError, InputWarning
 from buir.experiment.config import BenchmarkConfig, DataConfig, ProtocolConfig
 from buir.experiment.run.progress import Size
 
 
 class Sources:
-    """The data sets and splits of a benchmark, kept for the cells that share them."""
+    """The data sets and splits of a benchmark, kept for the cells that share them.
 
-    def __init__(self, config: BenchmarkConfig) -> None:
+    ``quiet`` leaves out the warnings of a file, which another process has given already.
+    """
+
+    def __init__(self, config: BenchmarkConfig, *, quiet: bool = False) -> None:
         self._config = config
+        self._quiet = quiet
         self._data: dict[str, tuple[Interactions, ...]] = {}
         self._splits: dict[tuple[str, int], dict[float, Split]] = {}
 
@@ -40,7 +46,10 @@ class Sources:
         if label not in self._data:
             (data,) = [d for d in self._config.data if d.label == label]
             try:
-                self._data[label] = read(data, split=self._config.protocol.kind == "given")
+                with warnings.catch_warnings():
+                    if self._quiet:
+                        warnings.simplefilter("ignore", InputWarning)
+                    self._data[label] = read(data, split=self._config.protocol.kind == "given")
             except (OSError, ValueError) as error:
                 msg = f"{label}: {error}"
                 raise ExperimentError(msg) from error
