@@ -142,6 +142,14 @@ READ = {
         [(7, 900000001), (7, 900000005), (8, 900000009)],
         "look like times",
     ),
+    "a dense matrix": (
+        "0,1,0,1,1\n1,0,0,1,0\n0,1,1,0,0\n1,1,0,0,1\n",
+        {"columns": {"user": 0, "item": 1}},
+        [(0, 1), (1, 0), (1, 1)],
+        None,
+    ),
+    "a line of Excel": ("sep=;\n1;2\n3;4\n", {}, [(1, 2), (3, 4)], None),
+    "lines of blanks": ("user,item\n1,2\n  \n3,4\n", {}, [(1, 2), (3, 4)], None),
     "one value as item": ("4,1\n7,1\n9,1\n", {}, [(4, 1), (7, 1), (9, 1)], "holds one value alone, '1'"),
     "dates in the third place": ("4,1,2024-05-01\n4,2,2024-05-02\n", {}, [(4, 1), (4, 2)], None),
     # formats that were taken for tables
@@ -391,6 +399,12 @@ def test_a_listing_is_cut(write, text):
     with pytest.raises(InputError, match="and 888 more") as caught:
         Interactions.from_frame(frame)
     assert len(str(caught.value)) < 1500
+
+
+def test_a_dense_matrix_is_no_table_of_ids(write):
+    with pytest.warns(AmbiguousFileWarning, match="holds two values alone, '0' and '1'") as caught:
+        read(write("0,1,0,1,1\n1,0,0,1,0\n0,1,1,0,0\n1,1,0,0,1\n"))
+    assert len(caught) == 2
 
 
 def test_all_different_values_in_the_place_of_an_id(write):

@@ -26,6 +26,8 @@ _LAST_TIMES = ((FIRST_TIME, 4.2e9), (FIRST_TIME * 1e3, 4.2e12))
 """Unix times in seconds and in milliseconds, from 1973 to 2103."""
 _FEW, _MANY = 3, 20
 """Rows from which one value, or none that comes back, says something about a column."""
+_LABELLED = 4
+"""Columns of a table of user, item, rating and time."""
 _WIDE = 30
 """Columns from which a table without a known name is taken for one of users by items."""
 
@@ -150,7 +152,7 @@ def check_guess(path: Path, roles: Mapping[str, int], fields: Sequence[pa.Chunke
         if _all_dates(field):
             what = f"{place}, but holds dates (first: {field[0].as_py()!r}); name the column of {role}s: pass "
             raise ReadError(path, what, Argument("columns", role))
-        strange = _strange(field)
+        strange = _strange(field, n_columns=len(fields))
         if strange:
             what = f"{path}: {place}, but {strange}; pass "
             otherwise = " with the right position, or with this one if it is right"
@@ -158,13 +160,15 @@ def check_guess(path: Path, roles: Mapping[str, int], fields: Sequence[pa.Chunke
     return found
 
 
-def _strange(field: pa.ChunkedArray) -> str:
+def _strange(field: pa.ChunkedArray, n_columns: int) -> str:
     """Say what is odd about a column of ids; nothing if nothing is."""
     n_rows, n_distinct = len(field), pc.count_distinct(field).as_py()
     if n_rows < _FEW:
         return ""
     if n_distinct == 1:
         return f"holds one value alone, {field[0].as_py()!r}"
+    if n_distinct == 2 and (n_columns > _LABELLED or n_rows >= _MANY):
+        return f"holds two values alone, {' and '.join(sorted(repr(value) for value in pc.unique(field).to_pylist()))}"
     try:
         numbers = pc.cast(field, pa.int64()).to_numpy()
     except pa.ArrowInvalid:

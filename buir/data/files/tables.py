@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from buir.data.files.columns import MISSING, find_roles, missing_values
 from buir.data.files.formats import Format, fields_of, quotes_hold
 from buir.data.files.text import Text
-from buir.errors import Argument, ReadError, listed, one_line
+from buir.errors import Argument, ReadError, counted, listed, one_line
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
@@ -27,6 +27,8 @@ _UNIT = b"\x1f"
 """Stands in for separators of several bytes, as the parser wants one; no text holds it."""
 _SAMPLE = 1000
 """Lines of JSON whose keys and types are looked at."""
+_THREADED = 1 << 20
+"""Bytes from which several threads pay; those of a process that ends at once may abort it."""
 
 
 @dataclass
@@ -80,7 +82,9 @@ def text_table(path: Path, text: Text, form: Format) -> Table:
             content = re.sub(rb"^[ \t]+|[ \t]+(?=\r?$)", b"", content, flags=re.M)
         if b"  " in content or b"\t" in content:
             content = re.sub(rb"[ \t]+", b" ", content)
-    elif len(separator) > 1:
+    elif b"\n " in content:
+        content = re.sub(rb"^ +(?=\r?$)", b"", content, flags=re.M)  # lines of blanks are blank
+    if len(separator) > 1:
         content, separator = content.replace(separator, _UNIT), _UNIT
     quoted = quotes_hold(separator) and b'"' in content
     stripped = 0
@@ -129,7 +133,9 @@ def json_table(path: Path, text: Text, columns: Mapping[str, str | int] | None) 
     try:
         table = pa_json.read_json(
             pa.BufferReader(text.content),
-            read_options=pa_json.ReadOptions(block_size=min(block, (1 << 31) - 1)),
+            read_options=pa_json.ReadOptions(
+                use_threads=len(text.content) > _THREADED, block_size=min(block, (1 << 31) - 1)
+            ),
             parse_options=pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
     except pa.ArrowInvalid as error:
@@ -205,7 +211,9 @@ def _parse(content: bytes, separator: bytes, n_columns: int, *, skip: int = 0, n
     return pa_csv.read_csv(
         pa.BufferReader(content),
         # leading blank lines count as rows to skip
-        read_options=pa_csv.ReadOptions(column_names=names, skip_rows_after_names=skip),
+        read_options=pa_csv.ReadOptions(
+            column_names=names, skip_rows_after_names=skip, use_threads=len(content) > _THREADED
+        ),
         parse_options=pa_csv.ParseOptions(
             delimiter=separator.decode(),
             quote_char='"' if quoting else False,
@@ -295,7 +303,7 @@ def _ragged(path: Path, text: bytes, separator: bytes, n_columns: int, error: Ex
     for number, line in _filled(text):
         found = len(fields_of(line, separator))
         if found != n_columns:
-            what = f"has {found} columns, expected {n_columns} as in the first line"
+            what = f"has {counted(found, 'column')}, expected {n_columns} as in the first line"
             lists = Argument("format", "adjacency"), " or ", Argument("format", "counted"), " if the lines are lists"
             return ReadError(path, f"{what}; correct it, or pass ", *lists, line=number)
     return ReadError(path, f"cannot be read as columns ({one_line(error)}); pass ", Argument("format"))

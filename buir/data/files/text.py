@@ -30,6 +30,8 @@ _MARKS = "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u20ac\u00ab\u00bb"
 """Quotes, dashes and the like, of Western text."""
 _COMMENT = re.compile(rb"^(?:#(?=[\s#]|$)|%(?=[\s%]|$)).*$", re.MULTILINE)
 """A line with one of the marks alone: "#tag" may be an id."""
+_EXCEL = re.compile(rb"sep=.(?=\r?\n)")
+"""A line that Excel writes on top of columns."""
 _LEADING = re.compile(rb"\s*(?:#(?=[\s#]|$)|%(?=[\s%]|$))")
 
 
@@ -109,6 +111,8 @@ def as_text(path: Path, raw: bytes, *, gzipped: bool = False, encoding: str | No
     if b"\r" in content and b"\n" not in content:
         content = content.replace(b"\r", b"\n")
     comments: tuple[bytes, ...] = ()
+    if hint := _EXCEL.match(content):  # what follows tells the separator as well
+        comments, content = (hint[0],), content[hint.end() :]
     if _LEADING.match(content) and not content.startswith(b"%%MatrixMarket"):
         # Blank, not gone: line numbers of messages stay true.
         comments = tuple(line.rstrip(b"\r") for line in _COMMENT.findall(content))
