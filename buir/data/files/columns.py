@@ -167,7 +167,7 @@ def _strange(field: pa.ChunkedArray, n_columns: int) -> str:
         return ""
     if n_distinct == 1:
         return f"holds one value alone, {field[0].as_py()!r}"
-    if n_distinct == 2 and (n_columns > _LABELLED or n_rows >= _MANY):
+    if n_distinct == 2 and (n_rows >= _MANY or (n_columns > _LABELLED and n_rows > _FEW)):
         return f"holds two values alone, {' and '.join(sorted(repr(value) for value in pc.unique(field).to_pylist()))}"
     try:
         numbers = pc.cast(field, pa.int64()).to_numpy()
