@@ -490,7 +490,7 @@ TABLE = {
     "amazon-beauty": ("Beauty.inter.gz", (22363, 12101, 198502), (5, 6, 204), 198502, 0, False),
     "amazon-games": ("Video.txt.gz", (31013, 23715, 287107), (1, 6, 860), 287107, 0, False),
 }
-RATED = ("filmtrust", "ml-100k", "ml-latest-small", "ml-1m-sample", "lastfm-hetrec", "amazon-music", "ciao", "epinions")
+RATED = ("filmtrust", "ml-100k", "ml-latest-small", "ml-1m-sample", "lastfm-hetrec", "amazon-music")
 LARGE = ("citeulike-a", "ciao", "epinions", "douban-book", "amazon-beauty", "amazon-games")
 
 
