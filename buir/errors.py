@@ -140,6 +140,10 @@ class ValuesIgnoredWarning(InputWarning):
     """Values other than one, each of which is read as one positive."""
 
 
+class AmbiguousFileWarning(InputWarning):
+    """A file that is read in one of several ways it allows; the message says which, and what decides."""
+
+
 class EmptyRowsWarning(InputWarning):
     """Users without interactions."""
 
@@ -172,6 +176,8 @@ _OURS = ("buir", "baselines", "buir_baselines")
 
 _SHOWN = 5
 """Row numbers spelled out in a message."""
+_NAMED, _WIDEST = 12, 40
+"""Names spelled out in a message, and the letters of each."""
 
 
 def counted(n: int, noun: str) -> str:
@@ -191,6 +197,15 @@ def show_rows(rows: np.ndarray, noun: str = "row") -> str:
     rows = np.unique(rows)
     text = f"{noun}{'s' if rows.size > 1 else ''} {', '.join(str(row) for row in rows[:_SHOWN])}"
     return text if rows.size <= _SHOWN else f"{text} and {rows.size - _SHOWN:,} more"
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return "['a', 'b']", or the first few of a long list, each cut short, and how many more there are."""
+    names = list(names)
+    shown = ", ".join(
+        repr(name if len(str(name)) <= _WIDEST else f"{str(name)[:_WIDEST]}...") for name in names[:_NAMED]
+    )
+    return f"[{shown}]" if len(names) <= _NAMED else f"[{shown} and {len(names) - _NAMED:,} more]"
 
 
 def one_line(text: object) -> str:
@@ -264,12 +279,15 @@ def level_outside() -> int:
 
 
 @contextmanager
-def warnings_in_one_line(say: Callable[[str], object]) -> Iterator[None]:
-    """Hand ``say`` each warning that is meant for the user, without the line of code that Python shows with it."""
+def warnings_in_one_line(say: Callable[[str], object], write: Callable[[Argument], str] = str) -> Iterator[None]:
+    """Hand ``say`` each warning that is meant for the user, without the line of code that Python shows with it.
+
+    ``write`` says how its arguments are written.
+    """
 
     def show(message: Warning | str, category: type[Warning], *_: object) -> None:
         if issubclass(category, UserWarning):
-            say(one_line(message))
+            say(one_line(message.written(write) if isinstance(message, Finding) else message))
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)

@@ -33,9 +33,13 @@ for command in (
 
 @data_app.command("describe")
 def describe_command(
-    path: Annotated[Path, typer.Argument(help="A file of interactions, gzip or not.")],
+    path: Annotated[Path, typer.Argument(help="A file of interactions, gzip or not, or a folder of Parquet files.")],
     format: one_model.FormatName = None,
     column: one_model.Columns = None,
+    separator: one_model.Separator = None,
+    encoding: one_model.Encoding = None,
+    header: one_model.Header = None,
+    drop_missing: one_model.DropMissing = False,
     min_rating: one_model.MinRating = None,
     min_user: Annotated[int, typer.Option("--min-user", min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option("--min-item", min=0, help="Keep items with at least this many rows.")] = 0,
@@ -46,9 +50,10 @@ def describe_command(
         from buir.cli import options  # and pandas with it, which the help does without
         from buir.data import describe, read
 
-        columns = options.columns_of(column)
+        form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-        typer.echo(str(describe(read(path, format=format, columns=columns, **filters))))
+        data = read(path, **form, header=header, drop_missing=drop_missing, **filters)
+        typer.echo(str(describe(data)))
 
 
 def main() -> None:

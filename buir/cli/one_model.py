@@ -21,6 +21,16 @@ Columns = Annotated[
     list[str] | None,
     typer.Option("--column", help="Which column holds what, such as user=customer or rating=3 (from 0); repeatable."),
 ]
+Separator = Annotated[
+    str | None, typer.Option("--separator", help="What stands between two columns, such as '|', if not to be detected.")
+]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="Of a text that is not UTF-8, such as cp1252.")]
+Header = Annotated[
+    bool | None, typer.Option("--header/--no-header", help="Whether the first row holds names, if not to be detected.")
+]
+DropMissing = Annotated[
+    bool, typer.Option("--drop-missing", help="Leave out rows without user, item, rating or time, and count them.")
+]
 MinRating = Annotated[float | None, typer.Option("--min-rating", help="Keep rows with at least this rating.")]
 
 _NOTHING = "nothing was written"
@@ -31,6 +41,10 @@ def fit(
     out: Annotated[Path, typer.Option("--out", help="The model file to write, such as model.safetensors.")],
     format: FormatName = None,
     column: Columns = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    header: Header = None,
+    drop_missing: DropMissing = False,
     min_rating: MinRating = None,
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
@@ -53,8 +67,9 @@ def fit(
 
         options.check_target(out, data, table=False)
         model = options.make_model(overrides or [], paper=paper)
+        form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item}
-        interactions = read(data, format=format, columns=options.columns_of(column), **filters)
+        interactions = read(data, **form, header=header, drop_missing=drop_missing, **filters)
         model.fit(interactions)
         model.save(out)
         sizes = ((model.n_users, "user"), (model.n_items, "item"), (interactions.n_pairs, "pair"))
@@ -114,6 +129,10 @@ def evaluate(
     k: Annotated[list[int] | None, typer.Option("--k", min=1, help="Cut-off; repeatable. 10, 20 and 50.")] = None,
     format: FormatName = None,
     column: Columns = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    header: Header = None,
+    drop_missing: DropMissing = False,
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
 ) -> None:
@@ -127,7 +146,8 @@ def evaluate(
         if out is not None:
             options.check_target(out, model_file, test, table=True)
         model = load(model_file)
-        data = read(test, format=format, columns=options.columns_of(column), min_rating=min_rating)
+        form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
+        data = read(test, **form, header=header, drop_missing=drop_missing, min_rating=min_rating)
         found = held_out_pairs(model, data)
         measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
         typer.echo(f"{test}: {measured}; dropped: {found.dropped}")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from buir.data import ROLES, check_text, read, read_bytes, replace_atomically
-from buir.errors import InputError, ReadError, counted, near
+from buir.data import ROLES, read, read_text, replace_atomically
+from buir.errors import InputError, counted, near
 
 # What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
 if TYPE_CHECKING:
@@ -78,13 +78,7 @@ def make_model(settings: Sequence[str], *, paper: bool) -> BUIR:
 
 def read_ids(path: Path) -> list[str]:
     """Read a file with one id per line; blank lines are passed over."""
-    raw = read_bytes(path)[0]
-    try:
-        check_text(path, raw)
-    except ReadError:
-        msg = f"{path} is not a text file in UTF-8; expected one id per line"
-        raise InputError(msg) from None
-    lines = [line.strip() for line in raw.decode().splitlines()]
+    lines = [line.strip() for line in read_text(path).content.decode().splitlines()]
     ids = [line for line in lines if line]
     if not ids:
         msg = f"{path} holds no ids; expected one per line"

@@ -37,6 +37,8 @@ wants_traceback: ContextVar[bool] = ContextVar("wants_traceback", default=False)
 def option(argument: Argument) -> str:
     """Write an argument of the library as it is typed, such as ``--unknown skip``."""
     name = f"--{_OPTIONS.get(argument.name, argument.name.replace('_', '-'))}"
+    if argument.name == "header" and argument.value is False:
+        return "--no-header"
     if argument.value is None or isinstance(argument.value, bool):
         return name
     return f"{name} {argument.value}=COLUMN" if argument.name == "columns" else f"{name} {argument.value}"
@@ -63,7 +65,7 @@ def one_line_errors(kept: str, less: str) -> Iterator[None]:
     try:
         with (
             needing("this command", whole=True),
-            warnings_in_one_line(lambda text: typer.echo(f"warning: {text}", err=True)),
+            warnings_in_one_line(lambda text: typer.echo(f"warning: {text}", err=True), option),
         ):
             yield
     except KeyboardInterrupt:

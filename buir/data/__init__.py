@@ -4,8 +4,9 @@ from buir.data import datasets, doctor, splits
 from buir.data.datasets import load, load_split
 from buir.data.description import describe
 from buir.data.files.columns import ROLES
-from buir.data.files.formats import FORMATS, check_text, read_bytes
+from buir.data.files.formats import FORMATS
 from buir.data.files.readers import read, read_split
+from buir.data.files.text import read_text
 from buir.data.files.writing import remove_leftovers, replace_atomically
 from buir.data.ingest import IngestReport
 from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs
@@ -25,7 +26,6 @@ __all__ = [
     "author_split",
     "binary",
     "canonical",
-    "check_text",
     "datasets",
     "describe",
     "doctor",
@@ -40,8 +40,8 @@ __all__ = [
     "nested_split",
     "partial_fit_inputs",
     "read",
-    "read_bytes",
     "read_split",
+    "read_text",
     "remove_leftovers",
     "replace_atomically",
     "splits",

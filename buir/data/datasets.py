@@ -72,9 +72,10 @@ def load(name: str, *, root: str | Path | None = None, **options: Any) -> Intera
     source = DOWNLOADS[name]
     if len(source.files) == 1:
         path = _fetch(name, root) / source.files[0]
-        data = read(path, format=source.format)
-        _check_sizes(name, data.n_users, data.n_items, data.n_pairs)
-        return read(path, format=source.format, **options) if options else data
+        if source.sizes is not None:
+            data = read(path, format=source.format, columns={"user": 0, "item": 1})
+            _check_sizes(name, data.n_users, data.n_items, data.n_pairs)
+        return read(path, format=source.format, **options)
     if source.files:
         frame = pd.concat([part.to_frame() for part in load_split(name, root=root)])
         return Interactions.from_frame(frame, source=name, **options)
@@ -100,9 +101,10 @@ def load_split(name: str, *, root: str | Path | None = None) -> tuple[Interactio
     _check_known("unknown data set", name, published, "one", "name")
     folder = _fetch(name, root)
     train, test = (folder / file for file in DOWNLOADS[name].files)
-    parts = read_split(train, test, format=DOWNLOADS[name].format)
-    _check_sizes(name, parts[0].n_users, parts[0].n_items, sum(part.n_pairs for part in parts))
-    return parts
+    given_train, given_test = read_split(train, test, format=DOWNLOADS[name].format)
+    n_pairs = given_train.n_pairs + given_test.n_pairs
+    _check_sizes(name, given_train.n_users, given_train.n_items, n_pairs)
+    return given_train, given_test
 
 
 def _fetch(name: str, root: str | Path | None) -> Path:

@@ -41,6 +41,8 @@ class Description:
         lines = [("source", report.source), ("format", report.format)]
         if report.columns:
             lines.append(("columns", report.columns))
+        if report.ratings:
+            lines.append(("ratings", report.ratings))
         lines += [
             ("users", f"{self.n_users:,}"),
             ("items", f"{self.n_items:,}"),
@@ -54,6 +56,7 @@ class Description:
         lines += [
             (name, f"{counted(count, noun)}{what}")
             for name, count, noun, what in (
+                ("removed", report.missing, "row", " with a missing value"),
                 ("merged", report.merged, "row", " repeating an earlier pair"),
                 ("removed", report.below_rating, "row", " below the rating threshold"),
                 ("removed", report.below_minimum, "row", " of users or items with too few rows"),
@@ -61,6 +64,9 @@ class Description:
                 ("skipped", report.zeros, "explicit zero", ""),
                 ("skipped", report.empty_lists, "user", " with an empty list"),
                 ("skipped", report.blank_lines, "blank line", ""),
+                ("skipped", report.comments, "line", " of comment"),
+                ("skipped", report.repeated_headers, "row", " with the header again"),
+                ("changed", report.stripped, "value", " with blanks around, which were taken away"),
             )
             if count
         ]

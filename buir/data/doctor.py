@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from buir.data.sparse import binary
 from buir.errors import (
+    Argument,
     DuplicatePairsWarning,
     EmptyColumnsWarning,
     EmptyRowsWarning,
@@ -187,6 +188,74 @@ def values_finding(values: np.ndarray, rows: np.ndarray, what: str) -> list[Find
         "every value above zero is read as one positive: if small ratings are none, keep those above min_rating first"
     )
     return [ValuesIgnoredWarning(msg, rows=np.unique(rows[other]), argument=what)]
+
+
+def ratings_summary(ratings: np.ndarray) -> str:
+    """Say in a line what numbers a column of ratings holds, and how many rows a threshold would keep.
+
+    Examples
+    --------
+    >>> ratings_summary(np.array([1.0, 5.0, 4.0, 5.0]))
+    '1 (1 row), 4 (1 row), 5 (2 rows); min_rating=4 keeps 3 of 4'
+    """
+    return "".join(map(str, _rating_words(ratings[np.isfinite(ratings)])))
+
+
+def ratings_findings(ratings: np.ndarray, what: str, *, argument: str | None = None) -> list[Finding]:
+    """Warn of ratings that differ, or are zero or negative, where each row is read as one positive.
+
+    Parameters
+    ----------
+    ratings
+        One number for each row, NaN where there is none.
+    what
+        Where they stand, for the message, such as "the column 'stars'".
+    argument
+        The argument that is the frame which holds them, where it is passed to something that takes no ``min_rating``.
+    """
+    told = ratings[np.isfinite(ratings)]
+    bad, lacking = int(np.count_nonzero(told <= 0)), len(ratings) - len(told)
+    if not told.size or np.all(told == 1):
+        return []
+    below = f", {bad:,} of them zero or negative" if bad else ""
+    without = f", {counted(lacking, 'row')} without a number" if lacking else ""
+    words = (f"{what} holds ratings{below}{without}: ", *_rating_words(told))
+    remedy = "; without it every row is read as one positive; pass "
+    silence = (Argument("min_rating", _plain(told.min())), " to say that this is meant")
+    if argument is not None:
+        remedy = "; without it every row is read as one positive: keep those above a threshold with "
+        silence = ("Interactions.from_frame(frame, min_rating=...), or drop the column",)
+    rows = np.flatnonzero(ratings != 1)
+    return [ValuesIgnoredWarning(*words, remedy, *silence, rows=rows, argument=argument or "min_rating")]
+
+
+def _rating_words(ratings: np.ndarray) -> tuple[str | Argument, ...]:
+    """List the values, or their range, and name a threshold: above the middle of a scale, the median of many values."""
+    values, counts = np.unique(ratings, return_counts=True)
+    scale = len(values) <= _SCALE
+    if scale:
+        held = ", ".join(f"{value:g} ({counted(int(n), 'row')})" for value, n in zip(values, counts, strict=True))
+    else:
+        held = f"{values[0]:g} to {values[-1]:g}, median {np.median(ratings):g}" if len(values) else ""
+    if not len(values):
+        return ("none",)
+    if len(values) == 1:
+        return (held,)
+    if scale:
+        threshold = values[values > (values[0] + values[-1]) / 2][0]
+    else:
+        threshold = values[values > 0][0] if values[0] <= 0 < values[-1] else np.quantile(ratings, 0.5, method="higher")
+    kept = int(np.count_nonzero(ratings >= threshold))
+    return f"{held}; ", Argument("min_rating", _plain(threshold)), f" keeps {kept:,} of {len(ratings):,}"
+
+
+def _plain(value: float) -> float:
+    """Return a number that is written without a point where it is whole."""
+    return int(value) if float(value).is_integer() else float(value)
+
+
+_SCALE = 11
+"""Values up to which a column is taken for a scale, and each is told."""
 
 
 def examine(

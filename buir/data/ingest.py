@@ -16,7 +16,7 @@ from buir.errors import InputError, ShapeError, counted, report
 class IngestReport:
     """What happened between the source and the matrix: every row read is a pair, or is counted here.
 
-    ``rows_read = n_pairs + below_rating + below_minimum + merged + outside_core``.
+    ``rows_read = n_pairs + missing + below_rating + below_minimum + merged + outside_core``.
     """
 
     rows_read: int
@@ -35,6 +35,16 @@ class IngestReport:
     """Users whose list in the file is empty: they get no row."""
     blank_lines: int = 0
     """Blank lines of the file, skipped."""
+    comments: int = 0
+    """Lines of comment, skipped."""
+    repeated_headers: int = 0
+    """Rows that repeat the header, skipped."""
+    missing: int = 0
+    """Rows left out because an id, a rating or a time is missing."""
+    stripped: int = 0
+    """Values of the file that had blanks around them, which were taken away."""
+    ratings: str = ""
+    """What the ratings are, where each row is a positive whatever its rating; empty where there are none."""
     source: str = "<arrays>"
     """Where the rows came from."""
     format: str = "arrays"

@@ -17,7 +17,6 @@ from buir.errors import (
     InputError,
     ShapeError,
     ValidSeenWarning,
-    ValuesIgnoredWarning,
     counted,
     report,
     show_rows,
@@ -68,7 +67,10 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     if issparse(user_items):
         return Labelled(distinct_pairs(user_items, what, warn=warn)[0], None, None)
     if _is_frame(user_items):
-        frame = Interactions.from_frame(user_items, source=what)
+        users, items, _, _ = read_columns(user_items, "user", "item", None, None)
+        frame = Interactions.from_pairs(
+            users, items, source=what
+        )  # ratings have a warning of their own where they matter
         return Labelled(frame.matrix, frame.user_ids, frame.item_ids)
     kind = type(user_items).__name__
     remedies = {
@@ -79,6 +81,19 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     remedy = remedies.get(kind, "build one, for example with Interactions.from_pairs(users, items)")
     expected = "a SciPy sparse matrix (users x items), Interactions or a data frame"
     msg = f"{what} is of type {kind}; expected {expected}: {remedy}"
+    raise TypeError(msg)
+
+
+def as_interactions(data: Any, what: str) -> Interactions:
+    """Return ``Interactions`` as they are, and a data frame or a SciPy matrix as such; a TypeError of anything else."""
+    if isinstance(data, Interactions):
+        return data
+    if issparse(data):
+        return Interactions.from_matrix(data)
+    if _is_frame(data):
+        return Interactions.from_frame(data, source=what)
+    as_csr(data, what)
+    msg = f"{what} is of type {type(data).__name__}; expected Interactions, a data frame or a SciPy sparse matrix"
     raise TypeError(msg)
 
 
@@ -167,15 +182,9 @@ def _values_findings(data: Any, what: str) -> list[Finding]:
             "as one pair: drop them first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
         )
         findings.append(DuplicatePairsWarning(msg, rows=again, argument=what))
-    values = np.ones(0) if ratings is None else pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(np.float64)
-    other = np.flatnonzero(values != 1)
-    if other.size:
-        msg = (
-            f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} "
-            f"of them zero or negative, the first in {show_rows(other[:1])}; every row is read as one positive: keep "
-            "those above a threshold with Interactions.from_frame(frame, min_rating=...), or drop the column"
-        )
-        findings.append(ValuesIgnoredWarning(msg, rows=other, argument=what))
+    if ratings is not None:
+        values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(np.float64)
+        findings += doctor.ratings_findings(values, f"{what}: the column 'rating'", argument=what)
     return findings
 
 
@@ -183,7 +192,8 @@ def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
     """Read held-out pairs; a frame has ids and no rows, so its pairs are put where ``train`` has these ids."""
     if not _is_frame(valid):
         return as_csr(valid, "valid")
-    frame = Interactions.from_frame(valid, source="valid")
+    held_out = read_columns(valid, "user", "item", None, None)
+    frame = Interactions.from_pairs(held_out[0], held_out[1], source="valid")
     users, items = (
         np.arange(size) if ids is None else ids
         for size, ids in zip(train.matrix.shape, (train.user_ids, train.item_ids), strict=True)

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from buir.data import sparse
+from buir.data import doctor, sparse
 from buir.data.hetero import make_graph, read_graph
 from buir.data.ingest import IngestReport, distinct_pairs, surviving_rows
 from buir.data.labels import as_ids, as_ratings, as_times, label_bytes, places, read_columns, space_ids
 from buir.errors import InputError, counted
+from buir.errors import report as tell
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -66,7 +67,7 @@ class Interactions:
         users, items
             One label per row: integers or strings, none missing.
         ratings
-            One number per row; read only with ``min_rating``.
+            One number per row; without ``min_rating`` every row is one positive, and a warning says what they are.
         times
             One number (Unix seconds) or datetime per row.
         min_rating
@@ -95,6 +96,12 @@ class Interactions:
             msg = f"min_rating is {min_rating}, but there are no ratings; pass ratings, or leave min_rating out"
             raise InputError(msg, argument="min_rating")
 
+        held = ""
+        if ratings is not None and min_rating is None:
+            numbers = pd.to_numeric(pd.Series(np.asarray(ratings)), errors="coerce").to_numpy(dtype=np.float64)
+            held = doctor.ratings_summary(numbers)
+            tell(doctor.ratings_findings(numbers, f"{source}: the column of ratings"))
+
         user_codes, user_space = pd.factorize(user_labels)
         item_codes, item_space = pd.factorize(item_labels)
         positive = None if min_rating is None else as_ratings(ratings) >= min_rating
@@ -106,6 +113,7 @@ class Interactions:
         item_rows, kept_items = pd.factorize(item_codes[rows])
         user_ids, item_ids = np.asarray(user_space)[kept_users], np.asarray(item_space)[kept_items]
         kept_times = None if time_values is None else time_values[rows]
+        report = replace(report, ratings=held)
         return cls._from_distinct(user_rows, item_rows, user_ids, item_ids, rows, kept_times, report)
 
     @classmethod
@@ -233,6 +241,17 @@ class Interactions:
         times = None if self.times is None else self.times[mask]
         return replace(self, matrix=sparse.keep(self.matrix, mask), positions=self.positions[mask], times=times)
 
+    def joined(self, other: "Interactions") -> "Interactions":
+        """Return the pairs of two parts over one space, each once."""
+        rows = np.concatenate(
+            [self.users * np.int64(self.n_items) + self.items, other.users * np.int64(self.n_items) + other.items]
+        )
+        keys, first = np.unique(rows, return_index=True)
+        users, items = np.divmod(keys, max(1, self.n_items))
+        both = None if self.times is None or other.times is None else np.concatenate([self.times, other.times])[first]
+        positions = np.concatenate([self.positions, other.positions])[first]
+        return self._from_distinct(users, items, self.user_ids, self.item_ids, positions, both, self.report)
+
     @property
     def n_users(self) -> int:
         """Number of rows, users without a pair included."""
@@ -278,3 +297,20 @@ class Interactions:
 
     def __repr__(self) -> str:
         return f"Interactions({self.n_users} users, {self.n_items} items, {self.n_pairs} pairs)"
+
+
+def in_one_space(parts: Sequence[Interactions], starts: Sequence[int] | None = None) -> list[Interactions]:
+    """Return parts with labels of their own over the space of all, numbered by first appearance, part after part.
+
+    Parameters
+    ----------
+    parts
+        Interactions, each over a space of its own.
+    starts
+        What is added to the positions of each; None continues those of the part before it.
+    """
+    spaces = [pd.unique(np.concatenate([getattr(part, side) for part in parts])) for side in ("user_ids", "item_ids")]
+    following = np.cumsum([0, *(int(part.positions.max(initial=-1)) + 1 for part in parts[:-1])]).tolist()
+    first = following if starts is None else starts
+    aligned = [part.aligned(spaces[0], spaces[1]) for part in parts]
+    return [replace(part, positions=part.positions + first[place]) for place, part in enumerate(aligned)]

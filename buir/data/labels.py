@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from buir.errors import InputError, show_rows
+from buir.errors import InputError, listed, show_rows
 
 
 def as_ids(values: Any, name: str) -> np.ndarray:
@@ -101,7 +101,7 @@ def read_columns(
     for role, name in (("user", user), ("item", item), ("rating", rating), ("time", time)):
         if name is not None and name not in table.columns:
             msg = (
-                f"the frame has no column {name!r}; it has {list(table.columns)}; rename the one that holds it, or "
+                f"the frame has no column {name!r}; it has {listed(table.columns)}; rename the one that holds it, or "
                 f"name it: Interactions.from_frame(frame, {role}=...)"
             )
             raise InputError(msg, argument=role)

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from buir.data.interactions import Interactions
-from buir.errors import Argument, InputError
+from buir.data.inputs import as_interactions
+from buir.data.interactions import Interactions, in_one_space
+from buir.errors import Argument, InputError, counted
 
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 
@@ -54,7 +55,7 @@ class Split:
         return f"Split({self.protocol}, train / valid / test {sizes}, {self.dropped.n_pairs} dropped)"
 
 
-def author_split(data: Interactions, beta: float, seed: int = 0) -> Split:
+def author_split(data: Any, beta: float, seed: int = 0) -> Split:
     """Split each user's items at the ratio of the paper's experiments.
 
     Users in file order; each user's distinct items in file order, shuffled by one legacy random state; of n =
@@ -64,7 +65,7 @@ def author_split(data: Interactions, beta: float, seed: int = 0) -> Split:
     Parameters
     ----------
     data
-        What to split.
+        What to split: ``Interactions``, or a data frame or SciPy matrix, which are made into them.
     beta
         Share of a user's items that go to train, in (0, 1).
     seed
@@ -79,6 +80,7 @@ def author_split(data: Interactions, beta: float, seed: int = 0) -> Split:
     ----------
     Lee et al., "Bootstrapping User and Item Representations for One-Class Collaborative Filtering", SIGIR 2021.
     """
+    data = as_interactions(data, "data")
     _check_share("beta", beta)
     part = np.full(data.n_pairs, TRAIN, dtype=np.int8)
     rng = np.random.RandomState(seed)
@@ -96,12 +98,13 @@ def author_split(data: Interactions, beta: float, seed: int = 0) -> Split:
     return _split(data, part, "author", {"beta": float(beta), "seed": int(seed)})
 
 
-def nested_levels(data: Interactions, levels: tuple[float, ...] | list[float], seed: int = 0) -> dict[float, Split]:
+def nested_levels(data: Any, levels: tuple[float, ...] | list[float], seed: int = 0) -> dict[float, Split]:
     """Return :func:`nested_split` at each level, keyed by level."""
+    data = as_interactions(data, "data")
     return {level: nested_split(data, level, seed) for level in levels}
 
 
-def nested_split(data: Interactions, level: float, seed: int = 0) -> Split:
+def nested_split(data: Any, level: float, seed: int = 0) -> Split:
     """Hold out the same pairs at every sparsity level, and keep a growing part of the rest.
 
     A user with n >= 3 pairs gives max(1, round(n / 10)) pairs each to valid and test; all other pairs, in one seeded
@@ -111,12 +114,13 @@ def nested_split(data: Interactions, level: float, seed: int = 0) -> Split:
     Parameters
     ----------
     data
-        What to split.
+        What to split: ``Interactions``, or a data frame or SciPy matrix, which are made into them.
     level
         Share of the training pool that is kept, in (0, 1]; the rest is in ``dropped``.
     seed
         Seed of the order.
     """
+    data = as_interactions(data, "data")
     _check_share("level", level, whole=True)
     place = np.random.default_rng(seed).permutation(data.n_pairs)[_source_rank(data)]
     order, rank, count = _ranked(data, place)
@@ -128,7 +132,7 @@ def nested_split(data: Interactions, level: float, seed: int = 0) -> Split:
     return _split(data, part, "nested", {"level": float(level), "seed": int(seed)})
 
 
-def leave_one_out(data: Interactions, seed: int = 0, by: Literal["time", "order", "random"] = "time") -> Split:
+def leave_one_out(data: Any, seed: int = 0, by: Literal["time", "order", "random"] = "time") -> Split:
     """Hold out each user's last pair for test and the last but one for valid.
 
     Users with fewer than three pairs stay in train altogether.
@@ -136,7 +140,7 @@ def leave_one_out(data: Interactions, seed: int = 0, by: Literal["time", "order"
     Parameters
     ----------
     data
-        What to split.
+        What to split: ``Interactions``, or a data frame or SciPy matrix, which are made into them.
     seed
         Seed of the order "random"; without effect on the others.
     by
@@ -150,6 +154,7 @@ def leave_one_out(data: Interactions, seed: int = 0, by: Literal["time", "order"
     if by not in ("time", "order", "random"):
         msg = f"by is {by!r}, expected 'time', 'order' or 'random'"
         raise ValueError(msg)
+    data = as_interactions(data, "data")
     place = _source_rank(data)
     if by == "time":
         times = _times(data, "leave one out by 'order' or 'random' (by, in a configuration protocol.by)")
@@ -163,7 +168,7 @@ def leave_one_out(data: Interactions, seed: int = 0, by: Literal["time", "order"
     return _split(data, part, "leave-one-out", {"by": by, "seed": int(seed)})
 
 
-def time_split(data: Interactions, valid_fraction: float = 0.1, test_fraction: float = 0.1) -> Split:
+def time_split(data: Any, valid_fraction: float = 0.1, test_fraction: float = 0.1) -> Split:
     """Cut at two moments for everybody: train before, valid between, test after.
 
     Pairs of one moment are never separated: ties at a cut go to the later part, and valid has its share of what is
@@ -172,7 +177,7 @@ def time_split(data: Interactions, valid_fraction: float = 0.1, test_fraction: f
     Parameters
     ----------
     data
-        What to split; needs times.
+        What to split, as for :func:`nested_split`; needs times.
     valid_fraction, test_fraction
         Shares of all pairs, each in (0, 1), together below 1; exact where times are distinct.
 
@@ -181,6 +186,7 @@ def time_split(data: Interactions, valid_fraction: float = 0.1, test_fraction: f
     ValueError
         If there are no times, or nobody is left to test.
     """
+    data = as_interactions(data, "data")
     _check_share("valid_fraction", valid_fraction)
     _check_share("test_fraction", test_fraction)
     times = np.asarray(_times(data, "take another protocol, such as nested, or leave-one-out by 'order'"))
@@ -189,10 +195,16 @@ def time_split(data: Interactions, valid_fraction: float = 0.1, test_fraction: f
     ordered = np.sort(times)
     first_test = ordered[-n_test]
     earlier = ordered[ordered < first_test]
+    if len(ordered) > 1 and ordered[0] == ordered[-1]:
+        msg = f"all {data.n_pairs:,} pairs have one time, {ordered[0]}: none is before another; name another column of "
+        raise InputError(msg, "times, or take another protocol, such as nested, or leave-one-out by 'random'")
     if len(earlier) <= n_valid:
+        last = int(np.count_nonzero(ordered == ordered[-1]))
+        tied = f"; {counted(last, 'pair')} have the latest time and stay together" if last > n_test else ""
         msg = (
             f"valid_fraction {valid_fraction} and test_fraction {test_fraction} leave none of {data.n_pairs} pairs to "
-            f"train ({len(earlier)} are earlier than test); take smaller shares"
+            f"train ({len(earlier)} are earlier than test{tied}); take "
+            f"{'another protocol, such as nested' if tied else 'smaller shares'}"
         )
         raise ValueError(msg)
     first_valid = earlier[-n_valid]
@@ -201,35 +213,53 @@ def time_split(data: Interactions, valid_fraction: float = 0.1, test_fraction: f
     return _split(data, part, "time", {"valid_fraction": float(valid_fraction), "test_fraction": float(test_fraction)})
 
 
-def given_split(train: Interactions, test: Interactions, valid_fraction: float = 0.1, seed: int = 0) -> Split:
-    """Keep a published test part as it is and cut valid from the published train part.
+def given_split(train: Any, test: Any, valid_fraction: float = 0.1, seed: int = 0, *, valid: Any = None) -> Split:
+    """Keep a published test part as it is, and the published valid part, or cut valid from the train part.
 
-    Each user gives round(valid_fraction * n) pairs to valid, never the last one, and never the last training pair of an
-    item: an item known to the given train part stays known, so the cut takes nothing from the test's reach.
+    Where valid is cut, each user gives round(valid_fraction * n) pairs to it, never the last one, and never the last
+    training pair of an item: an item known to the given train part stays known, so the cut takes nothing from the
+    test's reach.
 
-    The test part keeps items that no training pair shows, as published results do.  Only two kinds of test pairs are
-    dropped: pairs that are in train too, which masking would make unreachable, and pairs of users without training.
+    The test part keeps items that no training pair shows, as published results do.  Three kinds of held-out pairs alone
+    are dropped: pairs that are in train too, which masking would make unreachable, pairs of users without training, and
+    test pairs that are in the given valid part.
 
     Parameters
     ----------
     train, test
-        Parts over one space of labels, as :func:`buir.data.read_split` returns them.
+        Parts over one space of labels, as :func:`buir.data.read_split` returns them, or data frames.
     valid_fraction
         Share of each user's training pairs, in [0, 1); 0 cuts none, and valid is empty.
     seed
         Seed of the choice.
+    valid
+        The published valid part, of the same labels; nothing is then cut from train.
 
     Raises
     ------
     ValueError
-        If the two parts have different labels, or nobody is left to test.
+        If the parts have different labels, or nobody is left to test.
     """
     if valid_fraction != 0:
         _check_share("valid_fraction", valid_fraction)
-    for name in ("user_ids", "item_ids"):
-        if not np.array_equal(getattr(train, name), getattr(test, name)):
-            msg = f"train and test have different {name}; read both with read_split, which gives them one space"
-            raise ValueError(msg)
+    names = ("train", "test", "valid")
+    given = [(name, part) for name, part in zip(names, (train, test, valid), strict=True) if part is not None]
+    parts = [as_interactions(part, name) for name, part in given]
+    if not any(isinstance(part, Interactions) for _, part in given):
+        parts = in_one_space(parts)
+    train, test = parts[:2]
+    for (name, _), part in zip(given[1:], parts[1:], strict=True):
+        for ids in ("user_ids", "item_ids"):
+            if not np.array_equal(getattr(train, ids), getattr(part, ids)):
+                msg = f"train and {name} have different {ids}; read both with read_split, which gives them one space"
+                raise ValueError(msg)
+    if valid is not None:
+        held = parts[2]
+        usable_valid = _usable(held, train)
+        usable = _usable(test, train) & ~np.isin(_keys(test), _keys(held.keep(usable_valid)))
+        _check_tested(int(np.count_nonzero(usable)), "given")
+        dropped = held.keep(~usable_valid).joined(test.keep(~usable))
+        return Split(train, held.keep(usable_valid), test.keep(usable), dropped, "given", {"valid": "given"})
     place = np.random.default_rng(seed).permutation(train.n_pairs)[_source_rank(train)]
     order, rank, count = _ranked(train, place)
     chosen = np.zeros(train.n_pairs, dtype=bool)
@@ -239,9 +269,7 @@ def given_split(train: Interactions, test: Interactions, valid_fraction: float =
     lost = lost[np.argsort(place[lost])]
     chosen[lost[np.unique(train.items[lost], return_index=True)[1]]] = False
 
-    train_keys = train.users * np.int64(train.n_items) + train.items
-    test_keys = test.users * np.int64(test.n_items) + test.items
-    usable = ~np.isin(test_keys, train_keys) & _has(train.users, train.n_users, ~chosen)[test.users]
+    usable = _usable(test, train)
     _check_tested(int(np.count_nonzero(usable)), "given")
     return Split(
         train.keep(~chosen),
@@ -251,6 +279,16 @@ def given_split(train: Interactions, test: Interactions, valid_fraction: float =
         "given",
         {"valid_fraction": float(valid_fraction), "seed": int(seed)},
     )
+
+
+def _usable(part: Interactions, train: Interactions) -> np.ndarray:
+    """Return which held-out pairs can be found: not in train, and of a user with training pairs."""
+    trained = _has(train.users, train.n_users, np.ones(train.n_pairs, dtype=bool))
+    return ~np.isin(_keys(part), _keys(train)) & trained[part.users]
+
+
+def _keys(part: Interactions) -> np.ndarray:
+    return part.users * np.int64(part.n_items) + part.items
 
 
 def _split(data: Interactions, part: np.ndarray, protocol: str, params: dict[str, Any]) -> Split:

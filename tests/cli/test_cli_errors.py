@@ -44,7 +44,7 @@ def folder(tmp_path_factory) -> Path:
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
-    (folder / "latin.csv").write_bytes(b"user,item\nren\xe9,1\n")
+    (folder / "latin.csv").write_bytes("user,item\nzoé,2\n".encode() + b"ren\xe9,1\n")
     (folder / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
     (folder / "data.zip").write_bytes(b"PK\x03\x04rest of the archive")
     model = BUIR(embedding_dim=4, epochs=1, batch_size=4, device="cpu")
@@ -67,7 +67,11 @@ WRONG_ORDERS = {
     "an empty file": (["fit", "empty.csv", "--out", "out"], 1, ("empty.csv: holds no rows",)),
     "an image": (["fit", "image.png", "--out", "out"], 1, ("image.png", "binary", "byte 8")),
     "an archive": (["fit", "data.zip", "--out", "out"], 1, ("data.zip", "zip archive")),
-    "another encoding": (["fit", "latin.csv", "--out", "out"], 1, ("latin.csv, line 2:", "0xe9")),
+    "another encoding": (
+        ["fit", "latin.csv", "--out", "out"],
+        1,
+        ("latin.csv, line 3:", "0xe9", "name its --encoding"),
+    ),
     "a broken line": (
         ["fit", "ragged.csv", "--out", "out"],
         1,
@@ -177,10 +181,20 @@ WRONG_ORDERS = {
         2,
         ("--allow holds", "99", "--unknown skip"),
     ),
-    "a picture of users": (["recommend", "model", "--users", "image.png"], 2, ("image.png", "UTF-8")),
-    "users in latin letters": (["recommend", "model", "--users", "latin.csv"], 2, ("latin.csv", "UTF-8")),
+    "a picture of users": (["recommend", "model", "--users", "image.png"], 1, ("image.png", "binary")),
+    "users in latin letters": (["recommend", "model", "--users", "latin.csv"], 1, ("latin.csv", "UTF-8")),
     "floats of pandas": (["fit", "floats.csv", "--out", "out"], 1, ("floats.csv, line 2:", "'10.0'")),
-    "json lines": (["data", "describe", "lines.jsonl"], 1, ("lines.jsonl", "JSON lines", "pandas.read_json")),
+    "json lines as columns": (
+        ["data", "describe", "lines.jsonl", "--format", "comma"],
+        1,
+        ("lines.jsonl", "JSON lines, not 'comma'"),
+    ),
+    "a separator of another format": (
+        [*FIT, "--format", "tab", "--separator", ";"],
+        2,
+        ("--separator is ';'", "'tab'"),
+    ),
+    "an unknown encoding": ([*FIT, "--encoding", "latin-99"], 2, ("--encoding is 'latin-99'", "cp1252")),
     "an unknown item in a history": (["recommend", "model", "--history", "single.csv"], 2, ("--history holds", "1, 2")),
     "no ids": (["recommend", "model", "--users", "blank.txt"], 2, ("blank.txt holds no ids",)),
     "no file of ids": (["recommend", "model", "--allow", "alow.txt"], 1, ("alow.txt: no such file",)),

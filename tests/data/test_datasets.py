@@ -14,6 +14,7 @@ from buir.data.datasets import load, load_split
 from buir.data.interactions import Interactions
 from buir.data.splits import nested_split
 from buir.data.synthetic import make_interactions
+from buir.errors import ValuesIgnoredWarning
 
 # torch_geometric still compiles with torch.jit when it is imported
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -159,7 +160,8 @@ class TestDownloads:
     def test_raw_files(self, fetch, tmp_path, name, pyg_class, file, text):
         names = ("u.item", "u.user", "u1.base", "u1.test", "movies.dat", "users.dat", "ml-latest-small/movies.csv")
         fetch(pyg_class, dict.fromkeys(names, "") | {file: text})
-        data = load(name, root=tmp_path)
+        with pytest.warns(ValuesIgnoredWarning, match="min_rating=5 keeps 1 of 2"):
+            data = load(name, root=tmp_path)
         assert data.user_ids.tolist() == [196, 186]
         assert data.item_ids.tolist() == [242, 302]
         assert data.times.tolist() == [881250949, 891717742]

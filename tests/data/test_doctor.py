@@ -256,7 +256,7 @@ def test_a_valid_frame_that_overlaps_is_warned_of():
     [
         (
             pd.DataFrame({"user": ["b", "a"], "item": [1, 2], "rating": [5, 0]}),
-            "2 values other than 1, 1 of them zero or negative",
+            "valid: the column 'rating' holds ratings, 1 of them zero or negative: 0 (1 row), 5 (1 row); min_rating=5 keeps 1 of 2",
         ),
         (
             csr_array(np.array([[0, 0, 4], [4, 0, 0]])),
@@ -274,7 +274,7 @@ def test_ratings_in_valid_are_warned_of(valid, text):
     [
         (
             FRAME.assign(rating=[1, 1, -2, 1]),
-            "1 value other than 1, 1 of them",
+            "holds ratings, 1 of them zero or negative: -2 (1 row), 1 (3 rows); min_rating=1 keeps 3 of 4",
         ),
         (
             csr_array(FULL * 2),
@@ -305,7 +305,7 @@ def test_repeated_rows_of_a_frame_are_warned_of(make):
 
 def test_partial_fit_warns_at_the_callers_line():
     model = BUIR(embedding_dim=4, epochs=1, batch_size=4, device="cpu").fit(FRAME, show_progress=False)
-    with pytest.warns(errors.ValuesIgnoredWarning, match="new_interactions has a column 'rating'") as caught:
+    with pytest.warns(errors.ValuesIgnoredWarning, match="new_interactions: the column 'rating' holds") as caught:
         model.partial_fit(FRAME.assign(rating=3), show_progress=False)
     assert caught[0].filename == __file__
 

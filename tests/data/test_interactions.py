@@ -59,7 +59,10 @@ def test_rating_threshold():
 
 
 def test_without_a_threshold_every_row_is_positive():
-    assert Interactions.from_pairs([1, 1], [5, 6], ratings=[0, np.nan]).n_pairs == 2
+    with pytest.warns(
+        errors.ValuesIgnoredWarning, match=r"1 of them zero or negative, 1 row without a number: 0 \(1 row\)"
+    ):
+        assert Interactions.from_pairs([1, 1], [5, 6], ratings=[0, np.nan]).n_pairs == 2
 
 
 def test_minimum_counts_are_one_pass_on_rows():
@@ -152,7 +155,8 @@ def test_frames(make, toy):
 
 def test_default_rating_column_is_used_for_the_threshold_only():
     frame = pd.DataFrame({"user": [1, 1], "item": [2, 3], "rating": [1.0, 5.0]})
-    assert Interactions.from_frame(frame).n_pairs == 2
+    with pytest.warns(errors.ValuesIgnoredWarning, match="min_rating=5 keeps 1 of 2"):
+        assert Interactions.from_frame(frame).n_pairs == 2
     assert Interactions.from_frame(frame, min_rating=2).n_pairs == 1
 
 

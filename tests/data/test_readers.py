@@ -15,7 +15,7 @@ from buir.data import describe
 from buir.data.files.formats import FORMATS, detect_format
 from buir.data.files.readers import read, read_split
 from buir.data.interactions import Interactions
-from buir.errors import ReadError
+from buir.errors import ReadError, ValuesIgnoredWarning
 
 
 @pytest.fixture
@@ -74,10 +74,11 @@ def test_parquet(tmp_path, packed):
     if packed:
         path.write_bytes(gzip.compress(path.read_bytes()))
     assert detect_format(path).name == "parquet"
-    data = read(path)
-    assert labelled(data) == PAIRS
+    with pytest.warns(ValuesIgnoredWarning, match=r"'rating' holds ratings: 1 \(1 row\), .*min_rating=3 keeps 2 of 4"):
+        data = read(path)
+    assert labelled(data) == [(user, str(item)) for user, item in PAIRS]
     assert data.times.tolist() == [9, 8, 7, 6]
-    assert labelled(read(path, min_rating=3)) == [(5, 10), (7, 30)]
+    assert labelled(read(path, min_rating=3)) == [(5, "10"), (7, "30")]
     assert data.report.columns == "user=userId, item=movieId, rating=rating, time=timestamp"
 
 
@@ -112,7 +113,7 @@ def test_ids_that_became_floats_because_one_is_missing(tmp_path, missing):
     pq.write_table(pa.table({"user": [1, 2, 3], "item": pa.array([4.0, missing, 5.0], pa.float64())}), path)
     text = (
         rf"data\.parquet, row 1 \(from 0\): the item id is missing \({missing}\), and the item column 'item' holds decimal numbers \(double\) "
-        r"for it; drop such rows and write the others as integers \(in pandas \.dropna\(\) and \.astype\('int64'\)\)$"
+        r"for it; write the others as integers \(in pandas \.dropna\(\) and \.astype\('int64'\)\), or pass drop_missing=True to leave"
     )
     with pytest.raises(ReadError, match=text):
         read(path)
@@ -153,14 +154,14 @@ def test_columns_by_name_and_position(write):
 
 
 def test_what_nameless_columns_are_taken_for(write):
-    two, three = write("1 2\n3 4\n", "2"), write("1 2 5\n3 4 1\n", "3")
+    two, three = write("1 2\n3 4\n", "2"), write("1 2 5\n3 4 1\n1 4 5\n", "3")
     timed, four = write("1 2 900000000\n3 4 900000001\n", "t"), write("1 2 5 900000000\n3 4 1 900000001\n", "4")
-    unclear, five = write("1 2 7 5\n3 4 7 1\n", "u"), write("1 2 7 5 3\n3 4 7 1 3\n", "5")
-    assert [read(path).report.columns for path in (two, three, timed, four, unclear, five)] == [
+    unclear, five = write("1 2 7 5\n3 4 7 1\n3 2 7 1\n", "u"), write("1 2 7 5 3\n3 4 7 1 3\n1 4 7 1 3\n", "5")
+    rated = [read(path, min_rating=1).report.columns for path in (three, four)]
+    assert rated == ["user=0, item=1, rating=2 (by position)", "user=0, item=1, rating=2, time=3 (by position)"]
+    assert [read(path).report.columns for path in (two, timed, unclear, five)] == [
         "user=0, item=1 (by position)",
-        "user=0, item=1, rating=2 (by position)",
         "user=0, item=1, time=2 (by position)",
-        "user=0, item=1, rating=2, time=3 (by position)",
         "user=0, item=1 (by position)",
         "user=0, item=1 (by position)",
     ]
@@ -189,7 +190,7 @@ def test_quotes_blanks_and_a_byte_order_mark(write):
     path = write('\ufeffuser,item\n"Smith, Ann", 12 \n"Smith, Ann",x\n')
     assert labelled(read(path)) == [("Smith, Ann", "12"), ("Smith, Ann", "x")]
     path = write("  1   2 5\n3\t4  1  \r\n")
-    assert labelled(read(path, format="space")) == [(1, 2), (3, 4)]
+    assert labelled(read(path, format="space", min_rating=0)) == [(1, 2), (3, 4)]
 
 
 def test_quotes_are_letters_where_only_a_comma_would_need_them(write):
@@ -238,7 +239,8 @@ class TestDetection:
             ("1 6393\n1 13504\n1 14087\n", "space"),  # user 1, not lists of one
             ("1 5\n1 6\n", "space"),
             ("2 5 6\n2 7 8\n2 1 3\n", "counted"),  # nobody writes a file of one user with ratings
-            ("2 5 6\n", "space"),
+            ("2 5 6\n", "adjacency"),  # one user: two items, or an item and a rating
+            ("4 5 6\n4 7 6\n", "space"),
             ("2 5 6\n1 7\n0\n", "counted"),
             ("2 5 6\n3 7\n0\n", "counted"),  # one wrong count in three: an error when read, not a user 3
             ("0 0 1 2 3\n1 32 33\n2 36 37 38 39\n", "adjacency"),
@@ -277,7 +279,7 @@ class TestDetection:
     def test_only_the_head_is_looked_at_and_only_whole_lines(self, write):
         rows = "123 456 3\n" * 200_000
         assert detect_format(write(rows + "1 2 3 4 5\n")).name == "space"
-        assert detect_format(write("7 " + "1 " * 800_000)).name == "space"  # one line longer than the head
+        assert detect_format(write("7 " + "1 " * 800_000)).name == "adjacency"  # one line longer than the head
 
     @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.lists(st.integers(0, 99), max_size=6), min_size=3, max_size=12))
@@ -341,10 +343,10 @@ BAD_TEXT = {
     "binary": (
         b"\x89PNG\r\n\x1a\n\0\0\0",
         {},
-        "is a binary file .a zero at byte 8.; expected text in UTF-8 or Parquet",
+        "is a binary file .a zero at byte 8.; expected text, Parquet or a matrix",
     ),
-    "other letters": ("user,item\nä,b\n".encode("latin-1"), {}, "line 2: is not UTF-8 .byte 0xe4."),
-    "utf-16": ("1 2\n".encode("utf-16"), {}, "is text in UTF-16"),
+    "letters of two kinds": ("user,item\nö,a\n".encode() + b"\xe4,b\n", {}, "line 3: is not UTF-8 .byte 0xe4."),
+    "half of utf-16": ("1 2\n".encode("utf-16")[:-1], {}, "is damaged text in UTF-16"),
     "zip": (b"PK\x03\x04abc", {}, "is a zip archive; unpack it first"),
     "damaged gzip": (gzip.compress(b"1 2\n" * 99)[:-12], {}, "is a damaged gzip file"),
     "damaged parquet": (b"PAR1abcdefg", {}, "is a damaged Parquet file"),
@@ -398,16 +400,10 @@ BAD_TEXT = {
     "wrong role": (b"1,2\n", {"columns": {"users": 0}}, "columns names a role 'users', expected one of"),
     "same column": (b"1,2\n", {"columns": {"user": 1}}, "reads one column as two things"),
     "no item": (b"user,thing\n1,2\n", {}, r"known to hold the item.*pass columns={'item': <name or position>}"),
-    "json lines": (
-        b'{"user": 1, "item": 2}\n{"user": 1, "item": 3}\n',
-        {},
-        r"holds JSON lines, expected columns or lists; convert it: pass the frame of pandas.read_json\(file, lines=True\), or write it",
-    ),
-    "json lines as columns": (b'{"user": 1, "item": 2}\n', {"format": "comma"}, "holds JSON lines"),
-    "packed json lines": (gzip.compress(b'\n{"user": 1}\n'), {}, "holds JSON lines"),
-    "json": (b'[{"user": 1, "item": 2},\n{"user": 1, "item": 3}]\n', {}, r"holds JSON, .*pandas.read_json\(file\), or"),
-    "indented json": (b'[\n  {\n "user": 1}]\n', {}, "holds JSON, "),
-    "one json object": (b'{\n "user": [1, 2]\n}\n', {}, "holds JSON, "),
+    "json lines as columns": (b'{"user": 1, "item": 2}\n', {"format": "comma"}, "holds JSON lines, not 'comma'"),
+    "json": (b'[{"user": 1, "item": 2},\n{"user": 1, "item": 3}]\n', {}, r"one document of JSON, .*orient='records'"),
+    "indented json": (b'[\n  {\n "user": 1}]\n', {}, "holds one document of JSON, "),
+    "one json object": (b'{\n "user": [1, 2]\n}\n', {}, "holds one document of JSON, "),
     "floats as users": (
         b"uid,movie\n1.0,7\n2.0,8\n",
         {"columns": {"user": "uid"}},
@@ -472,8 +468,8 @@ def test_places_without_a_file(tmp_path, write):
 
 
 def test_a_late_byte_that_is_no_text(write):
-    content = b"user,item\n" + b"1,2\n" * 300_000 + b"1,\xff\n"
-    with pytest.raises(ReadError, match=r"line 300002: is not UTF-8 .byte 0xff."):
+    content = "user,item\n1,é\n".encode() + b"1,2\n" * 300_000 + b"1,\xff\n"
+    with pytest.raises(ReadError, match=r"line 300003: is not UTF-8 .byte 0xff."):
         read(write(content))
 
 
@@ -494,13 +490,14 @@ TABLE = {
     "amazon-beauty": ("Beauty.inter.gz", (22363, 12101, 198502), (5, 6, 204), 198502, 0, False),
     "amazon-games": ("Video.txt.gz", (31013, 23715, 287107), (1, 6, 860), 287107, 0, False),
 }
+RATED = ("filmtrust", "ml-100k", "ml-latest-small", "ml-1m-sample", "lastfm-hetrec", "amazon-music")
 LARGE = ("citeulike-a", "ciao", "epinions", "douban-book", "amazon-beauty", "amazon-games")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in TABLE])
 def test_public_data_sets(data_dir, name):
     file, sizes, per_user, rows_read, merged, timed = TABLE[name]
-    told = describe(read(data_dir / name / file))
+    told = describe(read(data_dir / name / file, min_rating=-1 if name in RATED else None))
     assert (told.n_users, told.n_items, told.n_pairs) == sizes
     assert (told.per_user[0], int(told.per_user[1]), told.per_user[2]) == per_user
     assert (told.report.rows_read, told.report.merged) == (rows_read, merged)
@@ -522,7 +519,8 @@ SPLITS = {
 )
 def test_public_splits(data_dir, name):
     train_file, test_file, sizes, pairs, per_user, empty = SPLITS[name]
-    train, test = read_split(data_dir / name / train_file, data_dir / name / test_file)
+    threshold = 1 if name == "lastfm-lightgcn" else None
+    train, test = read_split(data_dir / name / train_file, data_dir / name / test_file, min_rating=threshold)
     assert (train.n_users, train.n_items) == (test.n_users, test.n_items) == sizes
     assert (train.n_pairs, test.n_pairs) == pairs
     counts = np.diff(train.matrix.indptr) + np.diff(test.matrix.indptr)
@@ -540,7 +538,7 @@ def test_public_splits(data_dir, name):
     ],
 )
 def test_data_of_the_paper(data_dir, path, filters, sizes, rows):
-    data = read(data_dir / path, **filters)
+    data = read(data_dir / path, columns={"user": 0, "item": 1} if "ratings" in path else None, **filters)
     assert (data.n_users, data.n_items, data.n_pairs) == sizes
     assert data.n_pairs + data.report.merged == rows
 
@@ -551,4 +549,5 @@ def test_ciao_ratings_of_zero(data_dir):
 
 
 def test_every_format_is_tested():
-    assert {*FILES, "parquet"} == set(FORMATS)
+    others = {"parquet", "libsvm", "matrix-market", "json-lines", "npz"}  # in test_what_users_bring.py
+    assert {*FILES, *others} == set(FORMATS)

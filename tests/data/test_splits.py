@@ -303,7 +303,9 @@ class TestTime:
             match=r"no times; name the column of times .*, or take another protocol, such as nested, or leave-one-out by 'order'$",
         ):
             time_split(Interactions.from_pairs([1], [1]))
-        with pytest.raises(ValueError, match="leave none of 3 pairs to train"):
+        with pytest.raises(
+            ValueError, match="all 3 pairs have one time, 5: none is before another; name another column"
+        ):
             time_split(Interactions.from_pairs([1, 1, 1], [1, 2, 3], times=[5, 5, 5]))
         with pytest.raises(ValueError, match="the time split leaves no test pair"):
             time_split(Interactions.from_pairs([1, 2, 3], [1, 2, 3], times=[5, 6, 7]))

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
-from buir.data.files.formats import NAMES
-from buir.errors import Argument, InputError
+from buir.data.files.formats import FIRST_TIME, NAMES
+from buir.errors import AmbiguousFileWarning, Argument, InputError, InputWarning, ReadError, listed, near
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
@@ -19,8 +20,16 @@ ROLES = ("user", "item", "rating", "time")
 MISSING = ("", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "<NA>", "#N/A")
 _NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?(e\+[0-9]+)?$"
 """What programs write for a column of floats."""
-_FIRST_TIME = 1e8
-"""Smallest number taken for a Unix time in a file that names no columns (March 1973)."""
+_DECIMAL_COMMA = r"^\s*([+-]?[0-9]+),([0-9]+)\s*$"
+_DATE = r"^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([T ][0-9:.,]+.*)?$|^[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{4}( .*)?$"
+_LAST_TIMES = ((FIRST_TIME, 4.2e9), (FIRST_TIME * 1e3, 4.2e12))
+"""Unix times in seconds and in milliseconds, from 1973 to 2103."""
+_FEW, _MANY = 3, 20
+"""Rows from which one value, or none that comes back, says something about a column."""
+_LABELLED = 4
+"""Columns of a table of user, item, rating and time."""
+_WIDE = 30
+"""Columns from which a table without a known name is taken for one of users by items."""
 
 
 @dataclass
@@ -32,8 +41,27 @@ class Rows:
     ratings: np.ndarray | None = None
     times: np.ndarray | None = None
     columns: str = ""
+    rating_name: str = ""
+    """What the file calls its ratings."""
+    texts: frozenset[str] = frozenset()
+    """Of "users" and "items" those whose labels the file itself calls text, so that "7" is no number."""
+    missing: int = 0
+    """Rows left out because an id, a rating or a time is missing."""
+    stripped: int = 0
+    """Labels that had blanks around them."""
+    repeated_headers: int = 0
+    comments: int = 0
+    n_columns: int = 0
     blank_lines: int = 0
     empty_lists: int = 0
+    zeros: int = 0
+
+
+class Column(NamedTuple):
+    """Labels as text, and how many had blanks around them."""
+
+    field: pa.ChunkedArray
+    stripped: int
 
 
 def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[str, str | int] | None) -> dict[str, int]:
@@ -56,9 +84,9 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
     """
     if n_columns < 2:
         what = f"has {n_columns} column, expected at least user and item; check the separator and pass "
-        raise InputError(what, Argument("format"))
+        raise InputError(what, Argument("format"), " or ", Argument("separator"))
     names = [name.lower() for name in header] if header else []
-    seen = f"it has {list(header)}" if header else f"it has {n_columns} columns and names none"
+    seen = f"it has {listed(header)}" if header else f"it has {n_columns} columns and names none"
     roles: dict[str, int] = {}
     for role, column in (columns or {}).items():
         if role not in ROLES:
@@ -68,7 +96,11 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
         elif str(column).isdecimal() and int(column) < n_columns:
             roles[role] = int(column)
         else:
-            msg = f"has no column {column!r} for {role!r}; {seen}; name one, or give its position from 0"
+            guess = "" if isinstance(column, int) else near(column, header or ())
+            msg = f"has no column {column!r} for {role!r}{guess}; {seen}; name one, or give its position from 0"
+            if not header and not str(column).isdecimal():
+                msg += ", or, if the first row holds names, pass "
+                raise InputError(msg, Argument("header", True))
             raise InputError(msg, argument="columns")
     for role in ROLES if columns is None else ROLES[:2]:
         if role not in roles and header:
@@ -80,7 +112,8 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
     for role in ROLES[:2]:
         if role not in roles:
             what = f"has no column that is known to hold the {role}; {seen}; pass "
-            raise InputError(what, Argument("columns", role))
+            wide = "" if n_columns < _WIDE else ", or, if each column is an item, make rows of it with pandas .melt()"
+            raise InputError(what, Argument("columns", role), wide)
     if len(set(roles.values())) < len(roles):
         what = f"reads one column as two things: {roles}; pass "
         raise InputError(what, Argument("columns"), " with one position for each")
@@ -90,8 +123,8 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
 def guess_roles(roles: dict[str, int], fields: Sequence[pa.ChunkedArray]) -> dict[str, int]:
     """Add rating and time to a table that names no columns: user, item, then rating or time or both, if that is clear.
 
-    A third column of three is the time if all its numbers are beyond 1e8, else the rating.  Of four, both are taken if
-    the fourth is a time.  Of all else nothing is.
+    A third column of three is the time if all its numbers are beyond 1e8, or all are dates, else the rating.  Of four,
+    both are taken if the fourth is a time.  Of all else nothing is.
     """
     if len(fields) == 3:
         return roles | {"time" if _all_times(fields[2]) else "rating": 2}
@@ -100,12 +133,66 @@ def guess_roles(roles: dict[str, int], fields: Sequence[pa.ChunkedArray]) -> dic
     return roles
 
 
+def check_guess(path: Path, roles: Mapping[str, int], fields: Sequence[pa.ChunkedArray]) -> list[InputWarning]:
+    """Look at the columns that were taken for users and items by their place alone.
+
+    Returns
+    -------
+    A warning for a column that hardly holds ids.
+
+    Raises
+    ------
+    ReadError
+        If it holds dates.
+    """
+    found: list[InputWarning] = []
+    for role in ROLES[:2]:
+        field = fields[roles[role]]
+        place = f"column {roles[role]} (from 0) is read as the {role}"
+        if _all_dates(field):
+            what = f"{place}, but holds dates (first: {field[0].as_py()!r}); name the column of {role}s: pass "
+            raise ReadError(path, what, Argument("columns", role))
+        strange = _strange(field, n_columns=len(fields))
+        if strange:
+            what = f"{path}: {place}, but {strange}; pass "
+            otherwise = " with the right position, or with this one if it is right"
+            found.append(AmbiguousFileWarning(what, Argument("columns", role), otherwise))
+    return found
+
+
+def _strange(field: pa.ChunkedArray, n_columns: int) -> str:
+    """Say what is odd about a column of ids; nothing if nothing is."""
+    n_rows, n_distinct = len(field), pc.count_distinct(field).as_py()
+    if n_rows < _FEW:
+        return ""
+    if n_distinct == 1:
+        return f"holds one value alone, {field[0].as_py()!r}"
+    if n_distinct == 2 and (n_rows >= _MANY or (n_columns > _LABELLED and n_rows > _FEW)):
+        return f"holds two values alone, {' and '.join(sorted(repr(value) for value in pc.unique(field).to_pylist()))}"
+    try:
+        numbers = pc.cast(field, pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        numbers = None
+    if numbers is not None:
+        if numbers[0] in (0, 1) and np.all(np.diff(numbers) == 1):
+            return "numbers the rows"
+        if any(low <= numbers.min() and numbers.max() <= high for low, high in _LAST_TIMES):
+            return f"its numbers look like times (first: {numbers[0]})"
+    if n_distinct == n_rows >= _MANY:
+        return f"none of its {n_rows:,} values comes back"
+    return ""
+
+
 def _all_times(field: pa.ChunkedArray) -> bool:
     try:
         numbers = pc.cast(field, pa.float64())
     except pa.ArrowInvalid:
-        return False
-    return len(field) > 0 and pc.min(numbers).as_py() >= _FIRST_TIME
+        return _all_dates(field)
+    return len(field) > 0 and (pc.min(numbers).as_py() or 0) >= FIRST_TIME
+
+
+def _all_dates(field: pa.ChunkedArray) -> bool:
+    return len(field) > 0 and bool(pc.all(pc.match_substring_regex(pc.utf8_trim_whitespace(field), _DATE)).as_py())
 
 
 def describe_roles(roles: Mapping[str, int], header: Sequence[str] | None, *, guessed: bool) -> str:
@@ -114,8 +201,22 @@ def describe_roles(roles: Mapping[str, int], header: Sequence[str] | None, *, gu
     return f"{text} (by position)" if guessed else text
 
 
-def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> pa.ChunkedArray:
-    """Return labels without surrounding blanks, as they are if integers, else as strings.
+def is_text(field: pa.ChunkedArray) -> bool:
+    """Return whether a typed file calls a column text."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return _is_string(kind)
+
+
+def label_column(
+    field: pa.ChunkedArray,
+    role: str,
+    name: str | None = None,
+    *,
+    typed: bool = False,
+    exact: bool = False,
+    missing: np.ndarray | None = None,
+) -> Column:
+    """Return labels as text: as they are where the file has types, else without the blanks around them.
 
     Parameters
     ----------
@@ -125,6 +226,12 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
         "user" or "item".
     name
         What the file calls the column, if it does.
+    typed
+        Whether the file says what is text and what is missing, as Parquet and JSON do: then "None" is a name.
+    exact
+        Whether blanks belong to the labels, which were quoted where they have any.
+    missing
+        The rows whose label is missing, where that is known; otherwise see :func:`missing_values`.
 
     Raises
     ------
@@ -135,13 +242,19 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
         field = pc.cast(field, field.type.value_type)
     column = f"the {role} column{f' {name!r}' if name else ''}"
     if pa.types.is_integer(field.type) or _is_string(field.type):
-        field = pc.utf8_trim_whitespace(pc.cast(field, pa.string()))
-        missing = pc.is_in(field, value_set=pa.array([*MISSING, None]))
-        if pc.any(missing).as_py():
-            row = int(np.argmax(missing.to_numpy()))
-            msg = f"the {role} id is missing ({field[row].as_py()!r}); drop the row or give the {role} an id"
-            raise InputError(msg, rows=[row])
-        row = _first_decimal(field)
+        text = typed and _is_string(field.type)
+        field = pc.cast(field, pa.string())
+        stripped = 0
+        if not typed and not exact:
+            trimmed = pc.utf8_trim(field, " \t\r")
+            stripped = int(pc.sum(pc.not_equal(trimmed, field)).as_py() or 0)
+            field = trimmed
+        missing = missing_values(field, typed=typed) if missing is None else missing
+        if missing.any():
+            row = int(np.argmax(missing))
+            what = f"the {role} id is missing ({field[row].as_py()!r}); give the {role} an id, or pass "
+            raise InputError(what, Argument("drop_missing", True), " to leave such rows out", rows=[row])
+        row = None if text else _first_decimal(field)
         if row is not None:
             msg = (
                 f"{column} holds decimal numbers (first: {field[row].as_py()!r}), expected integers or strings; write "
@@ -149,20 +262,43 @@ def label_column(field: pa.ChunkedArray, role: str, name: str | None = None) -> 
                 "the frame of pandas.read_csv(file, dtype=str)"
             )
             raise InputError(msg, rows=[row])
-        return field
+        return Column(field, stripped)
     if pa.types.is_floating(field.type):
         # Programs turn integers into floats where some are missing.
-        missing = pc.fill_null(pc.is_nan(field), True)
-        if pc.any(missing).as_py():
-            row = int(np.argmax(missing.to_numpy()))
-            msg = (
+        missing = missing_values(field, typed=typed)
+        if missing.any():
+            row = int(np.argmax(missing))
+            what = (
                 f"the {role} id is missing ({field[row].as_py()!r}), and {column} holds decimal numbers ({field.type}) "
-                "for it; drop such rows and write the others as integers (in pandas .dropna() and .astype('int64'))"
+                "for it; write the others as integers (in pandas .dropna() and .astype('int64')), or pass "
             )
-            raise InputError(msg, rows=[row])
+            raise InputError(what, Argument("drop_missing", True), " to leave such rows out", rows=[row])
+    if pa.types.is_null(field.type):
+        msg = f"{column} holds nothing; expected integers or strings: name another column"
+        raise InputError(msg)
     first = f" (first: {field[0].as_py()!r})" if len(field) else ""
     msg = f"{column} holds {field.type}{first}, expected integers or strings; cast it to one of them"
     raise InputError(msg)
+
+
+def missing_values(field: pa.ChunkedArray, *, typed: bool) -> np.ndarray:
+    """Return which rows of a column hold nothing or, where the file has no types, a word that says so."""
+    if pa.types.is_dictionary(field.type):
+        field = pc.cast(field, field.type.value_type)
+    gone = pc.is_null(field, nan_is_null=True)
+    if is_text(field):
+        named = pc.cast(field, pa.string())
+        named = named if typed else pc.utf8_trim(named, " \t\r")
+        gone = pc.or_(gone, pc.is_in(named, value_set=pa.array([""] if typed else MISSING, pa.string())))
+    return gone.to_numpy()
+
+
+def present(field: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
+    """Return the rows of a column that are ``kept``; integers that became floats for the others are integers again."""
+    field = field.filter(pa.array(kept))
+    if pa.types.is_floating(field.type) and pc.all(pc.equal(field, pc.floor(field))).as_py():
+        return pc.cast(field, pa.int64())
+    return field
 
 
 def _first_decimal(field: pa.ChunkedArray) -> int | None:
@@ -175,8 +311,13 @@ def _first_decimal(field: pa.ChunkedArray) -> int | None:
     return int(np.argmax(pointed.to_numpy()))
 
 
-def labels(field: pa.ChunkedArray) -> np.ndarray:
-    """Return int64 if every label is a canonical integer ("7", not "007", "7.0" or "+7"), else an array of str."""
+def labels(field: pa.ChunkedArray, *, text: bool = False) -> np.ndarray:
+    """Return int64 if every label is a canonical integer ("7", not "007", "7.0" or "+7"), else an array of str.
+
+    With ``text`` all are str, as the file says that they are.
+    """
+    if text:
+        return field.to_numpy()
     try:
         numbers = pc.cast(field, pa.int64())
     except pa.ArrowInvalid:
@@ -185,8 +326,13 @@ def labels(field: pa.ChunkedArray) -> np.ndarray:
     return numbers.to_numpy() if canonical else field.to_numpy()
 
 
-def rating_column(field: pa.ChunkedArray) -> np.ndarray:
-    """Return ratings as float64; one that is no number is an InputError."""
+def rating_column(field: pa.ChunkedArray, *, decimal_comma: bool = False) -> np.ndarray:
+    """Return ratings as float64; one that is no number is an InputError.
+
+    With ``decimal_comma``, "3,5" is a number, as it is where the comma separates nothing.
+    """
+    if decimal_comma and is_text(field) and pc.any(pc.match_substring_regex(field, _DECIMAL_COMMA)).as_py():
+        field = pc.replace_substring_regex(field, _DECIMAL_COMMA, r"\1.\2")
     numbers = _numbers(field)
     _check(np.isnan(numbers), field, "rating", "not a number")
     return numbers

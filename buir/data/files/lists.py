@@ -1,4 +1,4 @@
-"""Item lists as rows: one user per line, with a count or with the user's label in front."""
+"""Item lists as rows: one user per line, with a count or the user's label in front, and with values or without."""
 
 import re
 from itertools import chain
@@ -7,43 +7,114 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from buir.data.files.columns import Rows, label_column
-from buir.data.files.formats import Format, check_text, read_bytes
-from buir.errors import Argument, InputError, ReadError
+from buir.data.files.columns import Rows, label_column, missing_values, present, rating_column
+from buir.data.files.formats import Format
+from buir.data.files.text import Text
+from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, report
+
+_VALUED = re.compile(r"(\d+):(\S+)$")
 
 
-def read_lists(path: Path, form: Format) -> Rows:
+def read_lists(path: Path, text: Text, form: Format, *, drop_missing: bool = False) -> Rows:
     """One user per line: a count and items (the user is the line's number), or the user and items."""
-    raw, _ = read_bytes(path)
-    check_text(path, raw)
-    lines = [line.split() for line in raw.decode().rstrip().split("\n")]
-    sizes = np.fromiter((len(line) for line in lines), dtype=np.int64, count=len(lines))
+    lines, skipped = _lines(text)
+    cut = [line.replace(form.separator.decode(), " ").split() for line in lines]
+    sizes = np.fromiter((len(line) for line in cut), dtype=np.int64, count=len(cut))
     if form.name == "counted":
-        _check_counts(path, lines)
-    tokens = pa.array(list(chain.from_iterable(lines)), pa.string())
+        _check_counts(path, cut, skipped)
+    tokens = pa.array(list(chain.from_iterable(cut)), pa.string())
     leads = np.zeros(len(tokens), dtype=bool)
     leads[(np.cumsum(sizes) - sizes)[sizes > 0]] = True
     items = tokens.filter(pa.array(~leads))
-    names = pa.array(np.arange(len(lines))) if form.name == "counted" else tokens.filter(pa.array(leads))
+    names = pa.array(np.arange(len(cut))) if form.name == "counted" else tokens.filter(pa.array(leads))
     lengths = np.maximum(sizes - 1, 0)
-    line_of_pair = np.repeat(np.arange(len(lines)), lengths)
+    line_of_pair = np.repeat(np.arange(len(cut)), lengths)
     if not len(items):
         raise ReadError(path, "holds only empty lists; give at least one item")
-    users = names.take(pa.array(np.cumsum(sizes > 0)[line_of_pair] - 1))
+    users = pa.chunked_array([names.take(pa.array(np.cumsum(sizes > 0)[line_of_pair] - 1))])
+    fields = [users, pa.chunked_array([items])]
+    missing = np.zeros(len(items), dtype=bool)
+    if drop_missing:
+        missing = missing_values(fields[0], typed=False) | missing_values(fields[1], typed=False)
+        fields, line_of_pair = [present(field, ~missing) for field in fields], line_of_pair[~missing]
     try:
-        return Rows(
-            label_column(pa.chunked_array([users]), "user"),
-            label_column(pa.chunked_array([items]), "item"),
-            blank_lines=int(np.count_nonzero(sizes == 0)),
-            empty_lists=int(np.count_nonzero(sizes == 1)),
-        )
+        columns = [label_column(field, role) for field, role in zip(fields, ("user", "item"), strict=True)]
     except InputError as error:
-        line = int(line_of_pair[error.rows[0]]) + 1 if error.rows.size else None
+        line = int(line_of_pair[error.rows[0]]) + 1 + skipped if error.rows.size else None
         raise ReadError(path, *error.message, line=line) from error
+    return Rows(
+        columns[0].field,
+        columns[1].field,
+        missing=int(np.count_nonzero(missing)),
+        blank_lines=int(np.count_nonzero(sizes == 0)) + skipped - len(text.comments),
+        empty_lists=int(np.count_nonzero(sizes == 1)),
+    )
 
 
-def _check_counts(path: Path, lines: list[list[str]]) -> None:
-    for number, line in enumerate(lines, start=1):
+def read_valued_lists(path: Path, text: Text) -> Rows:
+    """One user per line: perhaps a label, then ``item:value``, as LibSVM writes; what follows ``#`` is a comment.
+
+    Labels that differ on every line are the users. Others are classes: the users are then numbered by lines from 0, and
+    a warning says so.
+    """
+    lines, skipped = _lines(text)
+    cut = [(number, fields) for number, line in enumerate(lines, 1) if (fields := line.partition("#")[0].split())]
+    labels = [fields.pop(0) if ":" not in fields[0] else None for _, fields in cut]
+    named = None not in labels and len(set(labels)) == len(labels)
+    users: list[str] = []
+    items: list[str] = []
+    values: list[str] = []
+    empty = 0
+    for place, (number, fields) in enumerate(cut):
+        empty += not fields
+        for field in fields:
+            found = _VALUED.match(field)
+            if found is None:
+                what = f"has {field!r}, expected item:value, such as 7:1, with a whole number before the colon"
+                raise ReadError(path, what, line=number + skipped)
+            users.append(str(labels[place] if named else place))
+            items.append(found[1])
+            values.append(found[2])
+    if not items:
+        raise ReadError(path, "holds only empty lists; give at least one item")
+    ratings = pa.chunked_array([pa.array(values)])
+    try:
+        columns = [
+            label_column(pa.chunked_array([pa.array(ids)]), role) for ids, role in ((users, "user"), (items, "item"))
+        ]
+        numbers = rating_column(ratings)
+    except InputError as error:
+        raise ReadError(path, *error.message) from error
+    if not named and any(label is not None for label in labels):
+        what = (
+            f"{path} holds lists of LibSVM whose labels repeat, so that they name nobody; users are numbered by line: "
+        )
+        remedy = "write the user in place of the label, or leave labels out"
+        report([AmbiguousFileWarning(what, remedy, argument="format")])
+    who = "label" if named else "line"
+    return Rows(
+        columns[0].field,
+        columns[1].field,
+        ratings=numbers,
+        rating_name="value",
+        columns=f"user={who}, item=index, rating=value",
+        blank_lines=len(lines) - len(cut) + skipped - len(text.comments),
+        empty_lists=empty,
+    )
+
+
+def _lines(text: Text) -> tuple[list[str], int]:
+    """Return the lines, and how many of comment and blank ones came before the first."""
+    content = text.content.decode().rstrip()
+    if not text.comments:
+        return content.split("\n"), 0
+    lines = content.split("\n")
+    first = next(place for place, line in enumerate(lines) if line.strip())
+    return lines[first:], first
+
+
+def _check_counts(path: Path, lines: list[list[str]], skipped: int) -> None:
+    for number, line in enumerate(lines, start=1 + skipped):
         if line and line[0] == str(len(line) - 1):
             continue
         if not line:

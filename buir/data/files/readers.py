@@ -1,34 +1,43 @@
-"""Files of interactions: counted lists, adjacency lists, columns of text, RecBole's atomic files, Parquet; gzip or not.
+"""Files of interactions: lists, columns of text, RecBole's atomic files, JSON lines, matrices, Parquet; gzip or not.
 
-Nothing is repaired silently: what is skipped or merged is counted in the report, everything else that is odd is a
-:class:`~buir.errors.ReadError` that names file, line and remedy.
+Nothing is repaired silently: what is skipped or merged is counted in the report, what could be read in another way is a
+warning, and everything else that is odd is a :class:`~buir.errors.ReadError` that names file, line and remedy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 
+from buir.data import doctor
 from buir.data.files.columns import (
     Rows,
+    check_guess,
     describe_roles,
     find_roles,
     guess_roles,
+    is_text,
     label_column,
     labels,
+    present,
     rating_column,
     time_column,
 )
-from buir.data.files.formats import Format, detect_format
-from buir.data.files.lists import read_lists
-from buir.data.files.tables import count_blank_lines, line_of_row, parquet_columns, text_columns
-from buir.data.interactions import Interactions
-from buir.errors import Argument, InputError, ReadError
+from buir.data.files.folders import parts_of, split_files
+from buir.data.files.formats import LISTS, NAMES, Format, Hints, binary_format, check_hints, text_format, told
+from buir.data.files.lists import read_lists, read_valued_lists
+from buir.data.files.matrices import read_matrix_market, read_npz
+from buir.data.files.tables import Table, count_blank_lines, json_table, parquet_table, text_table
+from buir.data.files.text import as_text, read_bytes
+from buir.data.interactions import Interactions, in_one_space
+from buir.errors import AmbiguousFileWarning, Argument, Finding, InputError, ReadError, counted, listed, report
+
+pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
 
 def read(
@@ -36,6 +45,10 @@ def read(
     *,
     format: str | None = None,
     columns: Mapping[str, str | int] | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    drop_missing: bool = False,
     min_rating: float | None = None,
     min_user: int = 0,
     min_item: int = 0,
@@ -46,62 +59,143 @@ def read(
     Parameters
     ----------
     path
-        The file; gzip is unpacked.
+        The file; gzip is unpacked.  A folder of Parquet files is one table.
     format
         One of :data:`FORMATS`; None detects it.
     columns
         Which column holds "user", "item", "rating" and "time": name, or position from 0.  None goes by the header, or
         takes user and item first.  If given, rating and time are read only where it names them.
+    separator
+        What stands between two columns, such as "|"; None detects it.
+    encoding
+        Of a text, as Python names it; None takes UTF-8, or tells it by the letters, with a warning.
+    header
+        Whether the first row of a text holds names; None detects it.
+    drop_missing
+        Whether rows without a user, an item, or a rating or time that is read, are left out; otherwise they are an
+        error.
     min_rating, min_user, min_item, core
         Filters, see :meth:`buir.data.interactions.Interactions.from_pairs`.
 
     Returns
     -------
-    Interactions whose labels are int64 if every one in the file is a canonical integer, else str.
+    Interactions whose labels are int64 if every one in the file is a canonical integer, else str.  Where the file has
+    types, as Parquet and JSON do, text stays text.
 
     Raises
     ------
     ReadError
         If the file cannot be read as interactions, or the filters leave nothing.
+
+    Warns
+    -----
+    buir.errors.AmbiguousFileWarning
+        If its lines, its header, its encoding or its columns could be meant in another way.
+    buir.errors.ValuesIgnoredWarning
+        If it has ratings other than one and there is no ``min_rating``.
     """
     path = Path(path)
-    rows, form = _read_rows(path, format, columns)
+    hints = Hints(format, columns, separator, encoding, header, drop_missing)
+    check_hints(hints)
+    rows, form, findings = _read_rows(path, hints)
     filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-    return _interactions(path, rows, form, labels(rows.users), labels(rows.items), **filters)
+    users, items = (labels(getattr(rows, side), text=side in rows.texts) for side in ("users", "items"))
+    data = _interactions(path, rows, form, users, items, **filters)
+    report([*findings, *_ratings(path, rows, min_rating)])
+    return data
 
 
 def read_split(
     train: str | Path,
-    test: str | Path,
+    test: str | Path | None = None,
+    valid: str | Path | None = None,
     *,
     format: str | None = None,
     columns: Mapping[str, str | int] | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    drop_missing: bool = False,
     min_rating: float | None = None,
-) -> tuple[Interactions, Interactions]:
-    """Read a published split: two files of one format, with one space of labels.
+) -> tuple[Interactions, ...]:
+    """Read a published split: files of one form, with one space of labels.
 
-    Users and items are numbered by first appearance, train first.  Positions of test continue those of train.  A pair
-    in both files is in both results; :func:`buir.data.splits.given_split` drops it from test.
+    Users and items are numbered by first appearance, train first.  Positions of test continue those of train, and those
+    of valid continue both.  A pair in two files is in both results; :func:`buir.data.splits.given_split` drops it.
 
     Parameters
     ----------
-    train, test
-        The files.
-    format, columns, min_rating
-        As in :func:`read`, for both.
+    train, test, valid
+        The files; or a folder alone, whose files say in their names what they are, as in ``train.txt`` and
+        ``data.valid.inter``.
+    format, columns, separator, encoding, header, drop_missing, min_rating
+        As in :func:`read`, for all.
+
+    Returns
+    -------
+    Train and test, and valid if there is such a file.
     """
-    paths = (Path(train), Path(test))
-    tables = [_read_rows(path, format, columns) for path in paths]
-    fields = ([getattr(rows, side) for rows, _ in tables] for side in ("users", "items"))
-    ids = [labels(pa.chunked_array(list(chain.from_iterable(part.chunks for part in both)))) for both in fields]
-    cut = len(tables[0][0].users)
-    parts = [
-        _interactions(path, rows, form, ids[0][side], ids[1][side], min_rating=min_rating)
-        for path, (rows, form), side in zip(paths, tables, (slice(cut), slice(cut, None)), strict=True)
-    ]
-    spaces = [pd.unique(np.concatenate([getattr(part, side) for part in parts])) for side in ("user_ids", "item_ids")]
-    given_train, given_test = (part.aligned(spaces[0], spaces[1]) for part in parts)
-    return given_train, replace(given_test, positions=given_test.positions + cut)
+    paths = _split_paths(Path(train), test, valid)
+    hints = Hints(format, columns, separator, encoding, header, drop_missing)
+    check_hints(hints)
+    tables = _alike(paths, hints)
+    ids = []
+    for side in ("users", "items"):
+        fields = [getattr(rows, side) for rows, _, _ in tables]
+        text = any(side in rows.texts for rows, _, _ in tables)
+        ids.append(labels(pa.chunked_array(list(chain.from_iterable(part.chunks for part in fields))), text=text))
+    ends = np.cumsum([0, *(len(rows.users) for rows, _, _ in tables)])
+    parts = []
+    for path, (rows, form, findings), start, stop in zip(paths, tables, ends[:-1], ends[1:], strict=True):
+        parts.append(_interactions(path, rows, form, ids[0][start:stop], ids[1][start:stop], min_rating=min_rating))
+        report([*findings, *_ratings(path, rows, min_rating)])
+    return tuple(in_one_space(parts, ends[:-1].tolist()))
+
+
+def _split_paths(train: Path, test: str | Path | None, valid: str | Path | None) -> list[Path]:
+    if train.is_dir() and test is None:
+        found = split_files(train)
+        lacking = [part for part in ("train", "test") if part not in found]
+        if lacking:
+            names = sorted(child.name for child in train.iterdir() if child.is_file())
+            what = f"is a folder without a file of the {lacking[0]} part; it holds {listed(names)}"
+            raise ReadError(train, f"{what}; name the files one by one")
+        return [found[part] for part in ("train", "test", "valid") if part in found]
+    if test is None:
+        raise InputError(
+            Argument("test"), " is None; expected the file of the test part, or a folder as the first argument"
+        )
+    return [train, Path(test), *([] if valid is None else [Path(valid)])]
+
+
+def _alike(paths: Sequence[Path], hints: Hints) -> list[tuple[Rows, Format, list[Finding]]]:
+    """Read the files of a split in one form: that of the file that shows it, with the names that one of them gives."""
+    tables = [_read_rows(path, hints) for path in paths]
+    forms = [form for _, form, _ in tables]
+    sure = [form for form in forms if not form.doubtful and (form.name in LISTS or not form.also)]
+    sure.sort(key=lambda form: form.name not in LISTS)
+    model = next(iter([*sure, *(form for form in forms if form.doubtful), *forms]))
+    for place, form in enumerate(forms):
+        if form.name != model.name and model.name in form.also:
+            tables[place] = _read_rows(paths[place], replace(hints, format=model.name))
+        elif form.doubtful and sure and form.name == model.name:
+            rows, _, findings = tables[place]
+            tables[place] = rows, form, [finding for finding in findings if finding.argument != "format"]
+    named = next((form for _, form, _ in tables if form.header), None)
+    if named is None or named.header is None or hints.columns is not None:
+        return tables
+    for place, (rows, form, _) in enumerate(tables):
+        if form.header is None and form.separator == named.separator and rows.n_columns == len(named.header):
+            roles = find_roles(named.header, len(named.header), None)
+            tables[place] = _read_rows(paths[place], replace(hints, columns=roles, header=False))
+    return tables
+
+
+def _ratings(path: Path, rows: Rows, min_rating: float | None) -> list[Finding]:
+    """Ask the doctor about ratings that no threshold turns into positives."""
+    if rows.ratings is None or min_rating is not None:
+        return []
+    return doctor.ratings_findings(rows.ratings, f"{path}: the column {rows.rating_name!r}")
 
 
 def _interactions(
@@ -110,7 +204,7 @@ def _interactions(
     min_rating = filters["min_rating"]
     if min_rating is not None and rows.ratings is None:
         threshold = Argument("min_rating")
-        if form.name in ("counted", "adjacency"):
+        if form.name in LISTS:
             what = f" is {min_rating}, but the file is read as {form.name} lists, which have no ratings; leave "
             otherwise = threshold, " out, or pass ", Argument("format"), " if the file has columns"
         else:
@@ -119,48 +213,188 @@ def _interactions(
         raise ReadError(path, threshold, what, *otherwise)
     try:
         # Without a source's name, which the error below has.
-        result = Interactions.from_pairs(users, items, ratings=rows.ratings, times=rows.times, source="", **filters)
+        ratings = None if min_rating is None else rows.ratings
+        result = Interactions.from_pairs(users, items, ratings=ratings, times=rows.times, source="", **filters)
     except ValueError as error:
         raise ReadError(path, str(error)) from error
-    report = replace(
+    account = replace(
         result.report,
+        rows_read=result.report.rows_read + rows.missing,
+        missing=rows.missing,
         source=path.name,
         format=str(form),
         columns=rows.columns,
+        ratings="" if rows.ratings is None or min_rating is not None else doctor.ratings_summary(rows.ratings),
+        stripped=rows.stripped,
+        repeated_headers=rows.repeated_headers,
+        comments=rows.comments,
         blank_lines=rows.blank_lines,
         empty_lists=rows.empty_lists,
+        zeros=rows.zeros,
     )
-    return replace(result, report=report)
+    return replace(result, report=account)
 
 
-def _read_rows(path: Path, format: str | None, columns: Mapping[str, str | int] | None) -> tuple[Rows, Format]:
-    form = detect_format(path, format=format)
-    if form.name in ("counted", "adjacency"):
-        if columns is not None:
-            what = f"is read as {form.name} lists, which have no columns; pass "
-            raise ReadError(path, what, Argument("format"), ", or no ", Argument("columns"))
-        return read_lists(path, form), form
-    if form.name == "parquet":
-        (header, fields), text = parquet_columns(path), None
+def _read_rows(path: Path, hints: Hints) -> tuple[Rows, Format, list[Finding]]:
+    """Return the rows of a file, its form, and what should be said about how it was read."""
+    if path.is_dir():
+        parts_of(path)
+        rows, findings = _table_rows(path, parquet_table(path, None), hints)
+        return rows, Format("parquet"), findings
+    raw, gzipped = read_bytes(path)
+    kind = binary_format(path, raw, hints)
+    if kind is not None:
+        form = Format(kind, gzipped=gzipped)
+        if kind == "parquet":
+            rows, findings = _table_rows(path, parquet_table(path, raw), hints)
+            return rows, form, findings
+        _no_columns(path, form, hints)
+        return read_npz(path, raw), form, []
+    text = as_text(path, raw, gzipped=gzipped, encoding=hints.encoding)
+    form = text_format(path, text, hints)
+    findings: list[Finding] = [*told(path, form)]
+    if form.name in (*LISTS, "libsvm", "matrix-market"):
+        _no_columns(path, form, hints)
+        if form.name == "matrix-market":
+            rows = read_matrix_market(path, text)
+        elif form.name == "libsvm":
+            rows = read_valued_lists(path, text)
+        else:
+            rows = read_lists(path, text, form, drop_missing=hints.drop_missing)
     else:
-        header, (fields, text) = form.header, text_columns(path, form)
+        is_json = form.name == "json-lines"
+        try:
+            table = json_table(path, text, hints.columns) if is_json else text_table(path, text, form)
+        except InputError as error:
+            raise error if isinstance(error, ReadError) else ReadError(path, *error.message) from error
+        rows, more = _table_rows(path, table, hints)
+        findings += more
+        rows.blank_lines = count_blank_lines(text.content) - len(text.comments)
+    rows.comments = len(text.comments)
+    return rows, form, findings
+
+
+def _no_columns(path: Path, form: Format, hints: Hints) -> None:
+    if hints.columns is not None:
+        kind = f"{form.name} lists" if form.name in LISTS else f"{form.name}"
+        what = f"is read as {kind}, which have no columns; pass "
+        raise ReadError(path, what, Argument("format"), ", or no ", Argument("columns"))
+
+
+def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Finding]]:
+    """Choose the columns of a table and check them."""
+    findings: list[Finding] = []
+    kept: np.ndarray | None = None
+    """Rows of the table that are read, where not all are."""
     try:
-        roles = find_roles(header, len(fields), columns)
-        guessed = columns is None and not header
+        fields, header = table.fields, table.header
+        roles = find_roles(header, len(fields), hints.columns)
+        guessed = hints.columns is None and not header
         if guessed:
             roles = guess_roles(roles, fields)
+            findings += check_guess(path, roles, fields)
+        repeated = 0
+        if not table.typed:
+            again = _names_among(path, table, roles)
+            repeated = int(np.count_nonzero(again))
+            if repeated:
+                kept = ~again
+                where = table.line_of(int(np.argmax(again)))
+                what = f"{path}, line {where}: the header comes again, {counted(repeated, 'time')} in all"
+                remedy = "such rows are left out: take them out of the file to say that this is meant"
+                findings.append(AmbiguousFileWarning(f"{what}; {remedy}", argument="header"))
+        gone = {role: table.missing(place) for role, place in roles.items()}
+        n_missing = 0
+        if hints.drop_missing:
+            whole = ~np.logical_or.reduce(list(gone.values()))
+            n_missing = int(np.count_nonzero(~whole if kept is None else ~whole & kept))
+            kept = whole if kept is None else whole & kept
+            if not np.any(kept):
+                what = "holds no row without a missing value; check which columns are read, with "
+                raise InputError(what, Argument("columns"))
+        chosen = {role: fields[place] for role, place in roles.items()}
+        if kept is not None:
+            chosen = {role: present(field, kept) for role, field in chosen.items()}
+            gone = {role: missing[kept] for role, missing in gone.items()}
         names = header or (None,) * len(fields)
+        ids = []
+        for role in ("user", "item"):
+            name = names[roles[role]]
+            exact = {"typed": table.typed, "exact": table.exact, "missing": gone[role]}
+            ids.append(label_column(chosen[role], role, name, **exact))
         rows = Rows(
-            label_column(fields[roles["user"]], "user", names[roles["user"]]),
-            label_column(fields[roles["item"]], "item", names[roles["item"]]),
-            rating_column(fields[roles["rating"]]) if "rating" in roles else None,
-            time_column(fields[roles["time"]]) if "time" in roles else None,
+            ids[0].field,
+            ids[1].field,
+            rating_column(chosen["rating"], decimal_comma=table.separator != b",") if "rating" in roles else None,
+            time_column(chosen["time"]) if "time" in roles else None,
             columns=describe_roles(roles, header, guessed=guessed),
+            rating_name=str(names[roles["rating"]] or roles["rating"]) if "rating" in roles else "",
+            texts=frozenset(
+                side for side, role in (("users", "user"), ("items", "item")) if table.typed and is_text(chosen[role])
+            ),
+            missing=n_missing,
+            stripped=table.stripped + ids[0].stripped + ids[1].stripped,
+            repeated_headers=repeated,
+            n_columns=len(fields),
         )
     except InputError as error:
+        if isinstance(error, ReadError):
+            raise
         row = int(error.rows[0]) if error.rows.size else None
-        line = None if row is None or text is None else line_of_row(text, row, has_header=bool(header))
+        if row is not None and kept is not None:
+            row = int(np.flatnonzero(kept)[row])
+        line = None if row is None else table.line_of(row)
         raise ReadError(path, *error.message, line=line, row=row) from error
-    if text is not None:
-        rows.blank_lines = count_blank_lines(text)
-    return rows, form
+    if rows.stripped:
+        findings += _merged_by_blanks(path, table, roles, kept, rows)
+    return rows, findings
+
+
+def _merged_by_blanks(
+    path: Path, table: Table, roles: Mapping[str, int], kept: np.ndarray | None, rows: Rows
+) -> list[Finding]:
+    """Warn if taking blanks away makes two labels one."""
+    found: list[Finding] = []
+    if table.exact:
+        return found
+    for role, field in (("user", rows.users), ("item", rows.items)):
+        before = table.fields[roles[role]]
+        before = before if kept is None else present(before, kept)
+        fewer = pc.count_distinct(before).as_py() - pc.count_distinct(field).as_py()
+        if fewer > 0:
+            what = f"{path}: blanks around the id alone tell {counted(fewer, role)} from others, and are not read"
+            remedy = "; write such ids in quotes, with commas between columns, if they are others"
+            found.append(AmbiguousFileWarning(f"{what}{remedy}", argument=role))
+    return found
+
+
+def _names_among(path: Path, table: Table, roles: Mapping[str, int]) -> np.ndarray:
+    """Return which rows repeat the header, as where files are joined; other names among rows are a ReadError."""
+    user, item = table.fields[roles["user"]], table.fields[roles["item"]]
+    again = np.zeros(len(user), dtype=bool)
+    if table.raw_header:
+        again = _is(user, table.raw_header[roles["user"]])
+        if again.any():
+            for field, name in zip(table.fields, table.raw_header, strict=True):
+                again &= _is(field, name)
+    known = [
+        pa.array([f"{name}{kind}" for name in NAMES[role] for kind in ("", ":token")]) for role in ("user", "item")
+    ]
+    for one, other in (known, known[::-1]):
+        strange = pc.is_in(pc.utf8_lower(user), value_set=one).to_numpy() & ~again
+        if strange.any():
+            strange &= pc.is_in(pc.utf8_lower(item), value_set=other).to_numpy()
+        if strange.any():
+            row = int(np.argmax(strange))
+            came = f"holds the names {user[row].as_py()!r} and {item[row].as_py()!r} in the place of ids"
+            if row == 0 and not table.raw_header:
+                raise ReadError(path, f"{came}; pass ", Argument("header", True), line=table.line_of(row))
+            remedy = "files with other columns were joined: read them one by one"
+            raise ReadError(path, f"{came}; {remedy}", line=table.line_of(row))
+    return again
+
+
+def _is(field: pa.ChunkedArray, name: str) -> np.ndarray:
+    """Return which values are a name of the header, which the start of a file may have marked as its own."""
+    trimmed = pc.utf8_trim(field, " \t\r\ufeff")
+    return pc.equal(trimmed, name).to_numpy()

@@ -1,88 +1,293 @@
-"""Tables as columns: text with separators, quoted or not, with a header or not, and Parquet."""
+"""Tables as columns: text with separators, quoted or not, with a header or not; JSON lines; Parquet, in parts too."""
 
 import csv
 import io
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
-from buir.data.files.formats import Format, check_text, read_bytes
-from buir.errors import Argument, ReadError
+from buir.data.files.columns import MISSING, find_roles, missing_values
+from buir.data.files.formats import Format, fields_of, quotes_hold
+from buir.data.files.text import Text
+from buir.errors import Argument, ReadError, counted, listed, one_line
+
+pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
 _UNIT = b"\x1f"
-"""Stands in for "::", as the parser wants one byte; no text holds it."""
+"""Stands in for separators of several bytes, as the parser wants one; no text holds it."""
+_SAMPLE = 1000
+"""Lines of JSON whose keys and types are looked at."""
+_THREADED = 1 << 20
+"""Bytes from which several threads pay; those of a process that ends at once may abort it."""
 
 
-def text_columns(path: Path, form: Format) -> tuple[list[pa.ChunkedArray], bytes]:
-    """Return every column of a text file as strings, and the text itself, in which lines can be counted.
+@dataclass
+class Table:
+    """Columns of one file, of as many rows each."""
+
+    fields: list[pa.ChunkedArray]
+    header: tuple[str, ...] | None
+    typed: bool = False
+    """Whether the file itself says what is a number, what is text and what is missing."""
+    exact: bool = False
+    """Whether blanks around a value belong to it, as those that do not are already gone."""
+    stripped: int = 0
+    """Values that had blanks around them, where these are already gone."""
+    text: bytes | None = None
+    """What the rows were read from, in which lines can be counted; None where there are no lines."""
+    separator: bytes = b""
+    raw_header: tuple[str, ...] = ()
+    """The first row, where it is no pair."""
+
+    def line_of(self, row: int) -> int | None:
+        """Return the number, from 1, of the line that holds a row, from 0; slow, for messages."""
+        if self.text is None:
+            return None
+        lines = _starts(self.text, self.separator)
+        return next(number for place, number in enumerate(lines) if place == row + bool(self.raw_header))
+
+    def missing(self, column: int) -> np.ndarray:
+        """Return which values of a column are missing; in quotes "None" is a name."""
+        gone = missing_values(self.fields[column], typed=self.typed)
+        if not self.exact or self.text is None or not gone.any():
+            return gone
+        table = _parse(
+            self.text, self.separator, len(self.fields), skip=_first_line(self.text) * bool(self.raw_header), nulls=True
+        )
+        unquoted = pc.is_null(table.columns[column]).to_numpy()
+        return unquoted | (gone & pc.equal(self.fields[column], "").to_numpy())
+
+
+def text_table(path: Path, text: Text, form: Format) -> Table:
+    """Return every column of a text file as strings.
 
     Raises
     ------
     ReadError
-        If lines differ in their number of columns, the text is not UTF-8, or there is no row.
+        If lines differ in their number of columns, a quote is never closed, or there is no row.
     """
-    text, _ = read_bytes(path)
-    separator = form.separator
+    content, separator = text.content, form.separator
     if form.name == "space":
-        if text[:1] == b" " or text[-1:] == b" " or any(edge in text for edge in (b"\n ", b" \n", b" \r")):
-            text = re.sub(rb"^[ \t]+|[ \t]+(?=\r?$)", b"", text, flags=re.M)
-        if b"  " in text or b"\t" in text:
-            text = re.sub(rb"[ \t]+", b" ", text)
-    elif form.name == "double-colon":
-        separator = _UNIT
-        text = text.replace(b"::", separator)
-    first, line = next(_filled(text))
-    names = [str(place) for place in range(len(_fields(line, separator)))]
+        if content[:1] == b" " or content[-1:] == b" " or any(edge in content for edge in (b"\n ", b" \n", b" \r")):
+            content = re.sub(rb"^[ \t]+|[ \t]+(?=\r?$)", b"", content, flags=re.M)
+        if b"  " in content or b"\t" in content:
+            content = re.sub(rb"[ \t]+", b" ", content)
+    elif b"\n " in content:
+        content = re.sub(rb"^ +(?=\r?$)", b"", content, flags=re.M)  # lines of blanks are blank
+    if len(separator) > 1:
+        content, separator = content.replace(separator, _UNIT), _UNIT
+    quoted = quotes_hold(separator) and b'"' in content
+    stripped = 0
+    if quoted:
+        _check_quotes(path, content, separator)
+        content, stripped = _without_blanks(content, separator)
+    first = _first_line(content)
+    line = content.split(b"\n", first)[first - 1].removesuffix(b"\r")
+    n_columns = len(fields_of(line, separator))
     try:
-        table = pa_csv.read_csv(
-            pa.BufferReader(text),
-            # leading blank lines count as rows to skip
-            read_options=pa_csv.ReadOptions(column_names=names, skip_rows_after_names=first if form.header else 0),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=separator.decode(), quote_char='"' if separator in (b",", b";") else False
-            ),
-            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
+        table = _parse(content, separator, n_columns, skip=first * bool(form.raw_header))
     except pa.ArrowInvalid as error:
-        check_text(path, text)
-        raise _ragged(path, text, separator, len(names), error) from error
+        raise _ragged(path, content, separator, n_columns, error) from error
     if not table.num_rows:
         raise ReadError(path, "holds a header and no rows; give a file with interactions")
-    return table.columns, text
+    return Table(table.columns, form.header, False, quoted, stripped, content, separator, form.raw_header)
 
 
-def parquet_columns(path: Path) -> tuple[tuple[str, ...], list[pa.ChunkedArray]]:
-    """Return names and columns of a Parquet file.
+def json_table(path: Path, text: Text, columns: Mapping[str, str | int] | None) -> Table:
+    """Return the columns of a file with one JSON object on each line; those without a role hold nothing.
 
     Raises
     ------
     ReadError
-        If it is damaged or has no rows.
+        If a line is no object, or a key holds numbers in one line and text in another.
     """
-    raw, _ = read_bytes(path)
+    types: dict[str, set[type]] = {}
+    for place, (number, line) in enumerate(_filled(text.content)):
+        if place == _SAMPLE:
+            break
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise ReadError(path, f"holds no JSON object ({error}); correct the line", line=number) from error
+        if not isinstance(values, dict):
+            raise ReadError(
+                path, "holds no JSON object; expected one on each line, with a user and an item", line=number
+            )
+        for name, value in values.items():
+            types.setdefault(name, set()).update(() if value is None else (type(value),))
+    header = tuple(types)
+    needed = {header[place] for place in find_roles(header, len(header), columns).values()}
+    schema = pa.schema([(name, _json_type(path, name, types[name])) for name in header if name in needed])
+    lengths = np.diff(np.flatnonzero(np.frombuffer(text.content, dtype=np.uint8) == ord("\n")), prepend=0)
+    block = max(1 << 24, 2 * int(lengths.max(initial=len(text.content) if not lengths.size else 0)))
     try:
-        table = pq.read_table(pa.BufferReader(raw))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ReadError(path, f"is a damaged Parquet file ({error}); write it again") from error
+        table = pa_json.read_json(
+            pa.BufferReader(text.content),
+            read_options=pa_json.ReadOptions(
+                use_threads=len(text.content) > _THREADED, block_size=min(block, (1 << 31) - 1)
+            ),
+            parse_options=pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+    except pa.ArrowInvalid as error:
+        remedy = "correct the line, or pass the frame of pandas.read_json(file, lines=True)"
+        raise ReadError(path, f"cannot be read as JSON lines ({one_line(error)}); {remedy}") from error
+    nothing = pa.chunked_array([pa.nulls(table.num_rows)])
+    fields = [table.column(name) if name in needed else nothing for name in header]
+    return Table(fields, header, typed=True, text=text.content)
+
+
+def parquet_table(path: Path, raw: bytes | None) -> Table:
+    """Return names and columns of a Parquet file, or of the files in a folder where ``raw`` is None.
+
+    Raises
+    ------
+    ReadError
+        If it is damaged or has no rows, or files have different columns.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(raw)) if raw is not None else _parts(path)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+        raise ReadError(path, f"is a damaged Parquet file ({one_line(error)}); write it again") from error
     if not table.num_rows:
         raise ReadError(path, "holds columns and no rows; give a file with interactions")
-    return tuple(table.column_names), table.columns
-
-
-def line_of_row(text: bytes, row: int, *, has_header: bool) -> int:
-    """Return the number, from 1, of the line that holds a row, from 0; slow, for messages."""
-    return next(number for place, (number, _) in enumerate(_filled(text)) if place == row + has_header)
+    return Table(table.columns, tuple(table.column_names), typed=True)
 
 
 def count_blank_lines(text: bytes) -> int:
     """Return how many lines hold nothing."""
     ends = np.flatnonzero(np.frombuffer(text.replace(b"\r", b""), dtype=np.uint8) == ord("\n"))
     return int(np.count_nonzero(np.diff(ends, prepend=-1) == 1))
+
+
+def _parts(folder: Path) -> pa.Table:
+    """Read the Parquet files below a folder, in the order of their names; keys in folder names are columns."""
+    from pyarrow import dataset  # slow to import, seldom needed
+
+    files = [
+        file
+        for file in sorted(folder.rglob("*.parquet"))
+        if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+    ]
+    names = [set(pq.read_schema(file).names) for file in files]
+    for file, found in zip(files, names, strict=True):
+        if found != names[0]:
+            what = f"has the columns {listed(sorted(found))}, but {files[0].name} has {listed(sorted(names[0]))}"
+            raise ReadError(file, f"{what}; expected the same in all parts: read them one by one")
+    return dataset.dataset(
+        [str(file) for file in files], format="parquet", partitioning="hive", partition_base_dir=str(folder)
+    ).to_table()
+
+
+def _json_type(path: Path, name: str, types: set[type]) -> pa.DataType:
+    known = {
+        frozenset({int}): pa.int64(),
+        frozenset({str}): pa.string(),
+        frozenset(): pa.null(),
+        frozenset({bool}): pa.bool_(),
+    }
+    kind = pa.float64() if types in ({float}, {int, float}) else known.get(frozenset(types))
+    if kind is None:
+        came = " and ".join(
+            sorted({int: "numbers", float: "numbers", str: "text"}.get(t, "nested values") for t in types)
+        )
+        raise ReadError(path, f"holds {came} for {name!r}, expected one kind of value; write all of them as text")
+    return kind
+
+
+def _parse(content: bytes, separator: bytes, n_columns: int, *, skip: int = 0, nulls: bool = False) -> pa.Table:
+    """Cut text into columns of strings; with ``nulls``, unquoted words that say that a value is missing are none."""
+    names = [str(place) for place in range(n_columns)]
+    quoting = quotes_hold(separator)
+    return pa_csv.read_csv(
+        pa.BufferReader(content),
+        # leading blank lines count as rows to skip
+        read_options=pa_csv.ReadOptions(
+            column_names=names, skip_rows_after_names=skip, use_threads=len(content) > _THREADED
+        ),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=separator.decode(),
+            quote_char='"' if quoting else False,
+            newlines_in_values=quoting and b'"' in content,
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=list(MISSING),
+            strings_can_be_null=nulls,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _check_quotes(path: Path, content: bytes, separator: bytes) -> None:
+    """Make sure that every quote that opens a value closes it; a ReadError names the line where one does not."""
+    data = np.frombuffer(b"\n" + content + b"\n", dtype=np.uint8)
+    quotes = np.flatnonzero(data == ord('"'))
+    edges = np.zeros(256, dtype=bool)
+    edges[[ord(separator), ord("\n"), ord("\r"), ord('"')]] = True
+    if len(quotes) % 2 == 0 and edges[data[quotes[::2] - 1]].all() and edges[data[quotes[1::2] + 1]].all():
+        breaks = np.flatnonzero(data == ord("\n"))
+        if np.array_equal(np.searchsorted(breaks, quotes[::2]), np.searchsorted(breaks, quotes[1::2])):
+            return  # all in pairs around whole values, or doubled, each pair on one line
+    rows = csv.reader(io.StringIO(content.decode(), newline=""), delimiter=separator.decode(), strict=True)
+    before, width = 0, 0
+    remedy = "close it, double the quotes within a value, or pass the frame that pandas.read_csv makes of the file"
+    try:
+        for row in rows:
+            width = width or len(row)
+            for lines in (field.split("\n")[1:-1] for field in row if "\n" in field):
+                if any(len(fields_of(line.encode(), separator)) == width for line in lines):
+                    what = (
+                        f"opens a quote that closes at line {rows.line_num}, over lines that look like rows; {remedy}"
+                    )
+                    raise ReadError(path, what, line=before + 1)
+            before = rows.line_num
+    except csv.Error as error:
+        what = f"opens a quote that never closes, or closes within a value ({error}); {remedy}"
+        raise ReadError(path, what, line=before + 1) from error
+
+
+def _without_blanks(content: bytes, separator: bytes) -> tuple[bytes, int]:
+    """Take blanks away around values, those within quotes excepted; return the text and how many values had some."""
+    mark = re.escape(separator)
+    if not re.search(rb"[ \t](?:%b|\r?\n|$)|(?:%b|\n|^)[ \t]" % (mark, mark), content):
+        return content, 0
+    count = 0
+
+    def bare(match: re.Match[bytes]) -> bytes:
+        nonlocal count
+        before, value, after = match.groups()
+        count += bool(before or after)
+        return value
+
+    value = rb'(?<![^\n%b])([ \t]*)("(?:[^"]|"")*"|[^%b\r\n]*?)([ \t]*)(?=%b|\r?\n|\r?\Z)' % (mark, mark, mark)
+    return re.sub(value, bare, content), count
+
+
+def _first_line(content: bytes) -> int:
+    """Return the number, from 1, of the first line that is not blank."""
+    return next(_filled(content))[0]
+
+
+def _starts(content: bytes, separator: bytes) -> Iterator[int]:
+    """Numbers, from 1, of the lines in which rows begin."""
+    if not quotes_hold(separator) or b'"' not in content:
+        yield from (number for number, _ in _filled(content))
+        return
+    rows, before = csv.reader(io.StringIO(content.decode(), newline=""), delimiter=separator.decode()), 0
+    for row in rows:
+        if row:
+            yield before + 1
+        before = rows.line_num
 
 
 def _filled(text: bytes) -> Iterator[tuple[int, bytes]]:
@@ -93,17 +298,12 @@ def _filled(text: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, filled
 
 
-def _fields(line: bytes, separator: bytes) -> list[str]:
-    quoting = csv.QUOTE_MINIMAL if separator in (b",", b";") else csv.QUOTE_NONE
-    return next(csv.reader([line.decode(errors="replace")], delimiter=separator.decode(), quoting=quoting))
-
-
 def _ragged(path: Path, text: bytes, separator: bytes, n_columns: int, error: Exception) -> ReadError:
     """Find the line the parser stumbled over; slow, and only on the way to an error."""
     for number, line in _filled(text):
-        found = len(_fields(line, separator))
+        found = len(fields_of(line, separator))
         if found != n_columns:
-            what = f"has {found} columns, expected {n_columns} as in the first line"
+            what = f"has {counted(found, 'column')}, expected {n_columns} as in the first line"
             lists = Argument("format", "adjacency"), " or ", Argument("format", "counted"), " if the lines are lists"
             return ReadError(path, f"{what}; correct it, or pass ", *lists, line=number)
-    return ReadError(path, f"cannot be read as columns ({error}); pass ", Argument("format"))
+    return ReadError(path, f"cannot be read as columns ({one_line(error)}); pass ", Argument("format"))

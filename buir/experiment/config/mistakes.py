@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from buir.errors import ConfigError, near
+from buir.errors import ConfigError, listed, near
 from buir.experiment.config.models import suggestion
 
 Place = tuple[str | int, ...]
@@ -71,9 +71,11 @@ def _line(error: ErrorDetails, schema: Any, raw: Any) -> str:
         case "too_long":
             return f"{where}: got {shown(value)}, expected at most {context['max_length']}"
         case "path_not_file":
-            path = Path(value)
-            beside = sorted(file.name for file in path.parent.glob("*") if file.is_file())
-            return f"{where}: no such file: {value}{near(path.name, beside)}"
+            if Path(value).is_dir():
+                inside = listed(sorted(file.name for file in Path(value).iterdir() if file.is_file()))
+                return f"{where}: is a folder: {value}; expected a file, such as one of {inside}"
+            beside = sorted(file.name for file in Path(value).parent.glob("*") if file.is_file())
+            return f"{where}: no such file: {value}{near(Path(value).name, beside)}"
         case "tuple_type":
             example = f", such as [{value}]" if isinstance(value, int | float) else ""
             return f"{where}: got {shown(value)}, expected a list{example}"

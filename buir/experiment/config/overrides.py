@@ -14,7 +14,7 @@ from buir.errors import ConfigError, one_line
 from buir.experiment.config import models
 from buir.experiment.config.mistakes import shown
 
-PATH_KEYS = ("path", "train", "test")
+PATH_KEYS = ("path", "train", "valid", "test")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from buir.data import FORMATS, datasets
-from buir.errors import ConfigError
+from buir.errors import ConfigError, near
 from buir.experiment.config import models
 from buir.experiment.config.mistakes import in_lines, refuse
 from buir.experiment.config.overrides import PATH_KEYS, VARIABLE, absolute, apply_override, read_yaml, to_yaml
@@ -32,6 +32,8 @@ _PANEL_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]*"
 _COMMON_STEMS = frozenset({"data", "data1", "interactions", "ratings", "train", "u", "user_artists", "users"})
 _FILTERS = ("min_rating", "min_user", "min_item", "core")
 _LONGEST_PATH = 1000
+_READING = ("separator", "encoding", "header", "drop_missing")
+"""How a file is read, beside its format and its columns."""
 _RECIPE_HEAD = """\
 # What the runs of this report were: buir benchmark {name}.yaml --out FOLDER
 # Paths without a variable are those of the machine that ran it.
@@ -88,12 +90,21 @@ def _absolute(path: Any, info: ValidationInfo) -> Any:
     return absolute(path, (info.context or {}).get("folder", Path.cwd()))
 
 
+def _is_there(path: Path) -> Path:
+    if not path.exists():
+        beside = sorted(file.name for file in path.parent.glob("*"))
+        msg = f"no such file: {path}{near(path.name, beside)}"
+        raise ValueError(msg)
+    return path
+
+
 Distinct = AfterValidator(_distinct)
 Entries = Field(strict=False, min_length=1)
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Seeds = Annotated[tuple[Seed, ...], Field(strict=False, min_length=1, max_length=1000), Distinct]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
+Place = Annotated[Path, Field(strict=False), BeforeValidator(_absolute), AfterValidator(_is_there)]
 File = Annotated[FilePath, Field(strict=False), BeforeValidator(_absolute)]
 
 
@@ -104,16 +115,22 @@ class Strict(BaseModel):
 
 
 class DataConfig(Strict):
-    """One data set: a named one (``dataset``), a file (``path``), or a split in two files (``train``, ``test``)."""
+    """One data set: a named one (``dataset``), a file or folder (``path``), or the files of a split (``train`` ...)."""
 
     name: Annotated[str, Field(pattern=_SAFE_NAME)] | None = None
     dataset: Annotated[str, _one_of("data set", datasets.DATASETS)] | None = None
     options: dict[str, Any] = {}
-    path: File | None = None
+    path: Place | None = None
+    """A file, a folder of Parquet files, or, for the protocol ``given``, one of the files of a split."""
     train: File | None = None
+    valid: File | None = None
     test: File | None = None
     format: Annotated[str, _one_of("format", FORMATS)] | None = None
     columns: dict[str, str | int] | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    drop_missing: bool = False
     min_rating: float | None = None
     min_user: Count = 0
     min_item: Count = 0
@@ -137,8 +154,10 @@ class DataConfig(Strict):
                 came = " and ".join(map(repr, given))
                 msg = f"needs exactly one source, got {came}; drop all but one, {given[0]!r} with {drop}"
             raise ValueError(msg)
-        unused = ("options",) if self.dataset is None else ("format", "columns")
-        if self.train is not None:
+        unused = ("options",) if self.dataset is None else ("format", "columns", *_READING)
+        if self.train is None:
+            unused += ("valid",)
+        else:
             # A published split is taken as it is published.
             unused += ("min_user", "min_item", "core")
         stray = [name for name in unused if name in self.model_fields_set]
@@ -330,9 +349,14 @@ class BenchmarkConfig(Strict):
             problems += [((what,), f"two entries are called {label!r}; give one another 'name'") for label in twice]
         given = self.protocol.kind == "given"
         for place, data in enumerate(self.data):
-            if given != (data.train is not None):
-                remedy = "'train' and 'test' files" if given else "one 'path' or 'dataset'"
+            folder = data.path is not None and data.path.is_dir()
+            if given != (data.train is not None) and not (given and folder):
+                remedy = "'train' and 'test' files, or their folder as 'path'" if given else "one 'path' or 'dataset'"
                 problems.append((("data", place), f"the protocol {self.protocol.kind!r} needs {remedy}"))
+            stray = [name for name in ("min_user", "min_item", "core") if name in data.model_fields_set]
+            if given and folder and stray:
+                msg = f"{', '.join(stray)} means nothing to a published split, which is taken as it is; remove it"
+                problems.append((("data", place), msg))
             if data.trials is not None and self.tuning is None:
                 msg = f"got {data.trials}, but nothing is searched without 'tuning:'; add 'tuning: {{}}', or remove it"
                 problems.append((("data", place, "trials"), msg))
@@ -450,7 +474,10 @@ def recipe(config: Mapping[str, Any]) -> str:
     -----
     A plan also holds defaults that mean nothing to the kind of data; a file must not have them.
     """
-    data = [{name: value for name, value in entry.items() if value} for entry in named_by_variable(config)]
+    data = [
+        {name: value for name, value in entry.items() if value or name == "header"}
+        for entry in named_by_variable(config)
+    ]
     return _RECIPE_HEAD.format(name=config.get("name", "name")) + to_yaml({**config, "data": data})
 
 

@@ -1,17 +1,23 @@
 """From a configuration to data and splits; each is made once in a process."""
 
+import warnings
+
 from buir.data import Interactions, Split, datasets, read_split, splits
 from buir.data import read as read_file
-from buir.errors import ExperimentError
+from buir.errors import ExperimentError, InputWarning
 from buir.experiment.config import BenchmarkConfig, DataConfig, ProtocolConfig
 from buir.experiment.run.progress import Size
 
 
 class Sources:
-    """The data sets and splits of a benchmark, kept for the cells that share them."""
+    """The data sets and splits of a benchmark, kept for the cells that share them.
 
-    def __init__(self, config: BenchmarkConfig) -> None:
+    ``quiet`` leaves out the warnings of a file, which another process has given already.
+    """
+
+    def __init__(self, config: BenchmarkConfig, *, quiet: bool = False) -> None:
         self._config = config
+        self._quiet = quiet
         self._data: dict[str, tuple[Interactions, ...]] = {}
         self._splits: dict[tuple[str, int], dict[float, Split]] = {}
 
@@ -40,23 +46,30 @@ class Sources:
         if label not in self._data:
             (data,) = [d for d in self._config.data if d.label == label]
             try:
-                self._data[label] = read(data)
+                with warnings.catch_warnings():
+                    if self._quiet:
+                        warnings.simplefilter("ignore", InputWarning)
+                    self._data[label] = read(data, split=self._config.protocol.kind == "given")
             except (OSError, ValueError) as error:
                 msg = f"{label}: {error}"
                 raise ExperimentError(msg) from error
         return self._data[label]
 
 
-def read(data: DataConfig) -> tuple[Interactions, ...]:
-    """Load one data set: its interactions, or its training and test part where it comes as two files."""
+def read(data: DataConfig, *, split: bool = False) -> tuple[Interactions, ...]:
+    """Load one data set: its interactions, or its training, test and validation part where it comes as a ``split``."""
     filters = {"min_rating": data.min_rating, "min_user": data.min_user, "min_item": data.min_item, "core": data.core}
     if data.dataset is not None:
         chosen = {name: value for name, value in filters.items() if value}
         return (datasets.load(data.dataset, **data.options, **chosen),)
-    if data.train is not None and data.test is not None:
-        return read_split(data.train, data.test, format=data.format, columns=data.columns, min_rating=data.min_rating)
+    form = {"format": data.format, "columns": data.columns, "separator": data.separator, "encoding": data.encoding}
+    form |= {"header": data.header, "drop_missing": data.drop_missing}
+    if split:
+        first = data.train or data.path
+        assert first is not None  # the schema asks for one of them
+        return read_split(first, data.test, data.valid, min_rating=data.min_rating, **form)
     assert data.path is not None  # the schema asks for one of the three
-    return (read_file(data.path, format=data.format, columns=data.columns, **filters),)
+    return (read_file(data.path, **form, **filters),)
 
 
 def make_splits(parts: tuple[Interactions, ...], protocol: ProtocolConfig, seed: int) -> dict[float, Split]:
@@ -71,4 +84,6 @@ def make_splits(parts: tuple[Interactions, ...], protocol: ProtocolConfig, seed:
     if protocol.kind == "time":
         fractions = {"valid_fraction": protocol.valid_fraction, "test_fraction": protocol.test_fraction}
         return {1.0: splits.time_split(data, **fractions)}
-    return {1.0: splits.given_split(*parts, valid_fraction=protocol.valid_fraction, seed=seed)}
+    train, test, *more = parts
+    valid = more[0] if more else None
+    return {1.0: splits.given_split(train, test, protocol.valid_fraction, seed, valid=valid)}

@@ -133,7 +133,7 @@ def _start_worker(config: BenchmarkConfig, journal: Journal, threads: int, calls
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
     torch.set_num_threads(threads)
-    _here = Bench(config, journal, Sources(config), threads), _Sender(calls)
+    _here = Bench(config, journal, Sources(config, quiet=True), threads), _Sender(calls)
 
 
 def _end_with_parent() -> None:

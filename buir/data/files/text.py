@@ -1,0 +1,202 @@
+"""The bytes of a file, and the text in them: gzip, byte order marks, encodings, line ends and comments."""
+
+import codecs
+import gzip
+import re
+import zlib
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, listed, near, report
+
+_REFUSED = {
+    b"BZh": "is a bzip2 archive; unpack it first (only gzip is read as it is)",
+    b"\xfd7zXZ": "is an xz archive; unpack it first (only gzip is read as it is)",
+    b"(\xb5/\xfd": "is a zstd archive; unpack it first (only gzip is read as it is)",
+    b"7z\xbc\xaf": "is a 7z archive; unpack it first (only gzip is read as it is)",
+    b"\x93NUMPY": "is an array of NumPy; write pairs as CSV, or a sparse matrix with scipy.sparse.save_npz",
+    b"\x89HDF": "is an HDF5 file; export the interactions as CSV or Parquet",
+    b"ARROW1": "is a Feather file; write it as Parquet: pandas.read_feather(file).to_parquet(...)",
+    b"SQLite format 3": "is a database of SQLite; export the table of interactions as CSV",
+    b"\x80\x04": "is a pickle, which may run any code when opened; export the interactions as CSV or Parquet",
+    b"\x80\x05": "is a pickle, which may run any code when opened; export the interactions as CSV or Parquet",
+    b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save the sheet as CSV",
+}
+"""How files begin that hold no text that could be read, and what to do about them."""
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_SAMPLE = 1 << 16
+_MARKS = "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u20ac\u00ab\u00bb"
+"""Quotes, dashes and the like, of Western text."""
+_COMMENT = re.compile(rb"^(?:#(?=[\s#]|$)|%(?=[\s%]|$)).*$", re.MULTILINE)
+"""A line with one of the marks alone: "#tag" may be an id."""
+_EXCEL = re.compile(rb"sep=.(?=\r?\n)")
+"""A line that Excel writes on top of columns."""
+_LEADING = re.compile(rb"\s*(?:#(?=[\s#]|$)|%(?=[\s%]|$))")
+
+
+@dataclass(frozen=True)
+class Text:
+    """The content of a text file, ready to be cut into lines."""
+
+    content: bytes
+    """UTF-8 without byte order mark; lines end in ``\\n`` or ``\\r\\n``, and comments are blank lines."""
+    gzipped: bool = False
+    encoding: str = ""
+    """The encoding it came in; empty for UTF-8."""
+    comments: tuple[bytes, ...] = ()
+    """Lines of comment, marks included."""
+
+
+def read_bytes(path: Path) -> tuple[bytes, bool]:
+    """Return the content, unpacked, and whether it was gzipped.
+
+    Raises
+    ------
+    ReadError
+        If there is no such file, it may not be read, or it is damaged or of a kind that is not read.
+    """
+    try:
+        with path.open("rb") as file:
+            gzipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            with gzip.open(file) if gzipped else nullcontext(file) as content:
+                raw = content.read()
+    except FileNotFoundError as error:
+        raise ReadError(path, _missing(path)) from error
+    except IsADirectoryError as error:
+        names = sorted(child.name for child in path.iterdir() if child.is_file())
+        raise ReadError(path, f"is a folder, expected a file, such as one of {listed(names)}") from error
+    except PermissionError as error:
+        raise ReadError(path, "may not be read; change its permissions") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ReadError(path, f"is a damaged gzip file ({error}); fetch it again") from error
+    for start, what in _REFUSED.items():
+        if raw.startswith(start):
+            raise ReadError(path, what)
+    return raw, gzipped
+
+
+def read_text(path: Path, encoding: str | None = None) -> Text:
+    """Return the text of a file, see :func:`as_text`."""
+    raw, gzipped = read_bytes(path)
+    return as_text(path, raw, gzipped=gzipped, encoding=encoding)
+
+
+def as_text(path: Path, raw: bytes, *, gzipped: bool = False, encoding: str | None = None) -> Text:
+    """Return bytes as text in UTF-8, with old line ends made new and comments made blank lines.
+
+    Parameters
+    ----------
+    path
+        For messages.
+    raw
+        The bytes.
+    gzipped
+        Whether they were packed.
+    encoding
+        A name that Python knows; None takes UTF-8, or what a byte order mark or, with a warning, the letters say.
+
+    Raises
+    ------
+    ReadError
+        If they are no text.
+
+    Warns
+    -----
+    buir.errors.AmbiguousFileWarning
+        If the encoding was told by the letters.
+    """
+    content, found = _in_utf8(path, raw, encoding)
+    if b"\r" in content and b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+    comments: tuple[bytes, ...] = ()
+    if hint := _EXCEL.match(content):  # what follows tells the separator as well
+        comments, content = (hint[0],), content[hint.end() :]
+    if _LEADING.match(content) and not content.startswith(b"%%MatrixMarket"):
+        # Blank, not gone: line numbers of messages stay true.
+        comments = tuple(line.rstrip(b"\r") for line in _COMMENT.findall(content))
+        content = _COMMENT.sub(b"", content)
+    return Text(content, gzipped, found, comments)
+
+
+def _in_utf8(path: Path, raw: bytes, encoding: str | None) -> tuple[bytes, str]:
+    """Return the text in UTF-8 and the encoding that it was in, if another."""
+    if encoding is not None:
+        try:
+            text = raw.decode(encoding)
+        except LookupError as error:
+            expected = "expected a name that Python knows, such as 'utf-8', 'cp1252' or 'utf-16'"
+            raise InputError(Argument("encoding"), f" is {encoding!r}, {expected}") from error
+        except UnicodeError as error:
+            raise ReadError(path, f"is not {encoding} ({error}); pass another ", Argument("encoding")) from error
+        # As Python knows them, "utf_8" and "UTF8" are one name.
+        name = codecs.lookup(encoding).name
+        return text.removeprefix("\ufeff").encode(), "" if name in ("utf-8", "utf-8-sig", "ascii") else name
+    if raw[:2] in _UTF16:
+        try:
+            return raw.decode("utf-16").encode(), "utf-16"
+        except UnicodeDecodeError as error:
+            raise ReadError(path, f"is damaged text in UTF-16 ({error}); fetch it again") from error
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in raw:
+        remedy = "expected text, Parquet or a matrix of SciPy; export the interactions as CSV"
+        raise ReadError(path, f"is a binary file (a zero at byte {raw.index(0)}); {remedy}")
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        return _guessed(path, raw, line, f"is not UTF-8 (byte {raw[error.start]:#04x})")
+    return raw, ""
+
+
+def _guessed(path: Path, raw: bytes, line: int, fault: str) -> tuple[bytes, str]:
+    """Tell the encoding by the lines that are not ASCII, and say so; in a file that is partly UTF-8 it is a mistake."""
+    lines = [text for text in raw.splitlines() if not text.isascii()]
+    sample = b"\n".join(lines)[:_SAMPLE]
+    found = None if any(_is_utf8(text) for text in lines) else _encoding_of(sample)
+    try:
+        text = raw.decode(found or "ascii")
+    except UnicodeDecodeError as error:
+        remedy = "expected text in UTF-8; export it again, or name its "
+        raise ReadError(path, f"{fault}; {remedy}", Argument("encoding"), line=line) from error
+    first = lines[0].decode(str(found)).strip()[:40]
+    named = Argument("encoding", found)
+    what = f"{path}, line {line}: {fault}, and is read as {found}, which makes it {first!r}; pass "
+    report([AmbiguousFileWarning(what, named, " if that is right, else the name of its encoding")])
+    return text.encode(), str(found)
+
+
+def _encoding_of(sample: bytes) -> str | None:
+    """Name the encoding of a sample in which every line has letters beyond ASCII."""
+    from charset_normalizer import from_bytes
+
+    try:
+        western = sample.decode("cp1252")
+    except UnicodeDecodeError:
+        western = None
+    # Accents that stand alone, as in "René", tell no statistics anything: that is how Western words look.
+    if western is not None and not re.search(rb"[\x80-\xff]{2}", sample):
+        letters = {letter for letter in western if not letter.isascii()}
+        if all(letter.isalpha() or letter in _MARKS for letter in letters):
+            return "cp1252"
+    best = from_bytes(sample).best()
+    if best is None or best.encoding.startswith("utf"):
+        return None if western is None else "cp1252"
+    return "cp1252" if sample.decode(best.encoding) == western else best.encoding
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _missing(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"no such file, and no folder {path.parent}; check the path"
+    names = sorted(child.name for child in path.parent.iterdir() if child.is_file())
+    packed = f"{path.name}.gz"
+    return f"no such file{near(packed if packed in names else path.name, names) or '; check the path'}"
