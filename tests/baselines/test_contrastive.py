@@ -218,7 +218,7 @@ def fit(*, valid=VALID, **settings) -> Contrastive:
         {"uniform": 0, "in_batch": 32, "correction": 1.0},
         {"sampler": lambda users, _, key: (users[:, None] * 7 + key + torch.arange(16)) % 40},
     ],
-    ids=str,
+    ids=["dcl", "info_nce", "dclw", "direct_au", "graph", "drawn", "corrected", "sampler"],
 )
 def test_it_finds_the_groups(settings):
     model = fit(**settings)
