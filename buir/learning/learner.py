@@ -102,10 +102,10 @@ class BootstrapLearner:
             # The loss of an epoch was taken before its last step and, of directions alone, may still be a number.
             msg = f"the vectors became infinite or NaN: {REMEDY}"
             raise FloatingPointError(msg)
-        if (size := _size(bootstrap.weights.table)) > GROWN * self.start_size > 0:
+        start, size = self.start_size.item(), _size(bootstrap.weights.table).item()
+        if size > GROWN * start > 0:
             # Of directions alone, loss and diagnostics of such a state look like those of any young training.
-            times = f"{size / self.start_size:,.0f}"
-            msg = f"the vectors grew {times} times, so that each step overwrites what the others learned: {REMEDY}"
+            msg = f"the vectors grew {size / start:,.0f} times, so that each step overwrites what the others learned: {REMEDY}"
             raise FloatingPointError(msg)
         users, items = (part + offset for part, offset in zip(self.pairs, (0, bootstrap.n_users), strict=True))
         rows = torch.from_numpy(np.linspace(0, len(vectors) - 1, min(SAMPLE, len(vectors))).astype(np.int64)).to(
@@ -170,6 +170,6 @@ class BootstrapLearner:
                 mine.copy_(saved)
 
 
-def _size(table: Tensor) -> float:
-    """Return the root mean square of a table's entries."""
-    return float(table.detach().square().mean().sqrt()) if table.numel() else 0.0
+def _size(table: Tensor) -> Tensor:
+    """Return the root mean square of a table's entries, on its device."""
+    return table.detach().square().mean().sqrt()

@@ -237,7 +237,7 @@ def test_the_shell_completes_commands_and_options(typed, completed):
 
 
 def test_the_script_of_the_completion_is_for_buir():
-    shown = run_as_module("--show-completion", "bash")
+    shown = run_as_module("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "_BUIR_COMPLETE=complete_bash" in shown
     assert shown.rstrip().endswith("buir")
 
