@@ -8,8 +8,9 @@ from buir.data.files.formats import FORMATS, check_text, read_bytes
 from buir.data.files.readers import read, read_split
 from buir.data.files.writing import replace_atomically
 from buir.data.ingest import IngestReport
-from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs
+from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs, warn_of_ratings
 from buir.data.interactions import Interactions
+from buir.data.labels import column_of, frame_ids, is_frame
 from buir.data.sparse import binary, canonical, keep, take
 from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
 from buir.data.synthetic import make_interactions
@@ -26,11 +27,14 @@ __all__ = [
     "binary",
     "canonical",
     "check_text",
+    "column_of",
     "datasets",
     "describe",
     "doctor",
     "fit_inputs",
+    "frame_ids",
     "given_split",
+    "is_frame",
     "keep",
     "leave_one_out",
     "load",
@@ -46,4 +50,5 @@ __all__ = [
     "splits",
     "take",
     "time_split",
+    "warn_of_ratings",
 ]

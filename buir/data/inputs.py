@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, issparse
 from buir.data import doctor
 from buir.data.ingest import distinct_pairs
 from buir.data.interactions import Interactions
-from buir.data.labels import read_columns
+from buir.data.labels import column_of, is_frame, read_columns
 from buir.errors import (
     DuplicatePairsWarning,
     Finding,
@@ -39,7 +39,8 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     ----------
     user_items
         A SciPy sparse matrix or array of any format, with bool, int or float values and int32 or int64 indices; or
-        ``Interactions``; or a pandas or polars frame with columns ``user`` and ``item``. It is not modified.
+        ``Interactions``; or a pandas, polars or pyarrow table with columns ``user`` and ``item``, or called otherwise
+        as in files: ``user_id``, ``movieId``. It is not modified.
     what
         The argument's name, for the messages.
     warn
@@ -67,7 +68,7 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
         return Labelled(user_items.matrix, user_items.user_ids, user_items.item_ids)
     if issparse(user_items):
         return Labelled(distinct_pairs(user_items, what, warn=warn)[0], None, None)
-    if _is_frame(user_items):
+    if is_frame(user_items):
         frame = Interactions.from_frame(user_items, source=what)
         return Labelled(frame.matrix, frame.user_ids, frame.item_ids)
     kind = type(user_items).__name__
@@ -133,6 +134,11 @@ def fit_inputs(
     return train, None if valid is None else _valid_matrix(valid, train)
 
 
+def warn_of_ratings(frame: Any, what: str) -> None:
+    """Warn if a frame of pairs has ratings other than one; its rows may repeat a pair."""
+    report([finding for finding in _values_findings(frame, what) if not isinstance(finding, DuplicatePairsWarning)])
+
+
 def partial_fit_inputs(new_interactions: Any) -> Labelled:
     """Read and examine the argument of ``partial_fit``, as ``as_csr`` takes it.
 
@@ -146,19 +152,14 @@ def partial_fit_inputs(new_interactions: Any) -> Labelled:
     return arrived
 
 
-def _is_frame(data: Any) -> bool:
-    # Not asking a lazy frame for its columns, which would compute them.
-    return type(data).__name__ != "LazyFrame" and hasattr(data, "columns") and hasattr(data, "shape")
-
-
 def _values_findings(data: Any, what: str) -> list[Finding]:
     """Warn about values of a matrix or a column of ratings, which do not say what is positive; and of repeated rows."""
     if issparse(data):
         rows, _, values = doctor.stored_entries(data)
         return doctor.values_finding(values, rows, what)
-    if not _is_frame(data):
+    if not is_frame(data):
         return []
-    users, items, ratings, _ = read_columns(data, "user", "item", None, None)
+    users, items, ratings, _ = read_columns(data, None, None, None, None)
     findings: list[Finding] = []
     again = np.flatnonzero(pd.DataFrame({"user": users, "item": items}).duplicated())
     if again.size:
@@ -167,13 +168,15 @@ def _values_findings(data: Any, what: str) -> list[Finding]:
             "as one pair: drop them first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
         )
         findings.append(DuplicatePairsWarning(msg, rows=again, argument=what))
+    column = column_of(data, "rating")
     values = np.ones(0) if ratings is None else pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(np.float64)
     other = np.flatnonzero(values != 1)
     if other.size:
         msg = (
-            f"{what} has a column 'rating' with {counted(other.size, 'value')} other than 1, {np.sum(values <= 0):,} "
-            f"of them zero or negative, the first in {show_rows(other[:1])}; every row is read as one positive: keep "
-            "those above a threshold with Interactions.from_frame(frame, min_rating=...), or drop the column"
+            f"{what} has a column {column!r} with {counted(other.size, 'value')} other than 1, "
+            f"{np.sum(values <= 0):,} of them zero or negative, the first in {show_rows(other[:1])}; every row is read "
+            "as one positive: keep those above a threshold with Interactions.from_frame(frame, min_rating=...), or "
+            "drop the column"
         )
         findings.append(ValuesIgnoredWarning(msg, rows=other, argument=what))
     return findings
@@ -181,7 +184,7 @@ def _values_findings(data: Any, what: str) -> list[Finding]:
 
 def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
     """Read held-out pairs; a frame has ids and no rows, so its pairs are put where ``train`` has these ids."""
-    if not _is_frame(valid):
+    if not is_frame(valid):
         return as_csr(valid, "valid")
     frame = Interactions.from_frame(valid, source="valid")
     users, items = (

@@ -130,8 +130,8 @@ class Interactions:
         cls,
         frame: Any,
         *,
-        user: str = "user",
-        item: str = "item",
+        user: str | None = None,
+        item: str | None = None,
         rating: str | None = None,
         time: str | None = None,
         min_rating: float | None = None,
@@ -147,9 +147,11 @@ class Interactions:
         frame
             Any eager frame that narwhals knows.
         user, item
-            Names of the columns with the labels.
+            Names of the columns with the labels; None takes "user" and "item", or what is known to hold them, as in
+            files: "user_id", "movieId", "asin", ...
         rating, time
-            Names of further columns; None takes the columns called "rating" and "time" if there are any.
+            Names of further columns; None takes those known to hold them, if there are any: "rating", "stars",
+            "timestamp", ...
         """
         users, items, ratings, times = read_columns(frame, user, item, rating, time)
         filters: Any = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}

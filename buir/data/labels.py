@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from buir.errors import InputError, show_rows
+from buir.data.files.formats import NAMES
+from buir.errors import InputError, near, show_rows
 
 
 def as_ids(values: Any, name: str) -> np.ndarray:
@@ -81,32 +82,88 @@ def as_times(values: Any) -> np.ndarray:
     return times
 
 
+def is_frame(data: Any) -> bool:
+    """Tell a table with named columns; the columns of a lazy one are not asked for, which would compute them."""
+    return type(data).__name__ != "LazyFrame" and hasattr(data, "columns") and hasattr(data, "shape")
+
+
 def read_columns(
-    frame: Any, user: str, item: str, rating: str | None, time: str | None
+    frame: Any, user: str | None, item: str | None, rating: str | None, time: str | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return users, items, ratings and times of an eager pandas, polars or pyarrow table.
 
-    ``rating`` and ``time`` of None take the columns of those names, if there are any.
+    A name of None takes the column that is known to hold it, by the names that files are read by; ratings and times are
+    None where there is none.
     """
+    table = _table(frame)
+    found = {}
+    for role, name in (("user", user), ("item", item), ("rating", rating), ("time", time)):
+        found[role] = known_column(table.columns, role) if name is None else name
+        if found[role] is None and role in ("user", "item"):
+            msg = f"the frame {_lacks(frame, table, role)}, or name it: Interactions.from_frame(frame, {role}=...)"
+            raise InputError(msg, argument=role)
+        if name is not None and name not in table.columns:
+            msg = (
+                f"the frame has no column {name!r}; it has {list(table.columns)}{near(name, map(str, table.columns))}; "
+                f"rename the one that holds it, or name it: Interactions.from_frame(frame, {role}=...)"
+            )
+            raise InputError(msg, argument=role)
+    users, items, ratings, times = (None if name is None else table[name].to_numpy() for name in found.values())
+    assert users is not None
+    assert items is not None
+    return users, items, ratings, times
+
+
+def frame_ids(frame: Any, role: str, what: str) -> np.ndarray:
+    """Return the labels of users, or of items, in a pandas, polars or pyarrow table.
+
+    Parameters
+    ----------
+    frame
+        The table, which has a column that is known to hold them.
+    role
+        "user" or "item".
+    what
+        The argument's name, for the messages.
+    """
+    table = _table(frame)
+    name = known_column(table.columns, role)
+    if name is None:
+        msg = f"{what} is a frame that {_lacks(frame, table, role)}"
+        raise InputError(msg, argument=what)
+    return as_ids(table[name].to_numpy(), role)
+
+
+def column_of(frame: Any, role: str) -> str | None:
+    """Return the column of a table that is known to hold a role; None where there is none."""
+    return known_column(_table(frame).columns, role)
+
+
+def known_column(columns: Sequence[Any], role: str) -> str | None:
+    """Return the column that is known to hold a role, by the names that files are read by, whatever its capitals."""
+    lowered = {str(column).lower(): column for column in reversed(columns)}
+    exact = NAMES[role][0]
+    return exact if exact in columns else next((lowered[name] for name in NAMES[role] if name in lowered), None)
+
+
+def _table(frame: Any) -> Any:
     import narwhals as nw  # here, since a model that is loaded and asked for lists meets no frame
 
     try:
-        table = nw.from_native(frame, eager_only=True)
+        return nw.from_native(frame, eager_only=True)
     except TypeError as error:
         way = ": call .collect() first" if type(frame).__name__ == "LazyFrame" else ""
         msg = f"expected a pandas, polars or pyarrow table, got {type(frame).__name__}{way}"
         raise TypeError(msg) from error
-    rating = "rating" if rating is None and "rating" in table.columns else rating
-    time = "time" if time is None and "time" in table.columns else time
-    for role, name in (("user", user), ("item", item), ("rating", rating), ("time", time)):
-        if name is not None and name not in table.columns:
-            msg = (
-                f"the frame has no column {name!r}; it has {list(table.columns)}; rename the one that holds it, or "
-                f"name it: Interactions.from_frame(frame, {role}=...)"
-            )
-            raise InputError(msg, argument=role)
-    ratings, times = (None if name is None else table[name].to_numpy() for name in (rating, time))
-    return table[user].to_numpy(), table[item].to_numpy(), ratings, times
+
+
+def _lacks(frame: Any, table: Any, role: str) -> str:
+    """Say that a table has no column for a role, what it has, and what to do."""
+    index = getattr(getattr(frame, "index", None), "names", None) or []
+    said = f"has no column that is known to hold the {role}; it has {list(table.columns)}"
+    if known_column([name for name in index if name is not None], role) is not None:
+        return f"{said}, and an index of that name: pass .reset_index()"
+    return f"{said}: rename the one that does to {role!r}"
 
 
 def space_ids(ids: Sequence[Any] | np.ndarray | None, n: int, name: str) -> np.ndarray:
