@@ -8,10 +8,10 @@ from buir.data.files.formats import FORMATS, check_text, read_bytes
 from buir.data.files.readers import read, read_split
 from buir.data.files.writing import replace_atomically
 from buir.data.ingest import IngestReport
-from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs, warn_of_ratings
+from buir.data.inputs import Labelled, Placed, as_csr, fit_inputs, partial_fit_inputs, place, warn_of_ratings
 from buir.data.interactions import Interactions
-from buir.data.labels import column_of, frame_ids, is_frame
-from buir.data.sparse import binary, canonical, keep, take
+from buir.data.labels import as_labels, column_of, frame_ids, is_frame
+from buir.data.sparse import binary, canonical, keep, outside, take
 from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
 from buir.data.synthetic import make_interactions
 
@@ -21,8 +21,10 @@ __all__ = [
     "IngestReport",
     "Interactions",
     "Labelled",
+    "Placed",
     "Split",
     "as_csr",
+    "as_labels",
     "author_split",
     "binary",
     "canonical",
@@ -42,7 +44,9 @@ __all__ = [
     "make_interactions",
     "nested_levels",
     "nested_split",
+    "outside",
     "partial_fit_inputs",
+    "place",
     "read",
     "read_bytes",
     "read_split",
