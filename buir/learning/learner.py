@@ -105,7 +105,8 @@ class BootstrapLearner:
         start, size = self.start_size.item(), _size(bootstrap.weights.table).item()
         if size > GROWN * start > 0:
             # Of directions alone, loss and diagnostics of such a state look like those of any young training.
-            msg = f"the vectors grew {size / start:,.0f} times, so that each step overwrites what the others learned: {REMEDY}"
+            times = f"{size / start:,.0f} times"
+            msg = f"the vectors grew {times}, so that each step overwrites what the others learned: {REMEDY}"
             raise FloatingPointError(msg)
         users, items = (part + offset for part, offset in zip(self.pairs, (0, bootstrap.n_users), strict=True))
         rows = torch.from_numpy(np.linspace(0, len(vectors) - 1, min(SAMPLE, len(vectors))).astype(np.int64)).to(
