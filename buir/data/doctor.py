@@ -185,7 +185,8 @@ def values_finding(values: np.ndarray, rows: np.ndarray, what: str) -> list[Find
         return []
     msg = (
         f"{what} stores {counted(int(other.sum()), 'value')} other than 1, the first in {show_rows(rows[other][:1])}; "
-        "every value above zero is read as one positive: if small ratings are none, keep those above min_rating first"
+        "every value above zero is read as one positive: if small ratings are none, keep those above min_rating first; "
+        "to weigh pairs by them pass weights='values'"
     )
     return [ValuesIgnoredWarning(msg, rows=np.unique(rows[other]), argument=what)]
 

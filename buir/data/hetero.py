@@ -17,7 +17,7 @@ EDGE_TYPE = ("user", "interacts", "item")
 
 
 def make_graph(data: "Interactions") -> "HeteroData":
-    """Return nodes "user" and "item" with ``num_nodes`` and ``ids``, and edges with ``position`` and ``time``."""
+    """Return nodes "user" and "item" with ``num_nodes`` and ``ids``, edges with ``position``, ``time``, ``weight``."""
     import torch
 
     with needing("a graph of PyG"):
@@ -33,13 +33,15 @@ def make_graph(data: "Interactions") -> "HeteroData":
     edges.position = torch.from_numpy(data.positions[order])
     if data.times is not None:
         edges.time = torch.from_numpy(data.times[order])
+    if data.weights is not None:
+        edges.weight = torch.from_numpy(data.weights[order])
     return graph
 
 
 def read_graph(
     data: "HeteroData", edge_type: tuple[str, str, str] | None
-) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return the labels of both kinds of nodes, the pairs (2, n), and, if there, positions and times of the edges.
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return labels of both kinds of nodes, pairs (2, n), and, if there, positions, times and weights of the edges.
 
     Raises
     ------
@@ -65,7 +67,8 @@ def read_graph(
             raise ValueError(msg)
     positions = edges.position.cpu().numpy() if "position" in edges else None
     times = as_times(edges.time.cpu().numpy()) if "time" in edges else None
-    return (user_ids, item_ids), pairs, positions, times
+    weights = edges.weight.cpu().numpy() if "weight" in edges else None
+    return (user_ids, item_ids), pairs, positions, times, weights
 
 
 def _node_ids(nodes: Any, kind: str) -> np.ndarray:

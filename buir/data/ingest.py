@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.sparse import csr_array, issparse
 
 from buir.data import doctor
-from buir.data.sparse import binary
+from buir.data.sparse import binary, pair_sums
 from buir.errors import InputError, ShapeError, counted, report
 
 
@@ -117,6 +117,43 @@ def surviving_rows(
         )
         raise InputError(msg)
     return rows, IngestReport(n_rows, below_rating, below_minimum, merged, outside_core, source=source)
+
+
+def summed_weights(
+    users: np.ndarray, items: np.ndarray, weights: Any, rows: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """Return the sum of the weights of each pair's rows, float64.
+
+    A row that is no number makes it NaN, and a negative one makes it negative, whatever the others are: no sum hides
+    what is wrong with a row.
+
+    Parameters
+    ----------
+    users, items
+        Code of each row, 0 upwards.
+    weights
+        Of each row; None: 1, so that rows are counted.
+    rows
+        Those that count.
+    kept
+        Some of them, one for each pair.
+    """
+    keys = users * np.int64(items.max(initial=0) + 1) + items
+    codes, space = pd.factorize(keys[rows])
+    places = pd.Index(space).get_indexer(pd.Index(keys[kept]))
+    if weights is None:
+        return np.bincount(codes, minlength=len(space))[places].astype(np.float64)
+    values = pd.to_numeric(pd.Series(np.asarray(weights)), errors="coerce").to_numpy(dtype=np.float64)[rows]
+    sums = np.bincount(codes, weights=values, minlength=len(space))
+    np.minimum.at(sums, codes[values < 0], values[values < 0])
+    return sums[places]
+
+
+def stored_sums(matrix: Any, pairs: csr_array) -> np.ndarray:
+    """Return the sum of the values that a sparse matrix stores for each of its distinct pairs, float64."""
+    rows, columns, values = doctor.stored_entries(matrix)
+    stored = values > 0
+    return pair_sums(pairs, rows[stored], columns[stored], values[stored])
 
 
 def distinct_pairs(matrix: Any, what: str = "matrix", *, warn: bool = False) -> tuple[csr_array, IngestReport]:

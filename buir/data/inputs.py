@@ -1,4 +1,8 @@
-"""What may be passed to a model, turned into what the models compute with: a binary CSR array and row numbers."""
+"""What may be passed to a model, turned into what the models compute with: a CSR array and row numbers.
+
+The array is binary, but for training pairs with weights: there it holds the weights, in units of their mean, and
+nothing else does.
+"""
 
 import re
 from typing import Any, NamedTuple
@@ -11,12 +15,16 @@ from buir.data import doctor
 from buir.data.ingest import distinct_pairs
 from buir.data.interactions import Interactions
 from buir.data.labels import read_columns
+from buir.data.weights import PairWeights, checked, counts, in_units
 from buir.errors import (
+    Argument,
     DuplicatePairsWarning,
+    ExplicitZerosWarning,
     Finding,
     InputError,
     ShapeError,
     ValidSeenWarning,
+    ValuesIgnoredWarning,
     counted,
     report,
     show_rows,
@@ -24,11 +32,14 @@ from buir.errors import (
 
 
 class Labelled(NamedTuple):
-    """A canonical binary matrix and the raw labels of its rows and columns, None where it came without labels."""
+    """A canonical matrix and the raw labels of its rows and columns, None where it came without labels."""
 
     matrix: csr_array
     user_ids: np.ndarray | None
     item_ids: np.ndarray | None
+    weight_unit: float | None = None
+    """What 1 in the matrix stands for: the mean weight of the training pairs. None where pairs have no weights, and the
+    matrix is binary."""
 
 
 def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> Labelled:
@@ -46,7 +57,7 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
 
     Returns
     -------
-    ``(matrix, user_ids, item_ids)``: float32 ``csr_array`` of ones, int32 sorted indices; ids are None for a matrix.
+    A float32 ``csr_array`` of ones, int32 sorted indices, and its ids, which are None for a matrix.
 
     Raises
     ------
@@ -67,7 +78,7 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     if issparse(user_items):
         return Labelled(distinct_pairs(user_items, what, warn=warn)[0], None, None)
     if _is_frame(user_items):
-        users, items, _, _ = read_columns(user_items, "user", "item", None, None)
+        users, items, *_ = read_columns(user_items, "user", "item", None, None)
         frame = Interactions.from_pairs(
             users, items, source=what
         )  # ratings have a warning of their own where they matter
@@ -98,7 +109,12 @@ def as_interactions(data: Any, what: str) -> Interactions:
 
 
 def fit_inputs(
-    user_items: Any, valid: Any = None, *, batch_size: int | None = None, valid_metric: str | None = None
+    user_items: Any,
+    valid: Any = None,
+    *,
+    weights: PairWeights = None,
+    batch_size: int | None = None,
+    valid_metric: str | None = None,
 ) -> tuple[Labelled, csr_array | None]:
     """Read and examine the arguments of ``fit``.
 
@@ -109,6 +125,8 @@ def fit_inputs(
     valid
         Held-out pairs of the same users and items, or None. The rows of a frame go by their ids: those of
         ``user_items``, or its row and column numbers if it has none.
+    weights
+        Of the training pairs; held-out pairs have none.
     batch_size
         Pairs in one training step, if the model has batches.
     valid_metric
@@ -134,8 +152,11 @@ def fit_inputs(
         remedy = f"to switch the progress bar write show_progress={valid}"
         msg = f"valid is {valid}; expected held-out interactions or None: {remedy}"
         raise TypeError(msg)
-    train = as_csr(user_items)
-    findings = _values_findings(user_items, "user_items")
+    if weights is None:
+        train = as_csr(user_items)
+        findings = _values_findings(user_items, "user_items")
+    else:
+        train, findings = weigh(user_items, weights, "user_items"), []
     at = re.search(r"_at_(\d+)$", valid_metric or "")
     findings += doctor.pattern_findings(
         train.matrix,
@@ -148,17 +169,86 @@ def fit_inputs(
     return train, None if valid is None else _valid_matrix(valid, train)
 
 
-def partial_fit_inputs(new_interactions: Any) -> Labelled:
-    """Read and examine the argument of ``partial_fit``, as ``as_csr`` takes it.
+def partial_fit_inputs(new_interactions: Any, weights: PairWeights = None, unit: float | None = None) -> Labelled:
+    """Read and examine the arguments of ``partial_fit``, as ``fit_inputs`` does; ``unit`` is that of the model.
 
     Warns
     -----
     buir.errors.InputWarning
         If values or ratings other than one are read as positives, or repeated rows as one pair.
     """
+    if weights is not None:
+        # of a model without weights every pair weighs 1
+        return weigh(new_interactions, weights, "new_interactions", unit=1.0 if unit is None else unit)
     arrived = as_csr(new_interactions, "new_interactions")
     report(_values_findings(new_interactions, "new_interactions"))
     return arrived
+
+
+def weigh(user_items: Any, weights: PairWeights, what: str, *, unit: float | None = None) -> Labelled:
+    """Read pairs and put their weights into the matrix.
+
+    Parameters
+    ----------
+    user_items, what
+        As for ``as_csr``.
+    weights
+        "values" or a function of ``Interactions``.
+    unit
+        What counts as 1; None: the mean of the weights.
+
+    Returns
+    -------
+    The pairs with a weight above 0.
+
+    Raises
+    ------
+    buir.errors.InputError
+        If there are no weights to read, or one is NaN, infinite or negative, or all are 0.
+
+    Warns
+    -----
+    buir.errors.ExplicitZerosWarning
+        If some are 0: such a pair is none.
+    """
+    if not callable(weights) and weights != "values":
+        expected = "expected None, 'values' or a function of the interactions, such as buir.data.log_counts"
+        msg = f" is {weights!r}; {expected}"
+        raise InputError(Argument("weights"), msg)
+    data, has_ids = _read(user_items, what)
+    values = np.asarray(weights(data), dtype=np.float64) if callable(weights) else counts(data, what)
+    if values.shape != (data.n_pairs,):
+        msg = f" made an array of shape {values.shape}; expected {(data.n_pairs,)}, one number for each pair"
+        raise ShapeError(Argument("weights"), msg)
+    if not (checked(values, data, what) > 0).any():
+        msg = f"the weights of {what} are all 0; expected some above 0: pass weights=None to weigh all pairs alike"
+        raise InputError(msg, argument="weights")
+    unit = float(values[values > 0].mean()) if unit is None else unit
+    matrix = in_units(data, values, unit, what)
+    return Labelled(matrix, *((data.user_ids, data.item_ids) if has_ids else (None, None)), unit)
+
+
+def weigh_rows(rows: Any, what: str, unit: float) -> csr_array:
+    """Read the history of each row for a model with weights of this unit.
+
+    Values are weights, but where all are 1: such pairs have none, and each counts as an average one.
+    """
+    data, _ = _read(rows, what)
+    if data.weights is None or (data.weights == 1).all():
+        return data.matrix
+    return in_units(data, counts(data, what), unit, what)
+
+
+def _read(user_items: Any, what: str) -> tuple[Interactions, bool]:
+    """Read what ``as_csr`` reads with all that came with the pairs; also tell whether it has ids of its own."""
+    if isinstance(user_items, Interactions):
+        return user_items, True
+    if _is_frame(user_items):
+        return Interactions.from_frame(user_items, source=what), True
+    as_csr(user_items, what, warn=False)  # its repeated pairs are no fault here: they add up
+    stored = doctor.stored_findings(*doctor.stored_entries(user_items), user_items.shape, what)
+    report([finding for finding in stored if isinstance(finding, ExplicitZerosWarning)])
+    return Interactions.from_matrix(user_items), False
 
 
 def _is_frame(data: Any) -> bool:
@@ -173,7 +263,7 @@ def _values_findings(data: Any, what: str) -> list[Finding]:
         return doctor.values_finding(values, rows, what)
     if not _is_frame(data):
         return []
-    users, items, ratings, _ = read_columns(data, "user", "item", None, None)
+    users, items, ratings, _, weights = read_columns(data, "user", "item", None, None)
     findings: list[Finding] = []
     again = np.flatnonzero(pd.DataFrame({"user": users, "item": items}).duplicated())
     if again.size:
@@ -185,6 +275,15 @@ def _values_findings(data: Any, what: str) -> list[Finding]:
     if ratings is not None:
         values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(np.float64)
         findings += doctor.ratings_findings(values, f"{what}: the column 'rating'", argument=what)
+    if weights is not None:
+        given = pd.to_numeric(pd.Series(weights), errors="coerce").to_numpy(np.float64)
+        other = np.flatnonzero(given != 1)
+        if other.size:
+            msg = (
+                f"{what} has a column 'weight' with {counted(other.size, 'value')} other than 1, which is not read; "
+                "pass weights='values', or drop the column"
+            )
+            findings.append(ValuesIgnoredWarning(msg, rows=other, argument=what))
     return findings
 
 
@@ -214,7 +313,7 @@ def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
     held_out = _valid_labelled(valid, train)
     report(_values_findings(valid, "valid"))
     report(doctor.shape_findings(held_out.matrix.shape, train.matrix.shape, "valid"))
-    for name, ours, theirs in zip(("user", "item"), train[1:], held_out[1:], strict=True):
+    for name, ours, theirs in zip(("user", "item"), train[1:3], held_out[1:3], strict=True):
         if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
             msg = f"valid and user_items give their {name} rows different ids: take both from one split"
             raise ShapeError(msg, argument="valid")

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 
 from buir.data import doctor, sparse
 from buir.data.hetero import make_graph, read_graph
-from buir.data.ingest import IngestReport, distinct_pairs, surviving_rows
+from buir.data.ingest import IngestReport, distinct_pairs, stored_sums, summed_weights, surviving_rows
 from buir.data.labels import as_ids, as_ratings, as_times, label_bytes, places, read_columns, space_ids
 from buir.errors import InputError, counted
 from buir.errors import report as tell
@@ -45,6 +45,10 @@ class Interactions:
     """(n_pairs,) int64 or float64, in the order of ``matrix.data``: time of that row; None if unknown."""
     report: IngestReport
     """What was read, filtered and merged."""
+    weights: np.ndarray | None = None
+    """(n_pairs,) float64, in the order of ``matrix.data``: sum of the weights of the pair's rows, or the number of its
+    rows where these have none; NaN where one is no number. None if nobody gave weights and no row repeats a pair. Only
+    ``fit(..., weights=...)`` reads them."""
 
     @classmethod
     def from_pairs(
@@ -54,6 +58,7 @@ class Interactions:
         *,
         ratings: Sequence[float] | np.ndarray | None = None,
         times: Sequence[Any] | np.ndarray | None = None,
+        weights: Sequence[float] | np.ndarray | None = None,
         min_rating: float | None = None,
         min_user: int = 0,
         min_item: int = 0,
@@ -70,6 +75,8 @@ class Interactions:
             One number per row; without ``min_rating`` every row is one positive, and a warning says what they are.
         times
             One number (Unix seconds) or datetime per row.
+        weights
+            One number per row: how often, how long or how surely; of rows that are merged they add up.
         min_rating
             Rows with a smaller rating are no positives.  None: every row is one.
         min_user, min_item
@@ -88,7 +95,8 @@ class Interactions:
         user_labels, item_labels = as_ids(users, "user"), as_ids(items, "item")
         n_rows = len(user_labels)
         time_values = None if times is None else as_times(times)
-        for name, column in (("items", item_labels), ("ratings", ratings), ("times", time_values)):
+        given = {"items": item_labels, "ratings": ratings, "times": time_values, "weights": weights}
+        for name, column in given.items():
             if column is not None and len(column) != n_rows:
                 msg = f"{name} has {counted(len(column), 'row')}, expected {n_rows}, one for each user"
                 raise InputError(msg, argument=name)
@@ -114,7 +122,11 @@ class Interactions:
         user_ids, item_ids = np.asarray(user_space)[kept_users], np.asarray(item_space)[kept_items]
         kept_times = None if time_values is None else time_values[rows]
         report = replace(report, ratings=held)
-        return cls._from_distinct(user_rows, item_rows, user_ids, item_ids, rows, kept_times, report)
+        sums = None
+        if weights is not None or report.merged:
+            read = np.arange(n_rows) if positive is None else np.flatnonzero(positive)
+            sums = summed_weights(user_codes, item_codes, weights, read, rows)
+        return cls._from_distinct(user_rows, item_rows, user_ids, item_ids, rows, kept_times, report, sums)
 
     @classmethod
     def _from_distinct(
@@ -126,12 +138,14 @@ class Interactions:
         positions: np.ndarray,
         times: np.ndarray | None,
         report: IngestReport,
+        weights: np.ndarray | None,
     ) -> "Interactions":
-        """Put distinct pairs, with their positions and times, into CSR order."""
+        """Put distinct pairs, with their positions, times and weights, into CSR order."""
         order = np.lexsort((items, users))
         matrix = sparse.binary(users[order], items[order], (len(user_ids), len(item_ids)))
         positions = np.asarray(positions, dtype=np.int64)[order]
-        return cls(matrix, user_ids, item_ids, positions, None if times is None else times[order], report)
+        times, weights = (None if column is None else column[order] for column in (times, weights))
+        return cls(matrix, user_ids, item_ids, positions, times, report, weights)
 
     @classmethod
     def from_frame(
@@ -142,6 +156,7 @@ class Interactions:
         item: str = "item",
         rating: str | None = None,
         time: str | None = None,
+        weight: str | None = None,
         min_rating: float | None = None,
         min_user: int = 0,
         min_item: int = 0,
@@ -156,12 +171,13 @@ class Interactions:
             Any eager frame that narwhals knows.
         user, item
             Names of the columns with the labels.
-        rating, time
-            Names of further columns; None takes the columns called "rating" and "time" if there are any.
+        rating, time, weight
+            Names of further columns; None takes the columns called "rating", "time" and "weight" if there are any.
         """
-        users, items, ratings, times = read_columns(frame, user, item, rating, time)
+        users, items, ratings, times, weights = read_columns(frame, user, item, rating, time, weight)
         filters: Any = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-        result = cls.from_pairs(users, items, ratings=ratings, times=times, source=source, **filters)
+        read: Any = {"ratings": ratings, "times": times, "weights": weights}
+        result = cls.from_pairs(users, items, **read, source=source, **filters)
         return replace(result, report=replace(result.report, format="frame"))
 
     @classmethod
@@ -179,7 +195,7 @@ class Interactions:
         Parameters
         ----------
         matrix
-            One row per user; any stored positive value is an interaction.  Not modified.
+            One row per user; any stored positive value is an interaction, and its weight.  Not modified.
         user_ids, item_ids
             Distinct labels of rows and columns; None numbers them from 0.
 
@@ -192,7 +208,7 @@ class Interactions:
         """
         pairs, report = distinct_pairs(matrix)
         users, items = space_ids(user_ids, pairs.shape[0], "user"), space_ids(item_ids, pairs.shape[1], "item")
-        return cls(pairs, users, items, np.arange(pairs.nnz), None, report)
+        return cls(pairs, users, items, np.arange(pairs.nnz), None, report, stored_sums(matrix, pairs))
 
     @classmethod
     def from_hetero_data(cls, data: "HeteroData", *, edge_type: tuple[str, str, str] | None = None) -> "Interactions":
@@ -201,16 +217,19 @@ class Interactions:
         Parameters
         ----------
         data
-            A graph with ``edge_index``; ``ids`` of the nodes and ``time`` of the edges are taken over if there.
+            A graph with ``edge_index``; ``ids`` of the nodes, ``time`` and ``weight`` of the edges are taken over if
+            there.
         edge_type
             Which edges; None takes the only type that starts at "user" and ends at another kind of node.
         """
-        (user_ids, item_ids), (users, items), positions, times = read_graph(data, edge_type)
+        (user_ids, item_ids), (users, items), positions, times, weights = read_graph(data, edge_type)
         rows = np.unique(users * np.int64(len(item_ids)) + items, return_index=True)[1]  # the CSR order
         report = IngestReport(len(users), merged=len(users) - len(rows), source="<graph>", format="HeteroData")
         positions = rows if positions is None else positions[rows]
         times = None if times is None else times[rows]
-        return cls._from_distinct(users[rows], items[rows], user_ids, item_ids, positions, times, report)
+        if weights is not None or report.merged:
+            weights = summed_weights(users, items, weights, np.arange(len(users)), rows)
+        return cls._from_distinct(users[rows], items[rows], user_ids, item_ids, positions, times, report, weights)
 
     def to_hetero_data(self) -> "HeteroData":
         """Return a PyG graph with nodes "user" and "item", edges in source order, and the labels as ``ids``.
@@ -220,26 +239,30 @@ class Interactions:
         return make_graph(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the pairs in source order, columns ``user``, ``item`` and, if known, ``time``."""
+        """Return the pairs in source order, columns ``user``, ``item`` and, if known, ``time`` and ``weight``."""
         order = np.argsort(self.positions, kind="stable")
         columns = {"user": self.user_ids[self.users[order]], "item": self.item_ids[self.items[order]]}
         if self.times is not None:
             columns["time"] = self.times[order]
+        if self.weights is not None:
+            columns["weight"] = self.weights[order]
         return pd.DataFrame(columns)
 
     def aligned(self, user_ids: np.ndarray, item_ids: np.ndarray) -> "Interactions":
         """Return the same pairs over other spaces of labels, which must hold every label that has a pair."""
         users = places(self.user_ids, user_ids, self.users, "user")
         items = places(self.item_ids, item_ids, self.items, "item")
-        return self._from_distinct(users, items, user_ids, item_ids, self.positions, self.times, self.report)
+        columns = self.positions, self.times, self.report, self.weights
+        return self._from_distinct(users, items, user_ids, item_ids, *columns)
 
     def keep(self, mask: np.ndarray) -> "Interactions":
         """Return the pairs where ``mask``, bool in the order of ``matrix.data``, is true; the label space stays."""
         if mask.shape != (self.n_pairs,) or mask.dtype != np.bool_:
             msg = f"mask is {mask.dtype} of shape {mask.shape}, expected bool of shape ({self.n_pairs},)"
             raise ValueError(msg)
-        times = None if self.times is None else self.times[mask]
-        return replace(self, matrix=sparse.keep(self.matrix, mask), positions=self.positions[mask], times=times)
+        times, weights = (None if column is None else column[mask] for column in (self.times, self.weights))
+        matrix, positions = sparse.keep(self.matrix, mask), self.positions[mask]
+        return replace(self, matrix=matrix, positions=positions, times=times, weights=weights)
 
     def joined(self, other: "Interactions") -> "Interactions":
         """Return the pairs of two parts over one space, each once."""
@@ -250,7 +273,11 @@ class Interactions:
         users, items = np.divmod(keys, max(1, self.n_items))
         both = None if self.times is None or other.times is None else np.concatenate([self.times, other.times])[first]
         positions = np.concatenate([self.positions, other.positions])[first]
-        return self._from_distinct(users, items, self.user_ids, self.item_ids, positions, both, self.report)
+        weights = None
+        if self.weights is not None or other.weights is not None:
+            given = [np.ones(part.n_pairs) if part.weights is None else part.weights for part in (self, other)]
+            weights = np.concatenate(given)[first]
+        return self._from_distinct(users, items, self.user_ids, self.item_ids, positions, both, self.report, weights)
 
     @property
     def n_users(self) -> int:
@@ -284,11 +311,14 @@ class Interactions:
 
     @cached_property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits over labels, pairs, positions and times; equal on every machine."""
+        """Sixteen hexadecimal digits over labels, pairs, positions, times and weights; equal on every machine."""
         parts = [label_bytes(self.user_ids), label_bytes(self.item_ids)]
         arrays = [self.matrix.indptr.astype("<i8"), self.items.astype("<i8"), self.positions.astype("<i8")]
         if self.times is not None:
             arrays.append(self.times.astype(self.times.dtype.newbyteorder("<")))
+        if self.weights is not None and (self.weights != 1).any():
+            parts.append(b"weights")  # so that they are not taken for times
+            arrays.append(self.weights.astype("<f8"))
         parts += [array.dtype.str.encode() + array.tobytes() for array in arrays]
         state = hashlib.sha256()
         for part in parts:

@@ -82,11 +82,11 @@ def as_times(values: Any) -> np.ndarray:
 
 
 def read_columns(
-    frame: Any, user: str, item: str, rating: str | None, time: str | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return users, items, ratings and times of an eager pandas, polars or pyarrow table.
+    frame: Any, user: str, item: str, rating: str | None, time: str | None, weight: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return users, items, ratings, times and weights of an eager pandas, polars or pyarrow table.
 
-    ``rating`` and ``time`` of None take the columns of those names, if there are any.
+    ``rating``, ``time`` and ``weight`` of None take the columns of those names, if there are any.
     """
     import narwhals as nw  # here, since a model that is loaded and asked for lists meets no frame
 
@@ -98,15 +98,17 @@ def read_columns(
         raise TypeError(msg) from error
     rating = "rating" if rating is None and "rating" in table.columns else rating
     time = "time" if time is None and "time" in table.columns else time
-    for role, name in (("user", user), ("item", item), ("rating", rating), ("time", time)):
+    weight = "weight" if weight is None and "weight" in table.columns else weight
+    named = {"user": user, "item": item, "rating": rating, "time": time, "weight": weight}
+    for role, name in named.items():
         if name is not None and name not in table.columns:
             msg = (
                 f"the frame has no column {name!r}; it has {listed(table.columns)}; rename the one that holds it, or "
                 f"name it: Interactions.from_frame(frame, {role}=...)"
             )
             raise InputError(msg, argument=role)
-    ratings, times = (None if name is None else table[name].to_numpy() for name in (rating, time))
-    return table[user].to_numpy(), table[item].to_numpy(), ratings, times
+    ratings, times, weights = (None if name is None else table[name].to_numpy() for name in (rating, time, weight))
+    return table[user].to_numpy(), table[item].to_numpy(), ratings, times, weights
 
 
 def space_ids(ids: Sequence[Any] | np.ndarray | None, n: int, name: str) -> np.ndarray:

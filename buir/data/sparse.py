@@ -1,4 +1,7 @@
-"""The canonical binary matrix of all code: rows sorted, a pair stored once, every value 1, int32 indices."""
+"""The canonical matrix of all code: rows sorted, a pair stored once, int32 indices, every value 1.
+
+A training matrix alone may hold other values: the weights of its pairs, in units of their mean.
+"""
 
 from typing import Any
 
@@ -23,6 +26,48 @@ def binary(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr
     indptr = np.zeros(shape[0] + 1, dtype=np.int32)
     np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
     return csr_array((np.ones(len(pairs), dtype=np.float32), columns.astype(np.int32), indptr), shape=shape)
+
+
+def weighted(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, shape: tuple[int, int]) -> csr_array:
+    """Make the canonical matrix of some pairs, whose values are the sums of their weights, above 0; float32.
+
+    Parameters
+    ----------
+    rows, columns, shape
+        As for ``binary``.
+    weights
+        One for each of the pairs, which may repeat.
+    """
+    matrix = binary(rows, columns, shape)
+    matrix.data = pair_sums(matrix, rows, columns, weights).astype(np.float32)
+    return matrix
+
+
+def pair_sums(matrix: csr_array, rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the sum of the values of each pair of a canonical matrix, float64, in the order of ``matrix.data``."""
+    keys = np.asarray(rows, dtype=np.int64) * matrix.shape[1] + columns
+    if len(keys) == matrix.nnz and not np.any(keys[1:] <= keys[:-1]):  # in the order of the matrix already
+        return values.astype(np.float64)
+    owners = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    places = np.searchsorted(owners * matrix.shape[1] + matrix.indices, keys)
+    return np.bincount(places, weights=values, minlength=matrix.nnz)
+
+
+def pattern(matrix: csr_array) -> csr_array:
+    """Return the pairs of a canonical matrix without their weights."""
+    return csr_array((np.ones(matrix.nnz, dtype=np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def has_weights(matrix: csr_array) -> bool:
+    """Tell whether a pair of a training matrix has another weight than 1."""
+    return bool((matrix.data != 1).any())
+
+
+def degrees(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of the rows and of the columns, float64: numbers of pairs where these have no weights."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    of_rows = np.bincount(rows, weights=matrix.data, minlength=matrix.shape[0])
+    return of_rows, np.bincount(matrix.indices, weights=matrix.data, minlength=matrix.shape[1])
 
 
 def canonical(matrix: Any) -> csr_array:

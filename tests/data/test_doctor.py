@@ -331,7 +331,7 @@ def test_partial_fit_warns_at_the_callers_line():
 )
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.float32, np.float64])
 def test_every_format_and_type_of_value(form, dtype):
-    matrix, user_ids, item_ids = as_csr(form(FULL.astype(dtype)))
+    matrix, user_ids, item_ids, _ = as_csr(form(FULL.astype(dtype)))
     assert isinstance(matrix, csr_array)
     assert matrix.dtype == np.float32
     assert matrix.indices.dtype == matrix.indptr.dtype == np.int32
@@ -352,7 +352,7 @@ def test_long_and_unsorted_indices_are_read_and_left_alone():
 
 @pytest.mark.parametrize("make", [pd.DataFrame, polars.DataFrame])
 def test_frames_bring_their_ids(make):
-    matrix, user_ids, item_ids = as_csr(make({"user": ["b", "a", "b"], "item": [9, 9, 4]}))
+    matrix, user_ids, item_ids, _ = as_csr(make({"user": ["b", "a", "b"], "item": [9, 9, 4]}))
     np.testing.assert_array_equal(matrix.toarray(), [[1, 1], [1, 0]])
     assert user_ids.tolist() == ["b", "a"]
     assert item_ids.tolist() == [9, 4]

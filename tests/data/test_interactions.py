@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buir import errors
-from buir.data.description import describe
+from buir.data.files.description import describe
 from buir.data.interactions import Interactions
 
 # torch_geometric still compiles with torch.jit when it is imported
