@@ -8,6 +8,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from buir.data import degrees, has_weights
 from buir.graph.hashing import premix
 
 
@@ -16,7 +17,7 @@ class BipartiteGraph:
     """Users and items as nodes, interactions as edges in both directions, stored once as CSR.
 
     Node ``u`` is user u, node ``n_users + v`` is item v. The pattern is symmetric, so the same CSR serves the adjacency
-    matrix and its transpose.
+    matrix and its transpose. An edge of weight 2 is as good as two edges.
     """
 
     n_users: int
@@ -26,20 +27,27 @@ class BipartiteGraph:
     col: Tensor
     """int32, shape (n_edges,), n_edges = twice the number of interactions: the other end of each edge."""
     degree: Tensor
-    """float32, shape (n_nodes,)."""
+    """float32, shape (n_nodes,): the sum of the weights of each node's edges, their number where edges have none."""
     weight: Tensor
-    """float32, shape (n_edges,): 1 / sqrt(degree[row] degree[col]), LightGCN's normalisation without self-loops."""
+    """float32, shape (n_edges,): 1 / sqrt(degree[row] degree[col]), LightGCN's normalisation without self-loops, times
+    the weight of the edge."""
+    reach: Tensor | None = None
+    """float64, shape (n_edges + 1,): the sum of the weights of all edges before each; None if edges have no weights."""
 
     @classmethod
     def from_matrix(cls, user_items: csr_array) -> "BipartiteGraph":
-        """Build the graph of a canonical binary matrix of shape (n_users, n_items); its values are not read."""
+        """Build the graph of a canonical matrix of shape (n_users, n_items), whose values are the edges' weights."""
         n_users, n_items = user_items.shape
         item_users = user_items.T.tocsr()
         rowptr = np.concatenate([user_items.indptr, item_users.indptr[1:] + user_items.nnz]).astype(np.int32)
         col = np.concatenate([user_items.indices + n_users, item_users.indices]).astype(np.int32)
-        degree = np.diff(rowptr)
-        row = np.repeat(np.arange(len(degree)), degree)
-        weight = 1 / np.sqrt(degree[row].astype(np.float64) * degree[col])
+        degree = np.concatenate(degrees(user_items))
+        row = np.repeat(np.arange(len(degree)), np.diff(rowptr))
+        weight, reach = 1 / np.sqrt(degree[row] * degree[col]), None
+        if has_weights(user_items):
+            of_edges = np.concatenate([user_items.data, item_users.data]).astype(np.float64)
+            weight *= of_edges
+            reach = torch.from_numpy(np.concatenate([[0.0], np.cumsum(of_edges)]))
         return cls(
             n_users=n_users,
             n_items=n_items,
@@ -47,6 +55,7 @@ class BipartiteGraph:
             col=torch.from_numpy(col),
             degree=torch.from_numpy(degree.astype(np.float32)),
             weight=torch.from_numpy(weight.astype(np.float32)),
+            reach=reach,
         )
 
     @property
@@ -74,4 +83,5 @@ class BipartiteGraph:
             col=self.col.to(device),
             degree=self.degree.to(device, dtype),
             weight=self.weight.to(device, dtype),
+            reach=None if self.reach is None else self.reach.to(device),
         )

@@ -8,6 +8,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from buir.data import degrees, has_weights
 from buir.graph.hashing import mix, stream
 from buir.graph.propagation import columns
 from buir.graph.reads import neighbour_sum
@@ -70,7 +71,7 @@ class Spectrum:
         Parameters
         ----------
         degree
-            Users of each item in the matrix of the spectrum, shape (n_items,).
+            Of each item in the matrix of the spectrum, the sum of its column, shape (n_items,).
         sharpness
             b.
         regularisation
@@ -106,7 +107,7 @@ def spectral_factors(
     Parameters
     ----------
     matrix
-        R, canonical and binary, shape (n_users, n_items); its values are not read.
+        R, canonical, shape (n_users, n_items), with the weights of the pairs, 1 where they have none.
     width
         Number of triplets, at least 1; past the smaller side and past the rank they are zero.
     regularisation
@@ -147,7 +148,7 @@ def spectral_factors(
         if not value >= bound:
             msg = f"{name} is {value}, expected a number from {bound}"
             raise ValueError(msg)
-    users, items = (np.flatnonzero(degree) for degree in _degrees(matrix))
+    users, items = (np.flatnonzero(degree) for degree in degrees(matrix))
     left, values, right = (
         torch.zeros(n, *shape, device=device)
         for n, shape in ((len(users), (width,)), (width, ()), (len(items), (width,)))
@@ -172,18 +173,16 @@ def spectral_factors(
     )
 
 
-def _degrees(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
-    return np.diff(matrix.indptr), np.bincount(matrix.indices, minlength=matrix.shape[1])
-
-
 def _normalised(matrix: csr_array, users: np.ndarray, items: np.ndarray, regularisation: float) -> csr_array:
     """Return A in float64 without its empty rows and columns."""
-    of_users, of_items = (degree[degree > 0].astype(np.float64) for degree in _degrees(matrix))
+    of_users, of_items = (degree[degree > 0] for degree in degrees(matrix))
     place = np.zeros(matrix.shape[1], dtype=np.int32)
     place[items] = np.arange(len(items))
     row_scale, col_scale = (1 / np.sqrt(d + regularisation * d.mean()) for d in (of_users, of_items))
     col = place[matrix.indices]
-    data = np.repeat(row_scale, of_users.astype(np.int64)) * col_scale[col]
+    data = np.repeat(row_scale, np.diff(matrix.indptr)[users]) * col_scale[col]
+    if has_weights(matrix):
+        data *= matrix.data
     rowptr = np.concatenate([[0], matrix.indptr[users + 1]]).astype(np.int32)
     return csr_array((data, col, rowptr), shape=(len(users), len(items)))
 

@@ -114,7 +114,7 @@ class Bootstrap:
         """Return q(vectors) = W vectors + b, row by row."""
         return functional.linear(vectors, self.weights.predictor_weight, self.weights.predictor_bias)
 
-    def loss(self, users: Tensor, items: Tensor, key: int) -> Tensor:
+    def loss(self, users: Tensor, items: Tensor, key: int, weight: Tensor | None = None) -> Tensor:
         """Return the loss of a batch of observed pairs.
 
         Parameters
@@ -123,13 +123,15 @@ class Bootstrap:
             User and item rows of the pairs, int64, shape (n_pairs,) each.
         key
             Hash key of what the encoders draw; online and target draw independently.
+        weight
+            Of the pairs, shape (n_pairs,), as ``bootstrap_loss`` takes it.
         """
         n = len(users)
         rows = torch.cat([users, items + self.n_users])
         online = self.encoder.encode(self.weights.table, rows, stream(key, 0), sparse=self.row_sparse)
         target = self.target.encode(rows, stream(key, 1))
         predicted = self.predict(online)
-        loss = bootstrap_loss(predicted[:n], target[n:]) + bootstrap_loss(predicted[n:], target[:n])
+        loss = bootstrap_loss(predicted[:n], target[n:], weight) + bootstrap_loss(predicted[n:], target[:n], weight)
         if self.uniformity and n > 1:
             m = min(n, UNIFORMITY_SAMPLE)
             spread = uniformity_loss(online[:m]) + uniformity_loss(online[n : n + m])

@@ -75,11 +75,11 @@ class BootstrapLearner:
         self.start_size = _size(table)
 
     @torch.enable_grad()
-    def step(self, users: Tensor, items: Tensor, key: int) -> Tensor:
-        """Learn from a batch of pairs; return its loss."""
+    def step(self, users: Tensor, items: Tensor, key: int, *weight: Tensor) -> Tensor:
+        """Learn from a batch of pairs, with their weights if they have any; return its loss."""
         for optimiser in self.optimisers:
             optimiser.zero_grad()
-        loss = self.bootstrap.loss(users, items, key)
+        loss = self.bootstrap.loss(users, items, key, *weight)
         loss.backward()
         for optimiser in self.optimisers:
             optimiser.step()

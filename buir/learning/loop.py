@@ -27,7 +27,10 @@ class Objective(Protocol):
     """What the loop trains."""
 
     def step(self, users: Tensor, items: Tensor, key: int) -> Tensor:
-        """Learn from a batch of pairs; return the mean loss, a scalar on the device, detached."""
+        """Learn from a batch of pairs; return the mean loss, a scalar on the device, detached.
+
+        One that is given pairs with weights takes those of the batch as well.
+        """
         ...
 
     def validate(self) -> dict[str, float]:
@@ -74,6 +77,8 @@ class Pairs:
     """int64, shape (n_pairs,)."""
     items: Tensor
     """int64, shape (n_pairs,)."""
+    weights: tuple[Tensor] | tuple[()] = ()
+    """One tensor float32, shape (n_pairs,), with mean 1; nothing where pairs have no weights."""
 
     def __len__(self) -> int:
         return len(self.users)
@@ -85,7 +90,7 @@ class Validation:
     Parameters
     ----------
     train, valid
-        Binary matrices of one shape; lists leave out ``train`` and are measured on ``valid``.
+        Matrices of one shape, whose pairs alone count; lists leave out ``train`` and are measured on ``valid``.
     metric
         Such as "ndcg_at_20".
     most_users
@@ -188,11 +193,13 @@ def train(
 
 def run_epoch(objective: Objective, pairs: Pairs, batch_size: int, key: int) -> Tensor:
     """Go through all pairs once in a random order; return the mean loss, on the device."""
+    step_with: Callable[..., Tensor] = objective.step
     order = permutation(len(pairs), key, pairs.users.device)
     total = torch.zeros((), device=pairs.users.device)
     for step, start in enumerate(range(0, len(pairs), batch_size)):
         batch = order[start : start + batch_size]
-        total += objective.step(pairs.users[batch], pairs.items[batch], stream(key, step)) * len(batch)
+        weight = (part[batch] for part in pairs.weights)
+        total += step_with(pairs.users[batch], pairs.items[batch], stream(key, step), *weight) * len(batch)
     return total / len(pairs)
 
 

@@ -7,10 +7,10 @@ from torch.nn import functional
 __all__ = ["bootstrap_loss", "uniformity_loss"]
 
 
-def bootstrap_loss(prediction: Tensor, target: Tensor) -> Tensor:
+def bootstrap_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""Squared distance of two unit vectors, averaged over the rows.
 
-    .. math:: \frac1B \sum_b \left(2 - 2\cos(p_b, z_b)\right)
+    .. math:: \frac1B \sum_b w_b \left(2 - 2\cos(p_b, z_b)\right)
 
     Parameters
     ----------
@@ -18,10 +18,13 @@ def bootstrap_loss(prediction: Tensor, target: Tensor) -> Tensor:
         Output of the predictor on the online side, shape (n_pairs, d).
     target
         Representation by the target encoder, shape (n_pairs, d); it receives no gradient.
+    weight
+        w, shape (n_pairs,), an extension: 1 on average over all pairs, not over each batch, so that a pair counts the
+        same in every company. None: 1 for each.
 
     Returns
     -------
-    A scalar in [0, 4]; 0 where every prediction points where its target points.
+    A scalar in [0, 4] without weights; 0 where every prediction points where its target points.
 
     References
     ----------
@@ -32,7 +35,8 @@ def bootstrap_loss(prediction: Tensor, target: Tensor) -> Tensor:
     >>> bootstrap_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])).item()
     2.0
     """
-    return 2 - 2 * functional.cosine_similarity(prediction, target.detach(), dim=-1).mean()
+    cosine = functional.cosine_similarity(prediction, target.detach(), dim=-1)
+    return 2 - 2 * cosine.mean() if weight is None else (weight * (2 - 2 * cosine)).mean()
 
 
 def uniformity_loss(vectors: Tensor, *, sharpness: float = 2.0) -> Tensor:

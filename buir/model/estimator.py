@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from scipy.sparse import csr_array
 
-from buir.data import Labelled, fit_inputs, partial_fit_inputs
+from buir.data import Labelled, PairWeights, fit_inputs, partial_fit_inputs
 from buir.errors import InputError
 from buir.learning import Weights, initial_weights, warn_of_collapse
 from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Fitted, Plan, hold_out, run, warn_of_defaults
@@ -171,6 +171,7 @@ class BUIR(Recommender):
         user_items: Any,
         valid: Any = None,
         *,
+        weights: PairWeights = None,
         show_progress: bool = True,
         callback: Callable[[dict[str, Any]], bool | None] | None = None,
     ) -> "BUIR":
@@ -179,11 +180,17 @@ class BUIR(Recommender):
         Parameters
         ----------
         user_items
-            Users by items: any SciPy sparse matrix or array, ``Interactions`` or a data frame. Only which pairs are
-            present counts.
+            Users by items: any SciPy sparse matrix or array, ``Interactions`` or a data frame. Without ``weights`` only
+            which pairs are present counts.
         valid
             Held-out pairs of the same shape, or a data frame with the same ids: they decide what "auto" leaves open,
             when to stop and which weights to keep. Without them see ``inner_validation``.
+        weights
+            How much each pair counts, in the loss, the graph and the terms, an extension: a weight of 2 is as good as
+            two pairs, and only proportions matter. None: all alike. "values": those of the matrix, of a frame's column
+            ``weight`` or of ``Interactions.weights``; repeated pairs add up. Or a function that takes ``Interactions``
+            and returns one number for each pair, such as ``buir.data.log_counts``, ``buir.data.bm25`` or
+            ``buir.data.half_life(days=30)``.
         show_progress
             Show a progress bar on a terminal.
         callback
@@ -197,7 +204,9 @@ class BUIR(Recommender):
         parameters = self.get_params()
         check_parameters(type(self), parameters)
         size = None if self.batch_size == "auto" else self.batch_size
-        labelled, valid_matrix = fit_inputs(user_items, valid, batch_size=size, valid_metric=self.valid_metric)
+        labelled, valid_matrix = fit_inputs(
+            user_items, valid, weights=weights, batch_size=size, valid_metric=self.valid_metric
+        )
         plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
         matrix, report = labelled.matrix, {"callback": callback, "show_progress": show_progress}
         if valid_matrix is not None:
@@ -225,6 +234,7 @@ class BUIR(Recommender):
         self,
         new_interactions: Any,
         *,
+        weights: PairWeights = None,
         epochs: int | None = None,
         show_progress: bool = True,
         callback: Callable[[dict[str, Any]], bool | None] | None = None,
@@ -241,6 +251,9 @@ class BUIR(Recommender):
         new_interactions
             The new pairs, with the kind of ids that ``fit`` was given. A matrix may have more rows and columns than
             before.
+        weights
+            As in ``fit``, in the unit of that fit's; they add to the weights that old pairs have. None: the new pairs
+            of a model with weights weigh as much as its average pair.
         epochs
             Passes over all pairs; None is a tenth of ``epochs``, rounded up, or of what "auto" came to.
         show_progress, callback
@@ -268,15 +281,16 @@ class BUIR(Recommender):
         width = self.weights_.table.shape[1]
         parameters = self.get_params() | {"epochs": epochs, "embedding_dim": width}
         check_parameters(type(self), parameters)
-        growth = grow(self.seen_, self.user_ids_, self.item_ids_, partial_fit_inputs(new_interactions))
+        arrived = partial_fit_inputs(new_interactions, weights, self.weight_unit_)
+        growth = grow(self.seen_, self.user_ids_, self.item_ids_, arrived, self.weight_unit_)
         matrix = growth.labelled.matrix
         parameters |= {"terms": self.terms_.strengths, "uniformity": self.chosen_.uniformity}
         plan = Plan.of(parameters, n_pairs=matrix.nnz, n_nodes=sum(matrix.shape))
-        weights = start_new_rows(growth, self.weights_, self._fresh_weights(matrix, width), self.folding_)
-        state = None if self.state_ is None else grow_state(self.state_, growth, weights)
+        start = start_new_rows(growth, self.weights_, self._fresh_weights(matrix, width), self.folding_)
+        state = None if self.state_ is None else grow_state(self.state_, growth, start)
         _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
         earlier = {"state": state, "before": self.history}
-        fitted = run(plan, matrix, weights, **earlier, callback=callback, show_progress=show_progress)
+        fitted = run(plan, matrix, start, **earlier, callback=callback, show_progress=show_progress)
         return self._take(fitted._replace(chosen=self.chosen_), growth.labelled)
 
     def export_factors(self) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from buir.data import keep
+from buir.data import has_weights, keep, pattern
 from buir.errors import NoValidationWarning, counted, report
 from buir.graph import (
     BipartiteGraph,
@@ -224,7 +224,7 @@ def hold_out(matrix: csr_array, seed: int, least: int = 200) -> tuple[csr_array,
 
     Returns
     -------
-    The remaining pairs and the held-out ones, both of the matrix's shape.
+    The remaining pairs, with their weights, and the held-out ones, without, both of the matrix's shape.
     """
     lengths = np.diff(matrix.indptr)
     users = np.flatnonzero(lengths >= LEAST_PAIRS)
@@ -235,7 +235,7 @@ def hold_out(matrix: csr_array, seed: int, least: int = 200) -> tuple[csr_array,
         users = np.sort(rng.choice(users, MOST_HELD, replace=False))
     held = np.zeros(matrix.nnz, dtype=bool)
     held[matrix.indptr[users] + (rng.random(len(users)) * lengths[users]).astype(np.int64)] = True
-    return keep(matrix, ~held), keep(matrix, held)
+    return keep(matrix, ~held), pattern(keep(matrix, held))
 
 
 def warn_of_defaults(matrix: csr_array) -> None:
@@ -271,7 +271,7 @@ def run(
     plan
         How.
     matrix
-        Training pairs, shape (n_users, n_items).
+        Training pairs with the weights they have, shape (n_users, n_items).
     weights
         Where to start; not changed. None starts as the plan says.
     valid
@@ -341,7 +341,8 @@ class _Training:
         self.plan, self.matrix, self.valid = plan, matrix, valid
         self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
         users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
-        self.pairs = Pairs(users, torch.from_numpy(matrix.indices.astype(np.int64)).to(plan.device))
+        heavy = (torch.from_numpy(matrix.data / matrix.data.mean()).to(plan.device),) if has_weights(matrix) else ()
+        self.pairs = Pairs(users, torch.from_numpy(matrix.indices.astype(np.int64)).to(plan.device), heavy)
         most = None if plan.start == "random" else MOST_VALIDATED
         self.validation = None if valid is None else Validation(matrix, valid, plan.valid_metric, most)
         self.spectrum: Spectrum | None = None

@@ -3,15 +3,15 @@ r"""Representations of users and items that training never saw, in closed form, 
 The encoder is linear: a user's vector is her own embedding plus a sum over her items,
 
 .. math::
-    f(u) = \frac{1}{L+1}\Bigl(e_u + \frac{1}{\sqrt{d_u}} \sum_{i \in H_u} s_i\Bigr),
+    f(u) = \frac{1}{L+1}\Bigl(e_u + \frac{1}{\sqrt{d_u}} \sum_{i \in H_u} w_{ui} s_i\Bigr),
     \qquad s_i = \frac{1}{\sqrt{d_i}} \sum_{k<L} (\tilde A^k E)_i
 
-and a stranger lacks only :math:`e_u`. It is estimated from the sum itself by the least-squares map that does this best
-for the users of the training data. Their sums contain :math:`e_u` itself, which walks over two edges return, and a
-stranger's does not: so it is taken out before the map is fitted. (`benchmarks/folding.py` compares this with other
-choices, and finds that lists are best from the estimate alone: see ``Folding.scoring_vectors``.) BUIR-id has no sum in
-its encoder; there the same regression, with the item vectors for :math:`s_i`, estimates the whole vector. Items are
-folded in from their users in the same way.
+with the weights w of the pairs (1 without), and a stranger lacks only :math:`e_u`. It is estimated from the sum itself
+by the least-squares map that does this best for the users of the training data. Their sums contain :math:`e_u` itself,
+which walks over two edges return, and a stranger's does not: so it is taken out before the map is fitted.
+(`benchmarks/folding.py` compares this with other choices, and finds that lists are best from the estimate alone: see
+``Folding.scoring_vectors``.) BUIR-id has no sum in its encoder; there the same regression, with the item vectors for
+:math:`s_i`, estimates the whole vector. Items are folded in from their users in the same way.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from buir.data import degrees
 from buir.graph import BipartiteGraph, neighbour_sum, sum_of_layers
 
 __all__ = ["Folding", "explain_score", "fit_folding"]
@@ -56,7 +57,7 @@ class Folding:
         Parameters
         ----------
         rows
-            Shape (n_rows, n_neighbours), binary: the neighbours of each node.
+            Shape (n_rows, n_neighbours): the neighbours of each node, with the weights of the pairs.
 
         Returns
         -------
@@ -110,7 +111,7 @@ def fit_folding(table: Tensor, graph: BipartiteGraph, n_layers: int, user_items:
     table = table.detach()
     total = table
     if n_layers:
-        total = sum_of_layers(table, graph, n_layers - 1).mul_(graph.degree.clamp(min=1).rsqrt().unsqueeze(1))
+        total = sum_of_layers(table, graph, n_layers - 1).mul_(_rsqrt(graph.degree).unsqueeze(1))
     users, items = table[: graph.n_users], table[graph.n_users :]
     user_sums, item_sums = total[: graph.n_users], total[graph.n_users :]
     return (
@@ -189,21 +190,26 @@ def _regressed(sums: Tensor, own: Tensor, n_layers: int, rows: csr_array) -> Fol
 
 
 def _returned(rows: csr_array) -> Tensor:
-    r"""Return the weight of each node's own embedding in its layer 2, :math:`\sum_{i \in H_u} 1 / (d_u d_i)`.
+    r"""Return the weight of each node's own embedding in its layer 2, :math:`\sum_{i \in H_u} w_{ui}^2 / (d_u d_i)`.
 
     With up to three layers this is all that comes back; returns over four edges, from the fourth layer on, are smaller
     and stay in.
     """
-    length = np.diff(rows.indptr)
-    degree = np.bincount(rows.indices, minlength=rows.shape[1])
-    node = np.repeat(np.arange(len(length)), length)
-    return torch.from_numpy(np.bincount(node, weights=1 / (length[node] * degree[rows.indices]), minlength=len(length)))
+    mine, theirs = degrees(rows)
+    node = np.repeat(np.arange(len(mine)), np.diff(rows.indptr))
+    share = np.square(rows.data, dtype=np.float64) / (mine[node] * theirs[rows.indices])
+    return torch.from_numpy(np.bincount(node, weights=share, minlength=len(mine)))
 
 
 def _scaled_rows(rows: csr_array, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn rows of neighbours into a CSR whose weights are 1 / sqrt(row length)."""
+    """Turn rows of neighbours into a CSR whose weights are those of the pairs / sqrt(their sum)."""
     rowptr = torch.from_numpy(rows.indptr).to(like.device, torch.int32)
     col = torch.from_numpy(rows.indices).to(like.device, torch.int32)
-    length = (rowptr[1:] - rowptr[:-1]).to(like.dtype)
-    scale = length.clamp(min=1).rsqrt()
-    return rowptr, col, scale.repeat_interleave((rowptr[1:] - rowptr[:-1]).long())
+    scale = _rsqrt(torch.from_numpy(degrees(rows)[0]).to(like.device, like.dtype))
+    own = torch.from_numpy(rows.data).to(like.device, like.dtype)
+    return rowptr, col, scale.repeat_interleave((rowptr[1:] - rowptr[:-1]).long()).mul_(own)
+
+
+def _rsqrt(degree: Tensor) -> Tensor:
+    """Return 1 / sqrt(degree), 1 where there is nothing to divide."""
+    return torch.where(degree > 0, degree, 1).rsqrt()

@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import Labelled, binary
+from buir.data import Labelled, binary, weighted
 from buir.errors import ShapeError
 from buir.learning import TrainingState, Weights
 from buir.model.folding import Folding
@@ -30,7 +30,9 @@ class Growth(NamedTuple):
         return wide
 
 
-def grow(seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: Labelled) -> Growth:
+def grow(
+    seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: Labelled, unit: float | None = None
+) -> Growth:
     """Merge the training matrix with what arrived.
 
     Parameters
@@ -39,6 +41,8 @@ def grow(seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: L
         The training matrix and its labels.
     arrived
         New pairs; without labels its rows and columns are numbers that continue the old ones.
+    unit
+        Of the weights in the training matrix, where it has any: those of new pairs then add to them.
 
     Raises
     ------
@@ -63,7 +67,13 @@ def grow(seen: csr_array, user_ids: np.ndarray, item_ids: np.ndarray, arrived: L
     rows = np.concatenate([old.coords[0], user_place[new.coords[0]]])
     columns = np.concatenate([old.coords[1], item_place[new.coords[1]]])
     places = np.concatenate([np.arange(len(user_ids)), len(all_users) + np.arange(len(item_ids))])
-    return Growth(Labelled(binary(rows, columns, shape), all_users, all_items), torch.from_numpy(places))
+    unit = arrived.weight_unit if unit is None else unit
+    matrix = (
+        binary(rows, columns, shape)
+        if unit is None
+        else weighted(rows, columns, np.concatenate([old.data, new.data]), shape)
+    )
+    return Growth(Labelled(matrix, all_users, all_items, unit), torch.from_numpy(places))
 
 
 def start_new_rows(growth: Growth, weights: Weights, fresh: Weights, foldings: tuple[Folding, Folding]) -> Weights:

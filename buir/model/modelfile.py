@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from buir.errors import StorageError, one_line
 from buir.learning import TrainingState, Weights
@@ -42,6 +43,7 @@ def save_model(
             "layers": model.folding_[0].n_layers,
             "chosen": vars(model.chosen_),
         }
+        facts |= {} if model.weight_unit_ is None else {"weight_unit": model.weight_unit_}
         term_arrays, facts["terms"] = model.terms_.pack()
         arrays |= term_arrays
         arrays |= {f"weights.{name}": part.numpy() for name, part in vars(model.weights_).items()}
@@ -51,6 +53,7 @@ def save_model(
             arrays |= {f"folding.{side}.sums": folding.sums.numpy(), f"folding.{side}.own": folding.own.numpy()}
         if training_matrix and model.seen_ is not None:
             arrays |= {"seen.indptr": model.seen_.indptr, "seen.indices": model.seen_.indices}
+            arrays |= {} if model.weight_unit_ is None else {"seen.data": model.seen_.data}
         if optimiser:
             if model.state_ is None:
                 msg = (
@@ -112,7 +115,8 @@ def _restored(cls: Any, held: Contents, facts: dict[str, Any]) -> Any:
         )
         for side, n_neighbours in zip(_SIDES, (n_items, n_users), strict=True)
     )
-    model.seen_ = held.pattern("seen", shape) if "seen.indptr" in held else None
+    model.weight_unit_ = _number(facts, "weight_unit", float, math.ulp(0)) if "weight_unit" in facts else None
+    model.seen_ = _seen(held, shape, weights=model.weight_unit_ is not None) if "seen.indptr" in held else None
     model.state_ = _state(held, facts, width, sum(shape))
     model.history = facts["history"]
     if not model.history or not all(isinstance(record, dict) for record in model.history):
@@ -140,6 +144,19 @@ def _restored(cls: Any, held: Contents, facts: dict[str, Any]) -> Any:
         held.take(f"{side}_factors", n, wide) for side, n in (("user", n_users), ("item", n_items))
     )
     return model
+
+
+def _seen(held: Contents, shape: tuple[int, int], *, weights: bool) -> csr_array:
+    """Return the training matrix, whose pairs have weights above 0 where the model has any."""
+    if weights != ("seen.data" in held):
+        msg = "its training pairs have weights without their unit, or a unit without weights"
+        raise ValueError(msg)
+    if not weights:
+        return held.pattern("seen", shape)
+    if (held.take("seen.data", None) <= 0).any():
+        msg = "seen.data holds weights of 0 or below, expected each above 0"
+        raise ValueError(msg)
+    return held.matrix("seen", shape)
 
 
 def _terms(held: Contents, told: dict[str, Any], n_items: int, width: int) -> ScoreTerms:

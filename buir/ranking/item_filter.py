@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, vstack
 
+from buir.data import degrees
+
 __all__ = ["ItemFilter"]
 
 _PRODUCTS = 1 << 22
@@ -31,7 +33,7 @@ class ItemFilter:
     """
 
     history: csr_array
-    """R, float32, shape (n_users, n_items)."""
+    """R, float32, shape (n_users, n_items): the weights of the pairs, 1 where they have none."""
     weights: csr_array
     """G, float32, shape (n_items, n_items): row j says what a user who has item j gets, column i is the item scored."""
     strength: float = 0.0
@@ -57,7 +59,7 @@ class ItemFilter:
         Parameters
         ----------
         matrix
-            R, canonical and binary, shape (n_users, n_items); its values are not read.
+            R, canonical, with the weights of the pairs, shape (n_users, n_items).
         exponents
             x, y and z: how much the degree of the item had, of the users in between and of the item scored divides.
         keep
@@ -74,8 +76,7 @@ class ItemFilter:
         if keep < 1:
             msg = f"keep is {keep}, expected at least 1 neighbour of each item"
             raise ValueError(msg)
-        history = csr_array((np.ones(matrix.nnz, dtype=np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
-        return cls(history, _cooccurrences(history, exponents, keep), strength)
+        return cls(matrix, _cooccurrences(matrix, exponents, keep), strength)
 
     @property
     def n_users(self) -> int:
@@ -94,15 +95,15 @@ class ItemFilter:
 
 def _cooccurrences(history: csr_array, exponents: tuple[float, float, float], keep: int) -> csr_array:
     """Return G, block by block of rows."""
-    of_users, of_items = np.diff(history.indptr), np.bincount(history.indices, minlength=history.shape[1])
+    of_users, of_items = degrees(history)
     had, between, scored = (
         _powers(degree, -exponent) for degree, exponent in zip((of_items, of_users, of_items), exponents, strict=True)
     )
     # D_I^-x R' D_U^-y and R D_I^-z, so that their product is G
     left = history.T.tocsr()
-    work = np.concatenate([[0], np.cumsum(of_users[left.indices], dtype=np.int64)])[left.indptr]
-    left.data = np.repeat(had, of_items) * between[left.indices]
-    right = csr_array((scored[history.indices], history.indices, history.indptr), shape=history.shape)
+    work = np.concatenate([[0], np.cumsum(np.diff(history.indptr)[left.indices], dtype=np.int64)])[left.indptr]
+    left.data = np.repeat(had, np.diff(left.indptr)) * between[left.indices] * left.data
+    right = csr_array((scored[history.indices] * history.data, history.indices, history.indptr), shape=history.shape)
     n_items = history.shape[1]
     blocks, start = [], 0
     while start < n_items:
@@ -118,7 +119,7 @@ def _cooccurrences(history: csr_array, exponents: tuple[float, float, float], ke
 
 def _powers(degree: np.ndarray, exponent: float) -> np.ndarray:
     """Return degree^exponent, float32, 0 where there is nothing to divide."""
-    return np.where(degree > 0, np.maximum(degree, 1).astype(np.float64) ** exponent, 0).astype(np.float32)
+    return np.where(degree > 0, np.where(degree > 0, degree, 1) ** exponent, 0).astype(np.float32)
 
 
 def _largest_of_rows(block: csr_array, first: int, keep: int) -> csr_array:

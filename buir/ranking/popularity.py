@@ -25,7 +25,7 @@ class PopularityTerm:
     """
 
     degree: Tensor
-    """Training users of each item, shape (n_items,)."""
+    """Training users of each item, by the weights of their pairs, shape (n_items,)."""
     strength: float = 0.0
     """w >= 0: the spread of popularity over the items, in units of sigma.
 

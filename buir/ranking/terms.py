@@ -102,7 +102,7 @@ class SpectralBlock:
     spectrum: Spectrum
     """Of the training matrix."""
     degree: Tensor
-    """Training users of each item, shape (n_items,)."""
+    """Training users of each item, by the weights of their pairs, shape (n_items,)."""
     sharpness: float = 1.0
     """b, 0 to 4: 0 weighs all directions equally; the more, the closer to popularity, which few pairs want."""
     exponent: float = 0.0

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from buir.data import Interactions, as_csr
+from buir.data import Interactions, as_csr, weigh_rows
 from buir.ranking import as_rows, check_shape
 
 
-def as_histories(user_items: Any, n_rows: int, shape: tuple[int, int]) -> csr_array:
+def as_histories(user_items: Any, n_rows: int, shape: tuple[int, int], unit: float | None = None) -> csr_array:
     """Read the histories of the asked users, one row each.
 
     Parameters
@@ -20,6 +20,8 @@ def as_histories(user_items: Any, n_rows: int, shape: tuple[int, int]) -> csr_ar
         Number of asked users.
     shape
         Users and items of the model.
+    unit
+        Of the model's weights. None: it has none, and values are not read.
 
     Raises
     ------
@@ -30,13 +32,13 @@ def as_histories(user_items: Any, n_rows: int, shape: tuple[int, int]) -> csr_ar
     """
     if not isinstance(user_items, Interactions):
         _check_sparse(user_items, "user_items", f"{n_rows} asked users: for ids use recommend_frame(histories=...)")
-    return _asked_rows(user_items, "user_items", n_rows, shape, "user")
+    return _asked_rows(user_items, "user_items", n_rows, shape, "user", unit)
 
 
-def as_audiences(item_users: Any, n_rows: int, shape: tuple[int, int]) -> csr_array:
+def as_audiences(item_users: Any, n_rows: int, shape: tuple[int, int], unit: float | None = None) -> csr_array:
     """Read the users of the asked items, one row each; ``shape`` is users and items of the model."""
     _check_sparse(item_users, "item_users", f"{n_rows} asked items")
-    return _asked_rows(item_users, "item_users", n_rows, (shape[1], shape[0]), "item")
+    return _asked_rows(item_users, "item_users", n_rows, (shape[1], shape[0]), "item", unit)
 
 
 def as_item_lists(lists: Any, n_rows: int, shape: tuple[int, int], what: str) -> np.ndarray | csr_array | None:
@@ -60,10 +62,12 @@ def _check_sparse(matrix: Any, what: str, asked: str) -> None:
         raise TypeError(msg)
 
 
-def _asked_rows(matrix: Any, what: str, n_rows: int, shape: tuple[int, int], noun: str) -> csr_array:
+def _asked_rows(
+    matrix: Any, what: str, n_rows: int, shape: tuple[int, int], noun: str, unit: float | None = None
+) -> csr_array:
     if n_rows == 1 and getattr(matrix, "ndim", 2) == 1:  # a csr_array hands out its rows in one dimension
         matrix = matrix.reshape((1, -1))
-    rows = as_csr(matrix, what).matrix
+    rows = as_csr(matrix, what).matrix if unit is None else weigh_rows(matrix, what, unit)
     check_shape(what, rows.shape, (n_rows, shape[1]), shape, noun)
     return rows
 

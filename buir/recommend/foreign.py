@@ -76,7 +76,7 @@ def recommend_frame(
     ValueError
         If the model is not fitted, or was fitted on a matrix of another shape.
     """
-    seen, user_ids, item_ids = as_csr(interactions, "interactions")
+    seen, user_ids, item_ids = as_csr(interactions, "interactions")[:3]
     name = type(model).__name__
     scorer = _scorer(model, seen)
     shape = (scorer.n_users, scorer.n_items)

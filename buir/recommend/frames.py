@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from buir.data import binary, take
+from buir.data import binary, degrees, take
 from buir.errors import Argument, InputError
 from buir.ranking import FactorScorer, Scorer, as_count, top_k
 from buir.recommend.lookup import ItemLists, Lookup, lookups, read_histories, read_users
@@ -131,7 +131,7 @@ class Catalogue:
     def _training_counts(self, why: Argument) -> np.ndarray:
         if self.seen is None:
             raise InputError(why, f" needs the training rows, without which this {self.name} was saved; {_SAVE}")
-        return np.bincount(self.seen.indices, minlength=len(self.items.index))
+        return degrees(self.seen)[1]
 
     def _excluded(self, group: _Group, part: np.ndarray) -> csr_array:
         if group.seen is None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scipy.sparse import csr_array
 
-from buir.data import Interactions, binary, canonical
+from buir.data import Interactions, binary, canonical, pattern
 from buir.errors import InputError, counted
 from buir.recommend.lookup import as_index, as_labels, lookups
 from buir.recommend.recommender import Recommender
@@ -60,7 +60,7 @@ def held_out_pairs(model: Recommender, data: Interactions) -> HeldOut:
     items = of_items.rows(as_index(as_labels(data.item_ids, model.item_ids_)), "items", strict=False)[data.items]
     known = (users >= 0) & (items >= 0)
     pairs = binary(users[known], items[known], (model.n_users, model.n_items))
-    trained = pairs.multiply(model.seen_)
+    trained = pairs.multiply(pattern(model.seen_))
     new = canonical(pairs - trained)
     found = HeldOut(new, model.seen_, int((users < 0).sum()), int(((users >= 0) & (items < 0)).sum()), int(trained.nnz))
     if new.nnz:

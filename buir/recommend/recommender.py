@@ -32,6 +32,9 @@ class Recommender:
     calls ``_add_terms``. Argument names and the shapes of what is returned are those of `implicit`.
     """
 
+    weight_unit_: float | None = None
+    """What 1 in ``seen_`` stands for: the mean weight of the pairs of ``fit``; None where pairs have no weights."""
+
     if TYPE_CHECKING:
         seen_: csr_array | None
         user_ids_: np.ndarray
@@ -69,7 +72,7 @@ class Recommender:
 
     def _remember(self, labelled: Labelled) -> None:
         """Store the training rows and the ids that ``fit_inputs`` or ``as_csr`` read, the last act of ``fit``."""
-        self.seen_, user_ids, item_ids = labelled
+        self.seen_, user_ids, item_ids, self.weight_unit_ = labelled
         self.user_ids_ = np.arange(self.seen_.shape[0]) if user_ids is None else user_ids
         self.item_ids_ = np.arange(self.seen_.shape[1]) if item_ids is None else item_ids
 
@@ -185,6 +188,9 @@ class Recommender:
             raise ValueError(msg)
         return take(self.seen_, users)
 
+    def _histories(self, user_items: Any, n_rows: int) -> csr_array:
+        return as_histories(user_items, n_rows, (self.n_users, self.n_items), self.weight_unit_)
+
     def _seen_columns(self, items: np.ndarray) -> csr_array:
         everybody = self._seen_rows(np.arange(self.n_users), "recalculate_item", _AUDIENCES)
         return take(everybody.T.tocsr(), items)
@@ -207,7 +213,8 @@ class Recommender:
             A user row, or an array of them. With ``recalculate_user`` and ``user_items`` it only says how many.
         user_items
             History of the asked users, one row each: any SciPy format. None: the training rows. Not looked at where
-            neither filtering nor recalculation needs it.
+            neither filtering nor recalculation needs it. Of a model fitted with weights, values other than 1 are
+            weights, in the unit of those that ``fit`` was given or had made; where all are 1, each is an average pair.
         N
             Length of a list.
         filter_already_liked_items
@@ -242,7 +249,7 @@ class Recommender:
         if filter_already_liked_items or recalculate_user:
             why = "recalculate_user" if recalculate_user else "filter_already_liked_items"
             stored = user_items is None
-            history = self._seen_rows(users, why, _ROWS) if stored else as_histories(user_items, len(users), shape)
+            history = self._seen_rows(users, why, _ROWS) if stored else self._histories(user_items, len(users))
         if recalculate_user and history is not None:
             scorer, rows = self._strangers(history), np.arange(len(users))
         else:
@@ -289,8 +296,9 @@ class Recommender:
         asked = as_rows(itemid, None if stranger else self.n_items, "itemid", "item", recalculate=True)
         queries = None
         if recalculate_item:
-            shape = (self.n_users, self.n_items)
-            rows = self._seen_columns(asked) if item_users is None else as_audiences(item_users, len(asked), shape)
+            shape, unit = (self.n_users, self.n_items), self.weight_unit_
+            given = item_users is not None
+            rows = as_audiences(item_users, len(asked), shape, unit) if given else self._seen_columns(asked)
             queries = self._recalculated_items(rows)
         return most_similar(
             self._item_cosines(queries),

@@ -11,6 +11,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from buir.data import degrees
 from buir.graph import Spectrum, spectral_factors
 from buir.ranking import (
     Choice,
@@ -56,7 +57,7 @@ def make_terms(
     Parameters
     ----------
     matrix
-        Training pairs, canonical and binary, shape (n_users, n_items).
+        Training pairs, canonical, with their weights, shape (n_users, n_items).
     strengths
         Only the terms with a strength here, at that strength; None: all terms, at 0.
     width
@@ -75,7 +76,7 @@ def make_terms(
         for name in TERMS
         if (strengths is None or strengths.get(name)) and (factors or name not in SHAPES)
     }
-    degree = torch.from_numpy(np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float32))
+    degree = torch.from_numpy(degrees(matrix)[1].astype(np.float32))
     if spectrum is None and any(name in wanted for name in _SHARPNESS):
         spectrum = spectral_factors(matrix, min(width, *matrix.shape))
     made: dict[str, Term] = {}
@@ -106,7 +107,7 @@ class ScoreTerms:
     lifts: tuple[Tensor, ...] = ()
     """For each spectral block what an item of a history adds to a user's coordinates, shape (n_items, k)."""
     padding: float = 0.0
-    """Added to the length of a history before such a sum is divided by its root: the mean length in training."""
+    """Added to the weight of a history before such a sum is divided by its root: the mean weight in training."""
     weights: csr_array | None = None
     """The item filter times its scale, shape (n_items, n_items)."""
     n_further: int = 0
@@ -146,14 +147,13 @@ class ScoreTerms:
         terms = {name: term for name, term in terms.items() if term.strength}
         whole = TermScorer(base, terms)
         dial, lifts, weights, further = None, [], None, 0
-        lengths = np.diff(matrix.indptr)
-        padding = float(lengths[lengths > 0].mean()) if matrix.nnz else 1.0
+        of_users, of_items = degrees(matrix)
+        padding = float(of_users[of_users > 0].mean()) if matrix.nnz else 1.0
         for term in terms.values():
             if isinstance(term, Dial) and isinstance(base, FactorScorer):
                 dial = term.matrix(base.user_factors)
             elif isinstance(term, SpectralBlock):
-                degree = np.bincount(matrix.indices, minlength=matrix.shape[1])
-                lifts.append(term.spectrum.lift(degree, term.sharpness))
+                lifts.append(term.spectrum.lift(of_items, term.sharpness))
                 further += lifts[-1].shape[1]
             elif isinstance(term, PopularityTerm):
                 further += 1
@@ -184,7 +184,7 @@ class ScoreTerms:
                     "recalculate_user=True) or recommend_frame(histories=...)"
                 )
                 raise ValueError(msg)
-            parts.append((1.0, ItemFilter(_ones(seen), self.weights)))
+            parts.append((1.0, ItemFilter(seen, self.weights)))
         if tables is not None and base is None and not parts:
             return tables
         return SumScorer(tables, parts, base)
@@ -197,7 +197,7 @@ class ScoreTerms:
         base
             Scores of the model itself for these users; with factors, the users' vectors are of the base's width.
         rows
-            Their items, shape (n_rows, n_items).
+            Their items, shape (n_rows, n_items), with weights where the model has them.
         item_factors
             The model's, with the coordinates of the terms; None for a model without factors.
         """
@@ -213,18 +213,18 @@ class ScoreTerms:
             tables = FactorScorer(users, item_factors)
         parts: list[tuple[float, Scorer]] = []
         if self.weights is not None:
-            parts.append((1.0, ItemFilter(_ones(rows), self.weights)))
+            parts.append((1.0, ItemFilter(rows, self.weights)))
         without = None if isinstance(base, FactorScorer) else base
         return tables if tables is not None and without is None and not parts else SumScorer(tables, parts, without)
 
     def _further(self, rows: csr_array) -> list[Tensor]:
         """Return the coordinates of the terms for users with these items, in the order of ``TERMS``."""
-        lengths = np.diff(rows.indptr)
+        sizes = degrees(rows)[0]
         found: list[Tensor] = []
         if "popularity" in self.strengths:
             found.append(torch.ones(rows.shape[0], 1))
-        scale = torch.from_numpy(1 / np.sqrt(lengths + self.padding)).float().unsqueeze(1)
-        found += [scale * torch.from_numpy(_ones(rows) @ lift.numpy()) for lift in self.lifts]
+        scale = torch.from_numpy(1 / np.sqrt(sizes + self.padding)).float().unsqueeze(1)
+        found += [scale * torch.from_numpy(rows @ lift.numpy()) for lift in self.lifts]
         return found
 
     def parts(self, history: csr_array, user: Tensor, item: Tensor, column: int) -> list[tuple[str, float]]:
@@ -250,7 +250,7 @@ class ScoreTerms:
             told.append((name, sum(products[:width])))
             products = products[width:]
         if self.weights is not None:
-            told.append(("filter", float((_ones(history) @ self.weights[:, [column]]).sum())))
+            told.append(("filter", float((history @ self.weights[:, [column]]).sum())))
         return told
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -276,7 +276,3 @@ class ScoreTerms:
         choice = None if facts["choice"] is None else Choice(**facts["choice"])
         gains = {} if choice is None else choice.gains
         return cls(facts["strengths"], choice, dial, lifts, facts["padding"], weights, facts["n_further"], gains)
-
-
-def _ones(rows: csr_array) -> csr_array:
-    return csr_array((np.ones(rows.nnz, dtype=np.float32), rows.indices, rows.indptr), shape=rows.shape)

@@ -36,12 +36,13 @@ def test_equals_the_dense_normalised_adjacency(n_users: int, n_items: int, densi
     assert graph.degree.tolist() == [*pattern.sum(axis=1), *pattern.sum(axis=0)]
 
 
-def test_values_are_not_read_and_the_matrix_is_not_modified():
+def test_equal_weights_change_nothing_but_degrees_and_the_matrix_is_not_modified():
     matrix = dense.random_matrix()
     scaled = matrix * 7
     before = [part.copy() for part in (scaled.data, scaled.indices, scaled.indptr)]
     graph = BipartiteGraph.from_matrix(scaled)
-    assert torch.equal(graph.weight, BipartiteGraph.from_matrix(matrix).weight)
+    torch.testing.assert_close(graph.weight, BipartiteGraph.from_matrix(matrix).weight, rtol=1e-6, atol=0)
+    assert torch.equal(graph.degree, 7 * BipartiteGraph.from_matrix(matrix).degree)
     for part, old in zip((scaled.data, scaled.indices, scaled.indptr), before, strict=True):
         np.testing.assert_array_equal(part, old)
 

@@ -221,12 +221,11 @@ def test_wrong_numbers_are_refused(name, value):
         spectral_factors(random_pairs(5, 5), **{"width": 2, name: value})
 
 
-def test_the_matrix_is_not_changed_and_its_values_are_not_read():
-    matrix = random_pairs(60, 50)
-    weighted = matrix.copy()
-    weighted.data[:] = RNG.random(matrix.nnz)
+def test_the_matrix_is_not_changed():
+    weighted = random_pairs(60, 50)
+    weighted.data[:] = RNG.random(weighted.nnz)
     copy = weighted.copy()
-    assert torch.equal(spectral_factors(matrix, 5).users, spectral_factors(weighted, 5).users)
+    spectral_factors(weighted, 5)
     np.testing.assert_array_equal(weighted.data, copy.data)
     np.testing.assert_array_equal(weighted.indices, copy.indices)
 
