@@ -1,12 +1,13 @@
 """Two filters of the graph without training: co-occurring items, and the leading singular vectors."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+from buir.data import degrees
 from buir.graph import spectral_factors
 from buir.ranking import FactorScorer, ItemFilter, Scorer
 from buir.recommend import AtLeast, Terms
@@ -34,6 +35,8 @@ class CooccurrenceFilter(FittedAtOnce):
     Accurate, Diverse, and Scalable Recommendations for Interactive Applications", TiiS 2016, for RP3beta; Shen et al.,
     "How Powerful is Graph Convolution for Recommendation?", CIKM 2021, for GF-CF.
     """
+
+    takes_weights: ClassVar[bool] = True
 
     x: Annotated[float, AtLeast(0)] = 0.5
     """Exponent of the degree of the item the user has."""
@@ -82,6 +85,8 @@ class LowRankFilter(FittedAtOnce):
     Powerful is Graph Filtering for Recommendation", KDD 2024, for SGFCF.
     """
 
+    takes_weights: ClassVar[bool] = True
+
     rank: Annotated[int, AtLeast(1)] = 64
     """Singular vectors. Large dense data want more: 16 to 512."""
     exponent: Annotated[float, AtLeast(0)] = 1.0
@@ -96,17 +101,17 @@ class LowRankFilter(FittedAtOnce):
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         rank = min(self.rank, *train.shape)
         spectrum = spectral_factors(train, rank, regularisation=self.regularisation, seed=self.seed)
-        degree, lengths = np.bincount(train.indices, minlength=train.shape[1]), np.diff(train.indptr)
+        sizes, degree = degrees(train)
         values = spectrum.values / spectrum.values.max().clamp(min=torch.finfo(torch.float32).tiny)
         unit = replace(spectrum, values=values)
         self._lift = unit.lift(degree, self.exponent, self.regularisation).numpy()
-        self._padding = self.regularisation * float(lengths[lengths > 0].mean()) if train.nnz else 0.0
+        self._padding = self.regularisation * float(sizes[sizes > 0].mean()) if train.nnz else 0.0
         self.user_factors = self._coordinates(train)
         self.item_factors = (unit.items * torch.where(values > 0, values**self.exponent, 0.0)).numpy()
 
     def _coordinates(self, user_items: csr_array) -> np.ndarray:
         """Return U Sigma^b of users with these rows, up to one factor for all of them."""
-        size = np.diff(user_items.indptr) + self._padding
+        size = degrees(user_items)[0] + self._padding
         scale = np.divide(1, np.sqrt(size), out=np.zeros(len(size)), where=size > 0)
         return (scale[:, None] * (user_items @ self._lift)).astype(np.float32)
 

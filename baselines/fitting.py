@@ -11,7 +11,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import fit_inputs
+from buir.data import PairWeights, fit_inputs
 from buir.learning import Pairs, Schedule, Validation, train, training_device
 from buir.ranking import evaluate
 from buir.recommend import AtLeast, MetricAtK, Recommender, Terms
@@ -32,9 +32,17 @@ class FittedAtOnce(Recommender):
 
     @abstractmethod
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
-        """Learn from a canonical binary matrix."""
+        """Learn from a canonical matrix, which holds the weights of the pairs where the model takes any, else ones."""
 
-    def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> Self:
+    def fit(
+        self,
+        user_items: Any,
+        valid: Any = None,
+        *,
+        weights: PairWeights = None,
+        show_progress: bool = True,
+        callback: Callback = None,
+    ) -> Self:
         """Learn from the training pairs.
 
         Parameters
@@ -44,13 +52,16 @@ class FittedAtOnce(Recommender):
         valid
             Held-out pairs of the same shape, measured once after the fit, training items masked; they choose the terms
             where those are "auto".
+        weights
+            How much each training pair counts, as for ``BUIR.fit``; an error of a model that cannot take them.
         show_progress
             Show a bar on a terminal, where a model takes long enough to have one.
         callback
             Called once with the history record, as at the end of a last epoch. What it raises passes through.
         """
         started = time.perf_counter()
-        labelled, held_out = fit_inputs(user_items, valid)
+        self._check_weights(weights)
+        labelled, held_out = fit_inputs(user_items, valid, weights=weights)
         self._learn(labelled.matrix, show_progress=show_progress)
         self._remember(labelled)
         if "terms" in self.get_params():
@@ -113,7 +124,15 @@ class FittedInEpochs(Recommender):
     def _decide(self, learner: Any) -> None:
         """Let the trained learner decide what its settings leave open; a hook."""
 
-    def fit(self, user_items: Any, valid: Any = None, *, show_progress: bool = True, callback: Callback = None) -> Self:
+    def fit(
+        self,
+        user_items: Any,
+        valid: Any = None,
+        *,
+        weights: PairWeights = None,
+        show_progress: bool = True,
+        callback: Callback = None,
+    ) -> Self:
         """Train from a fresh start.
 
         Parameters
@@ -123,6 +142,8 @@ class FittedInEpochs(Recommender):
         valid
             Held-out pairs of the same shape: training stops early by the scores without terms and the best table is
             kept. Without it all epochs run.
+        weights
+            None: these models cannot take weights of pairs, and say so.
         show_progress
             Show a progress bar on a terminal.
         callback
@@ -135,6 +156,7 @@ class FittedInEpochs(Recommender):
         FloatingPointError
             If the loss stops being a number.
         """
+        self._check_weights(weights)
         labelled, held_out = fit_inputs(user_items, valid, batch_size=self.batch_size, valid_metric=self.valid_metric)
         matrix = labelled.matrix
         degrees = np.diff(matrix.indptr)

@@ -6,7 +6,7 @@ for the CPU is used also where there is a GPU, for numbers that can be compared.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
@@ -27,7 +27,9 @@ class ALS(FittedAtOnce):
     r"""Weighted matrix factorisation by alternating least squares.
 
     .. math:: \min \sum_{u,i} c_{ui} (p_{ui} - x_u \cdot y_i)^2 + \lambda (|X|^2 + |Y|^2),\quad
-              c_{ui} = \alpha,\ p_{ui} = 1 \text{ for a training pair, } c_{ui} = 1,\ p_{ui} = 0 \text{ else}
+              c_{ui} = \alpha w_{ui},\ p_{ui} = 1 \text{ for a training pair, } c_{ui} = 1,\ p_{ui} = 0 \text{ else}
+
+    with the weights w of the pairs in units of their mean, 1 where they have none.
 
     New users need no training: ``recommend(..., recalculate_user=True)`` solves for their factors.
 
@@ -43,10 +45,12 @@ class ALS(FittedAtOnce):
     Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008.
     """
 
+    takes_weights: ClassVar[bool] = True
+
     factors: Annotated[int, AtLeast(1)] = 64
     """Width of the vectors."""
     alpha: Annotated[float, Above(0)] = 10.0
-    """Weight of a training pair, where any other pair weighs 1. Sparse data want more: 1 to 100."""
+    """Weight of an average training pair, where any other pair weighs 1. Sparse data want more: 1 to 100."""
     regularization: Annotated[float, AtLeast(0)] = 30.0
     """lambda, not scaled by the number of pairs. Sparse data and popular items want more: 0.001 to 1,000."""
     iterations: Annotated[int, AtLeast(1)] = 15

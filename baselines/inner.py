@@ -14,14 +14,14 @@ from threadpoolctl import threadpool_limits
 
 
 def fit_inner(inner: Any, train: csr_array, *, show_progress: bool) -> Any:
-    """Fit a fresh model of `implicit` on a canonical binary matrix.
+    """Fit a fresh model of `implicit` on a canonical matrix, whose values are weights.
 
     Parameters
     ----------
     inner
         Not fitted before: a second fit would continue the first one.
     train
-        Binary, shape (n_users, n_items).
+        Shape (n_users, n_items).
     show_progress
         Show `implicit`'s bar, on a terminal only.
 

@@ -1,7 +1,7 @@
 """Item-KNN: an item scores by its similarity to the user's items."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from implicit import nearest_neighbours
@@ -21,9 +21,9 @@ class ItemKNN(FittedAtOnce):
 
     .. math:: s(u, i) = \sum_{j \in R_u,\ i \in N_k(j)} \mathrm{sim}(j, i),\qquad \mathrm{sim}(j, i) = w_j \cdot w_i
 
-    with :math:`w_i` the users of item i: divided by their norm ("cosine"), or weighted by BM25, where users with few
-    items count more and items with few users are lifted ("bm25"). The neighbours are other items: an item is not its
-    own.
+    with :math:`w_i` the users of item i, and their weights if pairs have any: divided by their norm ("cosine"), or
+    weighted by BM25, where users with few items count more and items with few users are lifted ("bm25"). The
+    neighbours are other items: an item is not its own.
 
     New users need no training: ``recommend(..., recalculate_user=True)``. ``similar_items`` compares by the cosine of
     the :math:`w`, over all items and not only the stored neighbours.
@@ -38,12 +38,14 @@ class ItemKNN(FittedAtOnce):
     Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001.
     """
 
+    takes_weights: ClassVar[bool] = True
+
     similarity: Literal["cosine", "bm25"] = "cosine"
     """How the users of two items are compared."""
     neighbours: Annotated[int, AtLeast(1)] = 100
     """k: other items kept for each item."""
     bm25_k1: Annotated[float, Above(0)] = 1.2
-    """Saturation of BM25; with binary data it matters through the length of items alone."""
+    """Saturation of BM25; without weights it matters through the length of items alone."""
     bm25_b: Annotated[float, AtLeast(0)] = 0.75
     """How much BM25 holds an item's number of users against it, 0 to 1."""
     num_threads: Annotated[int, AtLeast(0)] = 0

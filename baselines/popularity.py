@@ -1,11 +1,12 @@
 """The same list for everybody: items by their number of training users."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from buir.data import degrees
 from buir.ranking import FactorScorer, Scorer
 from buir.recommend import AtLeast
 
@@ -16,8 +17,8 @@ from .fitting import FittedAtOnce
 class Popularity(FittedAtOnce):
     """Recommend what most users have: the floor under every personalised model.
 
-    The score of an item is the number of its training users, so lists differ between users only by what is left out of
-    them. A stranger is served as well as anybody.
+    The score of an item is the number of its training users, or the sum of their weights, so lists differ between users
+    only by what is left out of them. A stranger is served as well as anybody.
 
     Examples
     --------
@@ -27,14 +28,16 @@ class Popularity(FittedAtOnce):
     [1.0, 1.0]
     """
 
+    takes_weights: ClassVar[bool] = True
+
     seed: Annotated[int, AtLeast(0)] = 0
     """Part of every model's constructor; nothing is drawn here."""
 
     counts: np.ndarray = field(init=False, repr=False)
-    """Training users of each item, float32, shape (n_items,)."""
+    """Training users of each item, float32, shape (n_items,); by weights, in units of their mean."""
 
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
-        self.counts = np.bincount(train.indices, minlength=train.shape[1]).astype(np.float32)
+        self.counts = degrees(train)[1].astype(np.float32)
 
     def scorer(self) -> Scorer:
         """Score every item by its count."""

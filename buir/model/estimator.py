@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,8 @@ class BUIR(Recommender):
     >>> ids.tolist()
     [2]
     """
+
+    takes_weights: ClassVar[bool] = True
 
     encoder: Literal["id", "graph", "walk"] = "walk"
     """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,8 @@ class Recommender:
     calls ``_add_terms``. Argument names and the shapes of what is returned are those of `implicit`.
     """
 
+    takes_weights: ClassVar[bool] = False
+    """Whether ``fit`` takes weights of pairs."""
     weight_unit_: float | None = None
     """What 1 in ``seen_`` stands for: the mean weight of the pairs of ``fit``; None where pairs have no weights."""
 
@@ -69,6 +71,15 @@ class Recommender:
     @classmethod
     def _conflict(cls, parameters: Mapping[str, Any]) -> tuple[str, str, str] | None:
         """Name a parameter, another that it does not go with, and what is expected of the first; a hook."""
+
+    def _check_weights(self, weights: Any) -> None:
+        """Refuse weights that the model would ignore."""
+        if weights is not None and not self.takes_weights:
+            msg = (
+                f"{type(self).__name__} cannot take weights of pairs; expected weights=None: leave them out, or take a "
+                "model that can, such as BUIR, ALS or ItemKNN"
+            )
+            raise InputError(msg, argument="weights")
 
     def _remember(self, labelled: Labelled) -> None:
         """Store the training rows and the ids that ``fit_inputs`` or ``as_csr`` read, the last act of ``fit``."""
