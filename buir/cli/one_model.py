@@ -31,6 +31,10 @@ Header = Annotated[
 DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="Leave out rows without user, item, rating or time, and count them.")
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Keep rows with this value in a column, such as event=buy; repeatable, for either."),
+]
 MinRating = Annotated[float | None, typer.Option("--min-rating", help="Keep rows with at least this rating.")]
 
 _NOTHING = "nothing was written"
@@ -45,9 +49,17 @@ def fit(
     encoding: Encoding = None,
     header: Header = None,
     drop_missing: DropMissing = False,
+    where: Where = None,
     min_rating: MinRating = None,
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
+    weight: Annotated[
+        str | None,
+        typer.Option(
+            help="How much a pair counts: values (of the column of weights, or how many rows it has), log, bm25, or "
+            "half-life=DAYS. None: all alike."
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,14 +75,17 @@ def fit(
     """
     with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
         from buir.cli import options
-        from buir.data import read
+        from buir.data import read, reading_weights, weighting
 
         options.check_target(out, data, table=False)
         model = options.make_model(overrides or [], paper=paper)
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
+        form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item}
-        interactions = read(data, **form, header=header, drop_missing=drop_missing, **filters)
-        model.fit(interactions)
+        weights = None if weight is None else weighting(weight)
+        with reading_weights(weights):
+            interactions = read(data, **form, **filters)
+        model.fit(interactions, weights=weights)
         model.save(out)
         sizes = ((model.n_users, "user"), (model.n_items, "item"), (interactions.n_pairs, "pair"))
         read_in = ", ".join(counted(size, noun) for size, noun in sizes)
@@ -133,6 +148,7 @@ def evaluate(
     encoding: Encoding = None,
     header: Header = None,
     drop_missing: DropMissing = False,
+    where: Where = None,
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
 ) -> None:
@@ -147,7 +163,8 @@ def evaluate(
             options.check_target(out, model_file, test, table=True)
         model = load(model_file)
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
-        data = read(test, **form, header=header, drop_missing=drop_missing, min_rating=min_rating)
+        form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        data = read(test, **form, min_rating=min_rating)
         found = held_out_pairs(model, data)
         measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
         typer.echo(f"{test}: {measured}; dropped: {found.dropped}")

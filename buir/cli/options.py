@@ -43,6 +43,20 @@ def columns_of(texts: Sequence[str] | None) -> dict[str, str] | None:
     return columns
 
 
+def where_of(texts: Sequence[str] | None) -> dict[str, list[str]] | None:
+    """Read options such as ``event=buy`` as the rows that :func:`buir.data.read` keeps; None where there are none."""
+    if not texts:
+        return None
+    where: dict[str, list[str]] = {}
+    for text in texts:
+        column, equals, value = text.partition("=")
+        if not equals or not column or not value:
+            msg = f"--where is {text!r}; expected COLUMN=VALUE, a name or a position from 0: write --where event=buy"
+            raise InputError(msg)
+        where.setdefault(column, []).append(value)
+    return where
+
+
 def make_model(settings: Sequence[str], *, paper: bool) -> BUIR:
     """Build an unfitted model from texts such as ``embedding_dim=32``.
 

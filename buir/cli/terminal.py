@@ -24,6 +24,7 @@ from buir.errors import (
 )
 
 _OPTIONS = {"columns": "column", "exclude_seen": "include-seen", "histories": "history", "users": "user"}
+_OPTIONS |= {"weights": "weight"}
 """Options that are called otherwise than the library's argument."""
 
 

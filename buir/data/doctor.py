@@ -28,6 +28,9 @@ from buir.errors import (
     show_rows,
 )
 
+UNREAD = "to weigh pairs by them"
+"""What a warning says of values that nobody reads and that may be weights."""
+
 
 def stored_entries(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows, columns and values as they are stored: unsorted, with duplicates, zeros and whatever is wrong.
@@ -186,7 +189,7 @@ def values_finding(values: np.ndarray, rows: np.ndarray, what: str) -> list[Find
     msg = (
         f"{what} stores {counted(int(other.sum()), 'value')} other than 1, the first in {show_rows(rows[other][:1])}; "
         "every value above zero is read as one positive: if small ratings are none, keep those above min_rating first; "
-        "to weigh pairs by them pass weights='values'"
+        f"{UNREAD} pass weights='values'"
     )
     return [ValuesIgnoredWarning(msg, rows=np.unique(rows[other]), argument=what)]
 
@@ -202,7 +205,9 @@ def ratings_summary(ratings: np.ndarray) -> str:
     return "".join(map(str, _rating_words(ratings[np.isfinite(ratings)])))
 
 
-def ratings_findings(ratings: np.ndarray, what: str, *, argument: str | None = None) -> list[Finding]:
+def ratings_findings(
+    ratings: np.ndarray, what: str, *, argument: str | None = None, weights: bool = False
+) -> list[Finding]:
     """Warn of ratings that differ, or are zero or negative, where each row is read as one positive.
 
     Parameters
@@ -213,6 +218,8 @@ def ratings_findings(ratings: np.ndarray, what: str, *, argument: str | None = N
         Where they stand, for the message, such as "the column 'stars'".
     argument
         The argument that is the frame which holds them, where it is passed to something that takes no ``min_rating``.
+    weights
+        Whether they are also known as weights.
     """
     told = ratings[np.isfinite(ratings)]
     bad, lacking = int(np.count_nonzero(told <= 0)), len(ratings) - len(told)
@@ -226,6 +233,7 @@ def ratings_findings(ratings: np.ndarray, what: str, *, argument: str | None = N
     if argument is not None:
         remedy = "; without it every row is read as one positive: keep those above a threshold with "
         silence = ("Interactions.from_frame(frame, min_rating=...), or drop the column",)
+    silence += (f"; {UNREAD} pass ", Argument("weights", "values")) if weights else ()
     rows = np.flatnonzero(ratings != 1)
     return [ValuesIgnoredWarning(*words, remedy, *silence, rows=rows, argument=argument or "min_rating")]
 

@@ -16,7 +16,7 @@ from buir.errors import InputError, ShapeError, counted, report
 class IngestReport:
     """What happened between the source and the matrix: every row read is a pair, or is counted here.
 
-    ``rows_read = n_pairs + missing + below_rating + below_minimum + merged + outside_core``.
+    ``rows_read = n_pairs + elsewhere + missing + below_rating + below_minimum + merged + outside_core``.
     """
 
     rows_read: int
@@ -39,6 +39,8 @@ class IngestReport:
     """Lines of comment, skipped."""
     repeated_headers: int = 0
     """Rows that repeat the header, skipped."""
+    elsewhere: int = 0
+    """Rows of other events than those asked for with ``where``."""
     missing: int = 0
     """Rows left out because an id, a rating or a time is missing."""
     stripped: int = 0

@@ -5,16 +5,28 @@ it with the training pairs alone. Only proportions matter.
 """
 
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from buir.data.doctor import UNREAD
 from buir.data.interactions import Interactions
 from buir.data.sparse import degrees, keep, pattern
-from buir.errors import ExplicitZerosWarning, InputError, counted, near, report, show_rows
+from buir.errors import (
+    Argument,
+    ExplicitZerosWarning,
+    InputError,
+    ValuesIgnoredWarning,
+    counted,
+    near,
+    report,
+    show_rows,
+)
 
 PairWeights = Callable[[Interactions], np.ndarray] | Literal["values"] | None
 """Of training pairs: all alike; what came with them; or what a function makes of them."""
@@ -38,9 +50,10 @@ def counts(data: Interactions, what: str = "the data") -> np.ndarray:
     if data.weights is None:
         msg = (
             f"{what} has no weights and no row repeats a pair; expected a column 'weight', values of a sparse matrix "
-            "or a row for each event: name the column, as in Interactions.from_frame(frame, weight='plays')"
+            "or a row for each event: name the column, of a frame in Interactions.from_frame(frame, weight='plays'), "
+            "of a file with "
         )
-        raise InputError(msg, argument="weights")
+        raise InputError(msg, Argument("columns", "weight"), argument="weights")
     return checked(data.weights, data, what)
 
 
@@ -158,10 +171,19 @@ def weighting(text: str) -> PairWeights:
     if name == "half-life" and re.fullmatch(r"[0-9]+(\.[0-9]+)?", days) and float(days) > 0:
         return half_life(float(days))
     if name == "half-life":
-        msg = f"weight is {text!r}; expected half-life=DAYS with a number of days above 0: write half-life=30"
-        raise InputError(msg, argument="weight")
-    msg = f"weight is {text!r}; expected one of {', '.join(WEIGHTINGS)}{near(name, [*known, 'half-life'])}"
-    raise InputError(msg, argument="weight")
+        msg = f" is {text!r}; expected half-life=DAYS with a number of days above 0: write half-life=30"
+        raise InputError(Argument("weight"), msg)
+    msg = f" is {text!r}; expected one of {', '.join(WEIGHTINGS)}{near(name, [*known, 'half-life'])}"
+    raise InputError(Argument("weight"), msg)
+
+
+@contextmanager
+def reading_weights(weights: object) -> Iterator[None]:
+    """Leave out the warning that a column of weights is not read, where ``weights`` are asked for."""
+    with warnings.catch_warnings():
+        if weights is not None:
+            warnings.filterwarnings("ignore", message=f"(?s).*{UNREAD}", category=ValuesIgnoredWarning)
+        yield
 
 
 def in_units(data: Interactions, values: np.ndarray, unit: float, what: str) -> csr_array:

@@ -295,3 +295,51 @@ def test_an_earlier_output_is_written_over(folder, tmp_path):
     for _ in range(2):
         run("recommend", folder / "model.safetensors", "--k", 1, "--out", tmp_path / "lists.csv")
     assert len(pd.read_csv(tmp_path / "lists.csv")) == 5
+
+
+# weights and events
+
+
+def test_weights_and_events_of_a_file(tmp_path):
+    from buir.data import log_counts
+
+    path = tmp_path / "log.csv"
+    rows = [f"{user},{item},buy,{1 + place % 5}" for place, (user, item) in enumerate(TRAIN)]
+    path.write_text("\n".join(["user,item,event,plays", *rows, "ann,50,view,9", "ann,10,buy,1"]) + "\n")
+    out = tmp_path / "m.safetensors"
+    told = run("fit", path, "--out", out, *TINY, "--where", "event=buy", "--weight", "log").output
+    assert "to weigh pairs" not in told
+    columns = {"user": "user", "item": "item", "weight": "plays"}
+    model, data = BUIR.load(out), read(path, columns=columns, where={"event": "buy"})
+    expected = BUIR(embedding_dim=4, epochs=3, batch_size=5, device="cpu").fit(
+        data, weights=log_counts, show_progress=False
+    )
+    np.testing.assert_array_equal(model.user_factors, expected.user_factors)
+    np.testing.assert_array_equal(model.seen_.data, expected.seen_.data)
+    assert model.weight_unit_ == pytest.approx(np.log1p(data.weights).mean())
+    told = run("fit", path, "--out", out, *TINY, "--where", "event=buy", "--where", "event=view").output
+    assert "to weigh pairs by them pass --weight values" in told
+    assert BUIR.load(out).weight_unit_ is None
+    assert BUIR.load(out).seen_.nnz == 13
+    result = run("evaluate", out, path, "--where", "event=buy", "--k", "2", code=2)
+    assert "12 that are in training" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--weight", "logs"], "--weight is 'logs'; expected one of values, log, bm25, half-life=DAYS"),
+        (["--weight", "log"], "has no weights and no row repeats a pair"),
+        (["--weight", "log"], "of a file with --column weight=COLUMN"),
+        (["--weight", "half-life=7"], "a half-life needs times, and the data have none"),
+        (["--where", "event"], "--where is 'event'; expected COLUMN=VALUE"),
+        (["--where", "event=buy"], "--where names the column 'event'; it has user, item"),
+        (["--where", "item=99"], "--where is item=99, which no row has"),
+    ],
+)
+def test_mistakes_with_weights_and_events(tmp_path, options, message):
+    path = write(tmp_path / "train.csv", TRAIN)
+    result = CliRunner().invoke(app, ["fit", str(path), "--out", str(tmp_path / "m.safetensors"), *TINY, *options])
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1

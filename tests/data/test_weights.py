@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 
-from buir.data import Interactions, bm25, half_life, log_counts, weighting
+from buir.data import Interactions, bm25, describe, half_life, log_counts, read, reading_weights, weighting
 from buir.data.inputs import fit_inputs, partial_fit_inputs, weigh_rows
-from buir.errors import ExplicitZerosWarning, InputError, ShapeError, ValuesIgnoredWarning
+from buir.errors import ExplicitZerosWarning, InputError, ReadError, ShapeError, ValuesIgnoredWarning
 
 DAY = 86_400
 LOG = {
@@ -140,7 +140,9 @@ def test_what_is_no_weighting_is_refused(weights, kind, message):
 
 
 def test_values_that_nobody_gave_are_no_weights():
-    with pytest.raises(InputError, match=r"user_items has no weights.*from_frame.frame, weight='plays'"):
+    with pytest.raises(
+        InputError, match=r"user_items has no weights.*from_frame.frame, weight='plays'.*columns=.*'weight'"
+    ):
         matrix_of(PLAYS[["user", "item"]])
     with pytest.raises(InputError, match="the data has no weights"):
         matrix_of(PLAYS[["user", "item"]], log_counts)
@@ -231,3 +233,90 @@ def test_weightings_by_name():
     ):
         with pytest.raises(InputError, match=said):
             weighting(wrong)
+
+
+# Files
+
+EVENTS = "user,item,event,time\nann,1,view,5\nann,1,buy,6\nann,2,cart,7\nbob,1,buy,8\nann,1,buy,9\nbob,2,view,9\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text, name="log.csv"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def test_a_column_of_plays_is_read_as_weights_and_as_ratings_with_a_threshold(write):
+    path = write("userID\tartistID\tweight\n7\t1\t13883\n7\t2\t4\n8\t1\t11\n", "user_artists.dat")
+    with pytest.warns(
+        ValuesIgnoredWarning, match=r"'weight' holds ratings.*to weigh pairs by them pass weights='values'"
+    ):
+        whole = read(path)
+    assert by_pair(whole) == {(7, 1): 13883, (7, 2): 4, (8, 1): 11}
+    with reading_weights("values"):
+        assert read(path).digest == whole.digest
+    assert by_pair(read(path, min_rating=10)) == {(7, 1): 13883, (8, 1): 11}
+    named = read(path, columns={"user": 0, "item": 1, "weight": "weight"})
+    assert named.digest == whole.digest
+    assert read(path, columns={"user": 0, "item": 1}).weights is None
+    both = write("user,item,rating,plays\na,1,5,10\na,2,3,20\n")
+    assert by_pair(read(both, min_rating=4)) == {("a", 1): 10}
+    with pytest.raises(InputError, match="reads one column as two things"):
+        read(both, columns={"user": 0, "item": 1, "time": 3, "weight": 3})
+
+
+def test_words_in_a_column_of_weights_matter_to_a_fit_alone(write):
+    data = read(write("user,item,rating,weight\na,1,1,heavy\na,2,1,2\n"))
+    assert np.isnan(data.weights[0])
+    with pytest.raises(InputError, match="NaN or infinite for 1 pair"):
+        matrix_of(data)
+
+
+def test_only_the_events_asked_for_are_read(write):
+    path = write(EVENTS)
+    bought = read(path, where={"event": "buy"})
+    assert by_pair(bought) == {("ann", 1): 2, ("bob", 1): 1}
+    assert bought.times.tolist() == [6, 8]
+    assert (bought.report.rows_read, bought.report.elsewhere, bought.report.merged) == (6, 3, 1)
+    assert "left out" in str(describe(bought))
+    either = read(path, where={"event": ["buy", "cart"]})
+    assert by_pair(either) == {("ann", 1): 2, ("ann", 2): 1, ("bob", 1): 1}
+    assert by_pair(read(path, where={"event": "buy", "user": "ann"})) == {("ann", 1): 2}
+    headless = write(EVENTS.partition("\n")[2], "headless.csv")
+    assert read(headless, columns={"user": 0, "item": 1}, where={"2": "buy"}).n_pairs == 2
+    pd.read_csv(path).assign(event=lambda frame: frame["event"].astype("category")).to_parquet(
+        path.with_suffix(".parquet")
+    )
+    assert by_pair(read(path.with_suffix(".parquet"), where={"event": "buy"})) == {("ann", 1): 2, ("bob", 1): 1}
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"events": "buy"}, r"where names the column 'events'; did you mean 'event'\?; it has user, item, event, time"),
+        ({"7": "buy"}, "where names the column '7'"),
+        (
+            {"event": "by"},
+            r"where is event=by, which no row has; did you mean 'buy'\?; the column holds view, buy, cart",
+        ),
+        ({"event": "cart", "user": "bob"}, "where leaves no row: none has all of these values"),
+    ],
+)
+def test_a_filter_that_finds_nothing_is_misspelt(write, where, message):
+    with pytest.raises(ReadError, match=message):
+        read(write(EVENTS), where=where)
+
+
+def test_lists_have_no_events(write):
+    with pytest.raises(ReadError, match="adjacency lists, which have no columns; pass format, or no where"):
+        read(write("0 1 2\n1 2\n2 0 1 2\n", "lists.txt"), where={"event": "buy"})
+
+
+def test_lines_of_mistakes_are_those_of_the_file(write):
+    path = write("user,item,event,rating\na,1,view,1\na,1,buy,1\na,2,buy,lots\n")
+    with pytest.raises(ReadError, match=r"line 4.*the rating 'lots' is not a number"):
+        read(path, where={"event": "buy"})

@@ -16,7 +16,7 @@ from buir.errors import AmbiguousFileWarning, Argument, InputError, InputWarning
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
-ROLES = ("user", "item", "rating", "time")
+ROLES = ("user", "item", "rating", "time", "weight")
 MISSING = ("", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "<NA>", "#N/A")
 _NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?(e\+[0-9]+)?$"
 """What programs write for a column of floats."""
@@ -40,11 +40,14 @@ class Rows:
     items: pa.ChunkedArray
     ratings: np.ndarray | None = None
     times: np.ndarray | None = None
+    weights: np.ndarray | None = None
     columns: str = ""
     rating_name: str = ""
     """What the file calls its ratings."""
     texts: frozenset[str] = frozenset()
     """Of "users" and "items" those whose labels the file itself calls text, so that "7" is no number."""
+    elsewhere: int = 0
+    """Rows left out because they are other events."""
     missing: int = 0
     """Rows left out because an id, a rating or a time is missing."""
     stripped: int = 0
@@ -74,8 +77,8 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
     n_columns
         Their number.
     columns
-        The caller's word: name or position (from 0, also as text) by role.  With it, rating and time are read only if
-        it names them.
+        The caller's word: name or position (from 0, also as text) by role.  With it, rating, time and weight are read
+        only if it names them.
 
     Raises
     ------
@@ -114,7 +117,9 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
             what = f"has no column that is known to hold the {role}; {seen}; pass "
             wide = "" if n_columns < _WIDE else ", or, if each column is an item, make rows of it with pandas .melt()"
             raise InputError(what, Argument("columns", role), wide)
-    if len(set(roles.values())) < len(roles):
+    # what people played or bought so often may be a rating with a threshold, and a weight
+    apart = {role: place for role, place in roles.items() if role != "weight" or place != roles.get("rating")}
+    if len(set(apart.values())) < len(apart):
         what = f"reads one column as two things: {roles}; pass "
         raise InputError(what, Argument("columns"), " with one position for each")
     return roles
@@ -331,11 +336,20 @@ def rating_column(field: pa.ChunkedArray, *, decimal_comma: bool = False) -> np.
 
     With ``decimal_comma``, "3,5" is a number, as it is where the comma separates nothing.
     """
-    if decimal_comma and is_text(field) and pc.any(pc.match_substring_regex(field, _DECIMAL_COMMA)).as_py():
-        field = pc.replace_substring_regex(field, _DECIMAL_COMMA, r"\1.\2")
-    numbers = _numbers(field)
+    numbers = _numbers(_with_points(field) if decimal_comma else field)
     _check(np.isnan(numbers), field, "rating", "not a number")
     return numbers
+
+
+def _with_points(field: pa.ChunkedArray) -> pa.ChunkedArray:
+    if is_text(field) and pc.any(pc.match_substring_regex(field, _DECIMAL_COMMA)).as_py():
+        return pc.replace_substring_regex(field, _DECIMAL_COMMA, r"\1.\2")
+    return field
+
+
+def weight_column(field: pa.ChunkedArray, *, decimal_comma: bool = False) -> np.ndarray:
+    """Return weights as float64, NaN where one is no number: only a fit that reads them minds."""
+    return _numbers(_with_points(field) if decimal_comma else field)
 
 
 def time_column(field: pa.ChunkedArray) -> np.ndarray:

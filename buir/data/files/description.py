@@ -58,6 +58,7 @@ class Description:
             for name, count, noun, what in (
                 ("removed", report.missing, "row", " with a missing value"),
                 ("merged", report.merged, "row", " repeating an earlier pair"),
+                ("left out", report.elsewhere, "row", " of other events"),
                 ("removed", report.below_rating, "row", " below the rating threshold"),
                 ("removed", report.below_minimum, "row", " of users or items with too few rows"),
                 ("removed", report.outside_core, "pair", " outside the core"),

@@ -54,6 +54,7 @@ NAMES = {
     ],
     "rating": ["rating", "ratings", "score", "stars", "overall", "weight", "playcount", "plays", "label"],
     "time": ["time", "timestamp", "unixreviewtime", "date", "datetime"],
+    "weight": ["weight", "weights", "playcount", "play_count", "plays", "count"],
 }
 """Column names that say what they hold, in lower case; the first that a header has is taken."""
 
@@ -96,6 +97,7 @@ class Hints:
     encoding: str | None = None
     header: bool | None = None
     drop_missing: bool = False
+    where: Mapping[str, str | Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ from buir.data.files.columns import (
     present,
     rating_column,
     time_column,
+    weight_column,
 )
+from buir.data.files.events import Where, rows_where
 from buir.data.files.folders import parts_of, split_files
 from buir.data.files.formats import LISTS, NAMES, Format, Hints, binary_format, check_hints, text_format, told
 from buir.data.files.lists import read_lists, read_valued_lists
@@ -49,6 +51,7 @@ def read(
     encoding: str | None = None,
     header: bool | None = None,
     drop_missing: bool = False,
+    where: Where | None = None,
     min_rating: float | None = None,
     min_user: int = 0,
     min_item: int = 0,
@@ -63,8 +66,8 @@ def read(
     format
         One of :data:`FORMATS`; None detects it.
     columns
-        Which column holds "user", "item", "rating" and "time": name, or position from 0.  None goes by the header, or
-        takes user and item first.  If given, rating and time are read only where it names them.
+        Which column holds "user", "item", "rating", "time" and "weight": name, or position from 0.  None goes by the
+        header, or takes user and item first.  If given, rating, time and weight are read only where it names them.
     separator
         What stands between two columns, such as "|"; None detects it.
     encoding
@@ -74,6 +77,8 @@ def read(
     drop_missing
         Whether rows without a user, an item, or a rating or time that is read, are left out; otherwise they are an
         error.
+    where
+        Only rows with these values in these columns, such as ``{"event": "buy"}`` or ``{"event": ["buy", "cart"]}``.
     min_rating, min_user, min_item, core
         Filters, see :meth:`buir.data.interactions.Interactions.from_pairs`.
 
@@ -95,7 +100,7 @@ def read(
         If it has ratings other than one and there is no ``min_rating``.
     """
     path = Path(path)
-    hints = Hints(format, columns, separator, encoding, header, drop_missing)
+    hints = Hints(format, columns, separator, encoding, header, drop_missing, where)
     check_hints(hints)
     rows, form, findings = _read_rows(path, hints)
     filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
@@ -116,6 +121,7 @@ def read_split(
     encoding: str | None = None,
     header: bool | None = None,
     drop_missing: bool = False,
+    where: Where | None = None,
     min_rating: float | None = None,
 ) -> tuple[Interactions, ...]:
     """Read a published split: files of one form, with one space of labels.
@@ -128,7 +134,7 @@ def read_split(
     train, test, valid
         The files; or a folder alone, whose files say in their names what they are, as in ``train.txt`` and
         ``data.valid.inter``.
-    format, columns, separator, encoding, header, drop_missing, min_rating
+    format, columns, separator, encoding, header, drop_missing, where, min_rating
         As in :func:`read`, for all.
 
     Returns
@@ -136,7 +142,7 @@ def read_split(
     Train and test, and valid if there is such a file.
     """
     paths = _split_paths(Path(train), test, valid)
-    hints = Hints(format, columns, separator, encoding, header, drop_missing)
+    hints = Hints(format, columns, separator, encoding, header, drop_missing, where)
     check_hints(hints)
     tables = _alike(paths, hints)
     ids = []
@@ -195,7 +201,8 @@ def _ratings(path: Path, rows: Rows, min_rating: float | None) -> list[Finding]:
     """Ask the doctor about ratings that no threshold turns into positives."""
     if rows.ratings is None or min_rating is not None:
         return []
-    return doctor.ratings_findings(rows.ratings, f"{path}: the column {rows.rating_name!r}")
+    weights = rows.weights is not None and np.array_equal(rows.weights, rows.ratings, equal_nan=True)
+    return doctor.ratings_findings(rows.ratings, f"{path}: the column {rows.rating_name!r}", weights=weights)
 
 
 def _interactions(
@@ -214,12 +221,14 @@ def _interactions(
     try:
         # Without a source's name, which the error below has.
         ratings = None if min_rating is None else rows.ratings
-        result = Interactions.from_pairs(users, items, ratings=ratings, times=rows.times, source="", **filters)
+        read: Any = {"ratings": ratings, "times": rows.times, "weights": rows.weights}
+        result = Interactions.from_pairs(users, items, **read, source="", **filters)
     except ValueError as error:
         raise ReadError(path, str(error)) from error
     account = replace(
         result.report,
-        rows_read=result.report.rows_read + rows.missing,
+        rows_read=result.report.rows_read + rows.missing + rows.elsewhere,
+        elsewhere=rows.elsewhere,
         missing=rows.missing,
         source=path.name,
         format=str(form),
@@ -249,7 +258,9 @@ def _read_rows(path: Path, hints: Hints) -> tuple[Rows, Format, list[Finding]]:
             rows, findings = _table_rows(path, parquet_table(path, raw), hints)
             return rows, form, findings
         _no_columns(path, form, hints)
-        return read_npz(path, raw), form, []
+        rows = read_npz(path, raw)
+        rows.weights = rows.ratings
+        return rows, form, []
     text = as_text(path, raw, gzipped=gzipped, encoding=hints.encoding)
     form = text_format(path, text, hints)
     findings: list[Finding] = [*told(path, form)]
@@ -261,10 +272,13 @@ def _read_rows(path: Path, hints: Hints) -> tuple[Rows, Format, list[Finding]]:
             rows = read_valued_lists(path, text)
         else:
             rows = read_lists(path, text, form, drop_missing=hints.drop_missing)
+        rows.weights = rows.ratings
     else:
         is_json = form.name == "json-lines"
         try:
-            table = json_table(path, text, hints.columns) if is_json else text_table(path, text, form)
+            table = (
+                json_table(path, text, hints.columns, hints.where or ()) if is_json else text_table(path, text, form)
+            )
         except InputError as error:
             raise error if isinstance(error, ReadError) else ReadError(path, *error.message) from error
         rows, more = _table_rows(path, table, hints)
@@ -275,10 +289,12 @@ def _read_rows(path: Path, hints: Hints) -> tuple[Rows, Format, list[Finding]]:
 
 
 def _no_columns(path: Path, form: Format, hints: Hints) -> None:
-    if hints.columns is not None:
+    if hints.columns is not None or hints.where is not None:
         kind = f"{form.name} lists" if form.name in LISTS else f"{form.name}"
         what = f"is read as {kind}, which have no columns; pass "
-        raise ReadError(path, what, Argument("format"), ", or no ", Argument("columns"))
+        raise ReadError(
+            path, what, Argument("format"), ", or no ", Argument("where" if hints.columns is None else "columns")
+        )
 
 
 def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Finding]]:
@@ -303,7 +319,12 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
                 what = f"{path}, line {where}: the header comes again, {counted(repeated, 'time')} in all"
                 remedy = "such rows are left out: take them out of the file to say that this is meant"
                 findings.append(AmbiguousFileWarning(f"{what}; {remedy}", argument="header"))
-        gone = {role: table.missing(place) for role, place in roles.items()}
+        elsewhere = 0
+        if hints.where is not None:
+            wanted = rows_where(fields, header, hints.where)
+            elsewhere = int(np.count_nonzero(~wanted if kept is None else ~wanted & kept))
+            kept = wanted if kept is None else wanted & kept
+        gone = {role: table.missing(place) for role, place in roles.items() if role != "weight"}
         n_missing = 0
         if hints.drop_missing:
             whole = ~np.logical_or.reduce(list(gone.values()))
@@ -327,11 +348,13 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
             ids[1].field,
             rating_column(chosen["rating"], decimal_comma=table.separator != b",") if "rating" in roles else None,
             time_column(chosen["time"]) if "time" in roles else None,
+            weight_column(chosen["weight"], decimal_comma=table.separator != b",") if "weight" in roles else None,
             columns=describe_roles(roles, header, guessed=guessed),
             rating_name=str(names[roles["rating"]] or roles["rating"]) if "rating" in roles else "",
             texts=frozenset(
                 side for side, role in (("users", "user"), ("items", "item")) if table.typed and is_text(chosen[role])
             ),
+            elsewhere=elsewhere,
             missing=n_missing,
             stripped=table.stripped + ids[0].stripped + ids[1].stripped,
             repeated_headers=repeated,

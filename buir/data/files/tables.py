@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,10 @@ def text_table(path: Path, text: Text, form: Format) -> Table:
     return Table(table.columns, form.header, False, quoted, stripped, content, separator, form.raw_header)
 
 
-def json_table(path: Path, text: Text, columns: Mapping[str, str | int] | None) -> Table:
+def json_table(path: Path, text: Text, columns: Mapping[str, str | int] | None, further: Collection[str] = ()) -> Table:
     """Return the columns of a file with one JSON object on each line; those without a role hold nothing.
+
+    ``further`` names others that are read.
 
     Raises
     ------
@@ -126,7 +128,7 @@ def json_table(path: Path, text: Text, columns: Mapping[str, str | int] | None) 
         for name, value in values.items():
             types.setdefault(name, set()).update(() if value is None else (type(value),))
     header = tuple(types)
-    needed = {header[place] for place in find_roles(header, len(header), columns).values()}
+    needed = {header[place] for place in find_roles(header, len(header), columns).values()} | set(further)
     schema = pa.schema([(name, _json_type(path, name, types[name])) for name in header if name in needed])
     lengths = np.diff(np.flatnonzero(np.frombuffer(text.content, dtype=np.uint8) == ord("\n")), prepend=0)
     block = max(1 << 24, 2 * int(lengths.max(initial=len(text.content) if not lengths.size else 0)))

@@ -61,6 +61,11 @@ def estimator_class(kind: str) -> Any:
     return attrgetter(CLASSES[kind])(buir)
 
 
+def takes_weights(kind: str) -> bool:
+    """Tell whether a kind takes weights of training pairs."""
+    return bool(getattr(estimator_class(kind), "takes_weights", False))
+
+
 def build(kind: str, params: Mapping[str, Any], *, preset: str | None = None, seed: int = 0) -> Any:
     """Make an unfitted estimator from a configuration's parameters."""
     cls = estimator_class(kind)

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from buir.data import FORMATS, datasets
+from buir.data import FORMATS, datasets, weighting
 from buir.errors import ConfigError, near
 from buir.experiment.config import models
 from buir.experiment.config.mistakes import in_lines, refuse
@@ -32,7 +32,7 @@ _PANEL_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]*"
 _COMMON_STEMS = frozenset({"data", "data1", "interactions", "ratings", "train", "u", "user_artists", "users"})
 _FILTERS = ("min_rating", "min_user", "min_item", "core")
 _LONGEST_PATH = 1000
-_READING = ("separator", "encoding", "header", "drop_missing")
+_READING = ("separator", "encoding", "header", "drop_missing", "where")
 """How a file is read, beside its format and its columns."""
 _RECIPE_HEAD = """\
 # What the runs of this report were: buir benchmark {name}.yaml --out FOLDER
@@ -65,6 +65,11 @@ def _known(name: str, noun: str, names: Iterable[str]) -> str:
 
 def _one_of(noun: str, names: Iterable[str]) -> AfterValidator:
     return AfterValidator(lambda name: _known(name, noun, names))
+
+
+def _weighting(text: str) -> str:
+    weighting(text)
+    return text
 
 
 def _known_metric(name: str) -> str:
@@ -131,6 +136,10 @@ class DataConfig(Strict):
     encoding: str | None = None
     header: bool | None = None
     drop_missing: bool = False
+    where: dict[str, str | list[str]] | None = None
+    """Only rows with these values in these columns, such as ``{event: buy}``."""
+    weight: Annotated[str, AfterValidator(_weighting)] | None = None
+    """How much training pairs count, for every model that takes weights: see ``buir.data.weighting``."""
     min_rating: float | None = None
     min_user: Count = 0
     min_item: Count = 0

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import pandas as pd
 from pydantic_core import to_jsonable_python
 
-from buir.data import Split
+from buir.data import PairWeights, Split, weighting
 from buir.experiment.config import models
 from buir.experiment.records.provenance import git_commit, machine, version, versions
 
@@ -38,6 +38,8 @@ class Cell:
     tuning: Mapping[str, Any] | None = None
     searched_as: "Cell | None" = None
     """The cell whose search gives this one its settings; None for a search of its own."""
+    weight: str | None = None
+    """How much training pairs count, by a name of ``buir.data.weighting``; None: all alike."""
 
     @cached_property
     def key(self) -> str:
@@ -45,7 +47,7 @@ class Cell:
 
         Every parameter counts, defaults included, so that a changed default is a new cell.
         """
-        apart = ("params", "preset", "searched_as")
+        apart = ("params", "preset", "searched_as", *(() if self.weight else ("weight",)))
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         parts |= {} if self.searched_as is None else {"search": self.search_key}
         return cell_key(parts | {"params": self.resolved, "version": version("buir")})
@@ -62,6 +64,7 @@ class Cell:
             return self.searched_as.search_key
         tuning = {name: value for name, value in (self.tuning or {}).items() if name != "fit_seconds"}
         names = ("dataset", "protocol", "level", "split_seed", "split_digest", "model", "kind")
+        names += ("weight",) if self.weight else ()
         parts = {name: getattr(self, name) for name in names} | {"tuning": tuning}
         return cell_key(parts | {"params": self.resolved, "version": version("buir")})
 
@@ -91,6 +94,12 @@ class Cell:
         encoder = self.resolved.get("encoder") if self.preset else None
         return ({} if encoder is None else {"encoder": encoder}) | dict(self.params)
 
+    @property
+    def weights(self) -> dict[str, PairWeights]:
+        """The argument ``weights`` of its fit; nothing where pairs have none, or the model cannot take any."""
+        takes = self.weight is not None and models.takes_weights(self.kind)
+        return {"weights": weighting(self.weight)} if takes and self.weight else {}
+
     def build(self) -> Any:
         """Make the unfitted estimator."""
         return models.build(self.kind, self.params, preset=self.preset, seed=self.seed)
@@ -115,6 +124,8 @@ class Record:
     """All hyper-parameters with their values, those that a search found among them."""
     split_seed: int = 0
     split_digest: str = ""
+    weight: str | None = None
+    """How much training pairs count, for a model that takes weights."""
     seed: int = 0
     """The model's; 0 for a search."""
     status: Literal["ok", "refused"] = "ok"
@@ -180,7 +191,7 @@ class Record:
             "git_commit": git_commit(),
             "machine": machine(),
         }
-        same = ("dataset", "protocol", "level", "model", "kind", "split_seed")
+        same = ("dataset", "protocol", "level", "model", "kind", "split_seed", "weight")
         return cls(key=key, **{name: getattr(cell, name) for name in same} | given | facts)
 
     def to_json(self) -> str:

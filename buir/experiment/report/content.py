@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from buir.errors import counted
-from buir.experiment.config import shared_searches
+from buir.experiment.config import models, shared_searches
 from buir.experiment.records import Record, frame, metric_label, mixture
 from buir.experiment.report import appendix, panels
 from buir.experiment.report.advice import advice
@@ -175,6 +175,7 @@ def _protocol(runs: pd.DataFrame, found: Sequence[Findings]) -> Section:
         f"Brackets are {percent} intervals; here they cover: {sources}. Users are resampled (the same ones for all "
         "models); with several split seeds each split is one run, with one split seed each model seed is; the error of "
         "the mean of these few runs follows Student's t and is added. What was run once only cannot be covered.",
+        *_weights(runs),
         scope,
         "Intervals of two means may overlap although the difference is certain, because the same users were measured: "
         "differences and verdicts decide, not the overlap.",
@@ -186,6 +187,15 @@ def _protocol(runs: pd.DataFrame, found: Sequence[Findings]) -> Section:
         "over all pairs of models of that place, corrected over all pairs.",
     ]
     return Section("How to read the numbers", [sentences])
+
+
+def _weights(runs: pd.DataFrame) -> Iterator[str]:
+    """Say of each data set with weights of pairs what they are, and which models ignore them."""
+    for (dataset, weight), rows in runs.dropna(subset="weight").groupby(["dataset", "weight"], sort=False):
+        kinds = rows.drop_duplicates("model")
+        ignoring = [r.model for r in kinds["record"] if not models.takes_weights(r.kind)]
+        text = f"Training pairs of {dataset} are weighed ({weight}); test and validation pairs are not."
+        yield text + (f" **Models that cannot take weights ignore them**: {', '.join(ignoring)}." if ignoring else "")
 
 
 def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done, shared: Mapping[str, str]) -> Iterator[Section]:

@@ -37,6 +37,7 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
         If data cannot be read or split.
     """
     by_name = {model.label: model for model in config.models}
+    weights = {data.label: data.weight for data in config.data}
 
     def cell(model: ModelConfig, data: str, level: float, split_seed: int, seed: int, digest: str) -> Cell:
         made = Cell(
@@ -51,6 +52,7 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
             seed=seed,
             ks=config.metrics.ks,
             split_digest=digest,
+            weight=weights[data],
         )
         if model.settings_of is not None:
             searched = cell(by_name[model.settings_of], data, level, split_seed, seed, digest)

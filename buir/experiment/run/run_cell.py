@@ -109,7 +109,7 @@ def measure(
             callback(entry)
             return clock.is_up(entry)
 
-        model = chosen.build().fit(split.train, split.valid, show_progress=False, callback=watch)
+        model = chosen.build().fit(split.train, split.valid, show_progress=False, callback=watch, **cell.weights)
         fit_s = clock.seconds
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)

@@ -1,8 +1,10 @@
 """From a configuration to data and splits; each is made once in a process."""
 
 import warnings
+from dataclasses import replace
+from typing import Any
 
-from buir.data import Interactions, Split, datasets, read_split, splits
+from buir.data import Interactions, Split, datasets, fit_inputs, read_split, reading_weights, splits, weighting
 from buir.data import read as read_file
 from buir.errors import ExperimentError, InputWarning
 from buir.experiment.config import BenchmarkConfig, DataConfig, ProtocolConfig
@@ -49,7 +51,8 @@ class Sources:
                 with warnings.catch_warnings():
                     if self._quiet:
                         warnings.simplefilter("ignore", InputWarning)
-                    self._data[label] = read(data, split=self._config.protocol.kind == "given")
+                    parts = read(data, split=self._config.protocol.kind == "given")
+                    self._data[label] = _weighed(parts, data.weight)
             except (OSError, ValueError) as error:
                 msg = f"{label}: {error}"
                 raise ExperimentError(msg) from error
@@ -62,14 +65,28 @@ def read(data: DataConfig, *, split: bool = False) -> tuple[Interactions, ...]:
     if data.dataset is not None:
         chosen = {name: value for name, value in filters.items() if value}
         return (datasets.load(data.dataset, **data.options, **chosen),)
-    form = {"format": data.format, "columns": data.columns, "separator": data.separator, "encoding": data.encoding}
-    form |= {"header": data.header, "drop_missing": data.drop_missing}
-    if split:
-        first = data.train or data.path
-        assert first is not None  # the schema asks for one of them
-        return read_split(first, data.test, data.valid, min_rating=data.min_rating, **form)
-    assert data.path is not None  # the schema asks for one of the three
-    return (read_file(data.path, **form, **filters),)
+    form: dict[str, Any] = {
+        "format": data.format,
+        "columns": data.columns,
+        "separator": data.separator,
+        "encoding": data.encoding,
+    }
+    form |= {"header": data.header, "drop_missing": data.drop_missing, "where": data.where}
+    with reading_weights(data.weight):
+        if split:
+            first = data.train or data.path
+            assert first is not None  # the schema asks for one of them
+            return read_split(first, data.test, data.valid, min_rating=data.min_rating, **form)
+        assert data.path is not None  # the schema asks for one of the three
+        return (read_file(data.path, **form, **filters),)
+
+
+def _weighed(parts: tuple[Interactions, ...], weight: str | None) -> tuple[Interactions, ...]:
+    """Make sure that pairs have what the weights are made of; without weights drop it, so that no digest knows it."""
+    if weight is None:
+        return tuple(replace(part, weights=None) for part in parts)
+    fit_inputs(parts[0], weights=weighting(weight))
+    return parts
 
 
 def make_splits(parts: tuple[Interactions, ...], protocol: ProtocolConfig, seed: int) -> dict[float, Split]:

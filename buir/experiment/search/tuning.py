@@ -13,7 +13,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from buir.data import Split
+from buir.data import PairWeights, Split
 from buir.errors import Refused, TuningError, one_line
 from buir.experiment.config import TuningConfig
 from buir.experiment.records import Cell, Clock, Journal, Record
@@ -86,6 +86,7 @@ def search(cell: Cell, split: Split, journal: Journal, on_trial: Callable[[str],
             budget,
             journal.folder / "tuning" / f"{endless.search_key}.journal",
             on_trial=lambda done, wanted: on_trial(f"trial {done}/{wanted}"),
+            **cell.weights,
         )
     except Refused as refusal:
         journal.write(replace(record, status="refused", reason=one_line(refusal)))
@@ -103,6 +104,7 @@ def tune(
     file: Path,
     *,
     on_trial: Callable[[int, int], Any] | None = None,
+    weights: PairWeights = None,
 ) -> Tuned:
     """Search a model's settings on the validation part of a split.
 
@@ -124,6 +126,8 @@ def tune(
         Keeps the trials, in Optuna's journal format; to be called after everything that decides them.
     on_trial
         Called after each finished trial with the number of finished ones and of all.
+    weights
+        Of the training pairs, for a model that takes them.
 
     Raises
     ------
@@ -146,7 +150,7 @@ def tune(
         study = _opened(file)
         _give_up_running(study)
         while (done := len(_finished(study))) < wanted:
-            _run_trial(study, done, build, defaults, split, space, budget)
+            _run_trial(study, done, build, defaults, split, space, budget, weights)
             if on_trial is not None:
                 on_trial(done + 1, wanted)
         trials = [_described(number, trial) for number, trial in enumerate(_finished(study)[:wanted])]
@@ -234,6 +238,7 @@ def _run_trial(
     split: Split,
     space: Space,
     budget: TuningConfig,
+    weights: PairWeights,
 ) -> None:
     """Ask, fit, measure, tell."""
     # A generator for each trial: the state of one that ran on would be lost when the process is killed.
@@ -255,7 +260,9 @@ def _run_trial(
     model, value, state, error = None, None, TrialState.COMPLETE, None
     try:
         model = build(params)
-        model.fit(split.train, split.valid, show_progress=False, callback=_watch(trial, budget, clock))
+        heavy: dict[str, Any] = {} if weights is None else {"weights": weights}
+        watch = _watch(trial, budget, clock)
+        model.fit(split.train, split.valid, show_progress=False, callback=watch, **heavy)
         name, _, k = budget.metric.rpartition("_at_")
         value = evaluate(model, split.train, split.valid, ks=(int(k),), metrics=(name,)).means[budget.metric]
     except optuna.TrialPruned:
