@@ -14,7 +14,7 @@ from buir.data.interactions import Interactions
 from buir.data.sparse import binary, canonical, degrees, has_weights, keep, pattern, take, weighted
 from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
 from buir.data.synthetic import make_interactions
-from buir.data.weights import WEIGHTINGS, PairWeights, bm25, half_life, log_counts, reading_weights, weighting
+from buir.data.weights import WEIGHTINGS, PairWeights, bm25, counts, half_life, log_counts, reading_weights, weighting
 
 __all__ = [
     "FORMATS",
@@ -30,6 +30,7 @@ __all__ = [
     "binary",
     "bm25",
     "canonical",
+    "counts",
     "datasets",
     "degrees",
     "describe",

@@ -41,11 +41,15 @@ class Catalogue:
     scorer: Callable[[], Scorer]
     fold: Callable[[csr_array], Scorer]
     """Score function of the users with these histories."""
+    weight_unit: float | None = None
+    """Of the model's weights; None if it has none."""
 
     @classmethod
     def of(cls, model: Any) -> Catalogue:
         """Take what a fitted model has."""
-        return cls(type(model).__name__, *lookups(model), model.seen_, model.scorer, model._strangers)
+        return cls(
+            type(model).__name__, *lookups(model), model.seen_, model.scorer, model._strangers, model.weight_unit_
+        )
 
     def frame(
         self,
@@ -65,7 +69,7 @@ class Catalogue:
             msg = f"unknown is {unknown!r}; expected one of {', '.join(map(repr, UNKNOWN))}"
             raise InputError(msg, argument="unknown")
         strict = unknown == "error"
-        named, told, told_rows = read_histories(histories, self.items, strict=strict)
+        named, told, told_rows = read_histories(histories, self.items, strict=strict, unit=self.weight_unit)
         asked = read_users(users, self.users.index if histories is None else named)
         rows, told_at = self.users.rows(asked, "users", strict=False), told.get_indexer(asked)
         stranger = (rows < 0) & (told_at < 0)

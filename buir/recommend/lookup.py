@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array, issparse
 
-from buir.data import Interactions, binary, take
+from buir.data import Interactions, binary, counts, take, weighted
 from buir.errors import Argument, UnknownIdError
 from buir.recommend.arguments import is_one
 
@@ -151,7 +151,9 @@ class ItemLists:
         return self.for_all if self.by_user is None else take(self.by_user, places)
 
 
-def read_histories(histories: Any, items: Lookup, *, strict: bool) -> tuple[pd.Index, pd.Index, csr_array]:
+def read_histories(
+    histories: Any, items: Lookup, *, strict: bool, unit: float | None = None
+) -> tuple[pd.Index, pd.Index, csr_array]:
     """Read who has liked what.
 
     Parameters
@@ -162,6 +164,8 @@ def read_histories(histories: Any, items: Lookup, *, strict: bool) -> tuple[pd.I
         The model's items.
     strict
         Whether an unknown item is an error; otherwise it is passed over.
+    unit
+        Of the model's weights, in which those of a frame or of ``Interactions`` are read. None: it has none.
 
     Returns
     -------
@@ -170,6 +174,7 @@ def read_histories(histories: Any, items: Lookup, *, strict: bool) -> tuple[pd.I
     """
     if histories is None:
         return pd.Index([]), pd.Index([]), binary(np.empty(0, int), np.empty(0, int), (0, len(items.index)))
+    weights: np.ndarray | None = None
     if isinstance(histories, Mapping):
         liked = [as_list(one, f"histories[{user!r}]") for user, one in histories.items()]
         users = named = as_index(list(histories))
@@ -181,6 +186,8 @@ def read_histories(histories: Any, items: Lookup, *, strict: bool) -> tuple[pd.I
         data = histories if isinstance(histories, Interactions) else Interactions.from_frame(histories)
         users, codes, labels = pd.Index(data.user_ids), data.users, pd.Index(data.item_ids[data.items])
         named = users[np.unique(codes)]
+        if unit is not None and data.weights is not None and (data.weights != 1).any():
+            weights = counts(data, "histories") / unit
     else:
         msg = (
             f"histories is of type {type(histories).__name__}; expected a dict from user id to item ids, a data frame "
@@ -188,8 +195,12 @@ def read_histories(histories: Any, items: Lookup, *, strict: bool) -> tuple[pd.I
         )
         raise TypeError(msg)
     rows = items.rows(labels, "histories", strict=strict)
-    told, codes = np.unique(codes[rows >= 0], return_inverse=True)
-    return named, users[told], binary(codes, rows[rows >= 0], (len(told), len(items.index)))
+    known = rows >= 0 if weights is None else (rows >= 0) & (weights > 0)
+    told, codes = np.unique(codes[known], return_inverse=True)
+    shape = (len(told), len(items.index))
+    if weights is None:
+        return named, users[told], binary(codes, rows[known], shape)
+    return named, users[told], weighted(codes, rows[known], weights[known], shape)
 
 
 def read_users(users: Any, everybody: pd.Index) -> pd.Index:

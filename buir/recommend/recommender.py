@@ -367,10 +367,10 @@ class Recommender:
             the items with most training users and the score NaN. With both of the latter, unknown items and keys in the
             arguments are passed over.
         histories
-            What users have liked, training or not: a dict from user id to item ids, a frame with ``user`` and ``item``,
-            or ``Interactions``. Their lists are computed from these histories alone, as with ``recalculate_user``; a
-            user without a known item here is treated as if not named: from training if known to it, else as ``unknown``
-            says.
+            What users have liked, training or not: a dict from user id to item ids, a frame with ``user`` and ``item``
+            (and ``weight``, of a model with weights), or ``Interactions``. Their lists are computed from these
+            histories alone, as with ``recalculate_user``; a user without a known item here is treated as if not named:
+            from training if known to it, else as ``unknown`` says.
         trained_only
             Leave out items without a training user.
 

@@ -239,6 +239,20 @@ def test_a_stranger_with_weights_is_scored_like_the_training_row(encoder):
     np.testing.assert_allclose(average[1], pattern[1], rtol=1e-5)
 
 
+def test_weights_of_a_frame_of_histories_are_read():
+    frame = pd.DataFrame({"user": PLAYS.tocoo().row, "item": PLAYS.tocoo().col, "weight": PLAYS.data})
+    model = fit(frame)
+    stranger = frame[frame["user"] == 3].assign(user=99)
+    listed = model.recommend_frame(histories=stranger, k=8)
+    row = int(np.flatnonzero(model.user_ids_ == 3)[0])
+    ids, scores = model.recommend(row, recalculate_user=True, N=8)
+    assert listed["item"].tolist() == model.item_ids_[ids].tolist()
+    np.testing.assert_allclose(listed["score"], scores, rtol=1e-5)
+    plain = model.recommend_frame(histories={99: stranger["item"].tolist()}, k=8)
+    pattern = model.recommend_frame(histories=stranger.drop(columns="weight"), k=8)
+    assert plain["score"].tolist() == pattern["score"].tolist() != listed["score"].tolist()
+
+
 def test_values_of_a_stranger_mean_nothing_to_a_model_without_weights():
     model = fit(ONES, None)
     plain, valued = (model.recommend(0, rows[[0]], recalculate_user=True) for rows in (ONES, PLAYS))
