@@ -4,6 +4,7 @@
     python -m benchmarks.quality uniformity   weights of the uniformity term at 20 % and 80 %
     python -m benchmarks.quality terms        the same with terms in the score, chosen on validation data
     python -m benchmarks.quality batches      the rates of batch_size="auto", from 1,024 to 65,536 pairs a step
+    python -m benchmarks.quality weights      plays as weights of pairs, and what is made of them, on LastFM; defaults, nested levels, validation part only
 
 Author's protocol, split seed 0, model seed 0, d = 64; validation decides the epoch, the test part is read once at the end. A fit ends after
 15 validations without improvement or after --seconds of CPU time. Rows go to docs/results/quality-<table>.csv; finished ones are not run again.
@@ -17,9 +18,11 @@ from typing import Any
 
 import torch
 
+from baselines import ALS, ItemKNN
 from benchmarks.data import data_dir
 from benchmarks.ours import FROM_RANDOM
 from buir import BUIR, Interactions
+from buir.data import nested_split, weighting
 from buir.data.files.readers import read
 from buir.data.splits import author_split
 from buir.ranking.evaluation import evaluate
@@ -31,6 +34,7 @@ SETS: dict[str, tuple[str, dict[str, Any]]] = {
     "amazon-beauty": ("amazon-beauty/Beauty.inter.gz", {}),
     "ml-100k": ("ml-100k/u.data", {}),
 }
+PLAYS = ("lastfm-hetrec", "lastfm-hetrec/user_artists.dat")
 
 
 def variants(table: str) -> list[tuple[str, float, str, dict[str, Any]]]:
@@ -50,6 +54,17 @@ def variants(table: str) -> list[tuple[str, float, str, dict[str, Any]]]:
             (d, beta, f"uniformity {w}", {"uniformity": w} | added)
             for d in SETS
             for beta in (0.2, 0.8)
+            for w in weights
+        ]
+    if table == "weights":
+        made = {"BUIR": BUIR, "ALS": ALS, "ItemKNN": ItemKNN}
+        weights = (None, "values", "log", "bm25")
+        return [
+            (PLAYS[0], level, f"{name}, weights {w or 'none'}, seed {seed}", {"make": make, "weights": w, "seed": seed})
+            for seed in (0, 1)
+            for level in (0.2, 0.8)
+            for name, make in made.items()
+            if not seed or name == "BUIR"
             for w in weights
         ]
     sizes = (1024, 4096, 16384, 65536)
@@ -92,10 +107,22 @@ def measure(data: str, beta: float, settings: dict[str, Any], seconds: float) ->
     }
 
 
+def measure_weights(level: float, make: Any, weights: str | None, seed: int) -> dict[str, Any]:
+    """Fit once with weights and measure the validation part, which has also chosen epoch and terms; the test part is not read."""
+    split = nested_split(read(data_dir() / PLAYS[1]), level, seed=0)
+    started = time.process_time()
+    model = make(seed=seed).fit(split.train, split.valid, weights=weights and weighting(weights), show_progress=False)
+    means = evaluate(model, split.train, split.valid, ks=(20,)).means
+    seconds = f"{time.process_time() - started:.0f}"
+    chosen = str(getattr(model, "chosen_", ""))
+    found = {f"valid_{name}": f"{means[name]:.4f}" for name in ("ndcg_at_20", "recall_at_20", "coverage_at_20")}
+    return {**found, "chosen": chosen, "cpu_seconds": seconds}
+
+
 def main() -> None:
     """Run the fits of a table that are not in its file yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=("encoders", "uniformity", "terms", "batches"))
+    parser.add_argument("table", choices=("encoders", "uniformity", "terms", "batches", "weights"))
     parser.add_argument("--seconds", type=float, default=90)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -107,7 +134,9 @@ def main() -> None:
     for data, beta, name, settings in variants(args.table):
         if (data, str(beta), name) in done:
             continue
-        row = {"data": data, "train_ratio": str(beta), "variant": name, **measure(data, beta, settings, args.seconds)}
+        weighed = args.table == "weights"
+        found = measure_weights(beta, **settings) if weighed else measure(data, beta, settings, args.seconds)
+        row = {"data": data, "train_ratio": str(beta), "variant": name, **found}
         print(", ".join(f"{key}={value}" for key, value in row.items()), flush=True)
         rows.append(row)
         with path.open("w", encoding="utf-8", newline="") as file:
