@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from buir.cli.terminal import one_line_errors
-from buir.errors import PairsDroppedWarning, StorageError, counted
+from buir.errors import InputError, PairsDroppedWarning, StorageError, counted
 
 # What needs pandas or torch is imported within the commands: that takes longer than showing the help.
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def evaluate(
         data = read(test, format=format, columns=options.columns_of(column), min_rating=min_rating)
         if model.seen_ is None:
             msg = f"{model_file} was saved without its training rows, which must not be listed; save it with them"
-            raise StorageError(msg)
+            raise InputError(msg, argument="model")
         cutoffs = sorted(set(k or [10, 20, 50]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PairsDroppedWarning)  # the line below says it

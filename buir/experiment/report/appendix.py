@@ -18,7 +18,7 @@ _WHERE = ["data set", "level", "model"]
 def sections(plan: Mapping[str, Any], records: Sequence[Record]) -> list[Section]:
     """Make the sections that say how the results came about."""
     runs = frame(records)
-    runs["share"] = runs["train_pct"].map("{} %".format)
+    runs["share"] = runs["train_pct"].map("{:g} %".format)
     tuned = [record for record in records if record.tuning]
     return [_cost(runs), _tuning(records, tuned), _settings(runs), _gaps(plan, runs), _provenance(plan, records)]
 

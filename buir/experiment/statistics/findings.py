@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from buir.errors import counted
-from buir.experiment.records import Record, frame
+from buir.experiment.records import Record, frame, per_cent
 from buir.experiment.statistics.panel import PLACE, Panel, ReadUsers, make_panel
 from buir.experiment.statistics.summary import Comparison, Interval, Leaders, Summary
 
@@ -62,9 +62,9 @@ class Findings:
         return self.dataset, self.protocol, self.level
 
     @property
-    def train_pct(self) -> int:
+    def train_pct(self) -> float:
         """Level in per cent."""
-        return round(100 * self.level)
+        return per_cent(self.level)
 
 
 def find(
@@ -96,7 +96,7 @@ def find(
     found: list[Findings] = []
     for _, here in runs[runs["status"] == "ok"].groupby(PLACE, sort=False):
         panel = make_panel(here, read_users, metrics)
-        progress(f"{panel.dataset}, {100 * panel.level:.0f} %")
+        progress(f"{panel.dataset}, {per_cent(panel.level)} %")
         groups = here["record"].iloc[0].groups.get("user", [])
         made = runs[(runs[PLACE] == here[PLACE].iloc[0]).all(axis=1)]["model"].value_counts()
         lacking = [(name, wanted - made.get(name, 0), wanted) for name, wanted in (planned or {}).items()]
