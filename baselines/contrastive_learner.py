@@ -33,7 +33,7 @@ from .contrast import (
     whisker,
     within_margin,
 )
-from .lightgcn import INITIAL_SCALE, Propagation
+from .lightgcn import Propagation, initial_table
 
 if TYPE_CHECKING:
     from .contrastive import Contrastive
@@ -90,10 +90,7 @@ class ContrastiveLearner:
         self.known = KnownPairs(user_items, device)
         self.popularity = torch.bincount(self.known.items, minlength=self.n_items).double()
         self.score: Literal["cosine", "inner"] = "inner" if settings.score == "inner" else "cosine"
-        generator = torch.Generator().manual_seed(settings.seed)
-        # Drawn on the CPU so that every device starts from the same table.
-        table = torch.randn(sum(user_items.shape), settings.embedding_dim, generator=generator) * INITIAL_SCALE
-        self.table = table.to(device).requires_grad_()
+        self.table = initial_table(user_items.shape, settings.embedding_dim, settings.seed, device)
         self.by_rows = settings.n_layers == 0
         self.optimiser = (
             RowAdam(self.table, settings.learning_rate)

@@ -74,6 +74,12 @@ class Propagation:
         return (table + total * self.inverse_root) / (self.n_layers + 1)
 
 
+def initial_table(shape: tuple[int, int], dim: int, seed: int, device: torch.device) -> Tensor:
+    """Draw vectors of users, then of items, with gradient: on the CPU, so that every device starts from the same."""
+    table = torch.randn(sum(shape), dim, generator=torch.Generator().manual_seed(seed)) * INITIAL_SCALE
+    return table.to(device).requires_grad_()
+
+
 class LightGCNLearner:
     """Table and optimiser: what the training loop sees of LightGCN.
 
@@ -95,10 +101,7 @@ class LightGCNLearner:
         self.n_users, self.validation, self.weight_decay = user_items.shape[0], validation, settings.weight_decay
         self.propagation = Propagation(user_items, settings.n_layers, device)
         self.sampler = NegativeSampler(user_items, device)
-        generator = torch.Generator().manual_seed(settings.seed)
-        # Drawn on the CPU so that every device starts from the same table.
-        table = torch.randn(sum(user_items.shape), settings.embedding_dim, generator=generator) * INITIAL_SCALE
-        self.table = table.to(device).requires_grad_()
+        self.table = initial_table(user_items.shape, settings.embedding_dim, settings.seed, device)
         self.optimiser = DenseAdam([self.table], settings.learning_rate, weight_decay=0.0)
 
     def loss(self, users: Tensor, items: Tensor, negatives: Tensor) -> Tensor:

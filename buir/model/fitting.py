@@ -302,7 +302,7 @@ def run(
             start = values[0] if schedule.start else start
             reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
         branches = [max(reached, key=lambda weight: reached[weight])]
-        stopped = plan.start == "spectral" and reached[branches[0]] < PAYS * start
+        stopped = plan.start == "spectral" and reached[branches[0]] <= PAYS * start
         branches = [0.0] if stopped else branches
         watch.branch = {}
     learner = training.learner(branches[0])

@@ -207,8 +207,9 @@ def _arrays(stream: BinaryIO, header: Mapping[str, Any]) -> dict[str, np.ndarray
         raise ValueError(msg)
     arrays = {}
     for _, name, dtype, shape in plans:
-        arrays[name] = np.empty(shape, dtype)
-        if stream.readinto(arrays[name].reshape(-1).view(np.uint8)) != arrays[name].nbytes:  # type: ignore[attr-defined]
+        arrays[name] = array = np.empty(shape, dtype)
+        # files and BytesIO read into memory that is there, which the type of binary streams does not tell
+        if stream.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
             msg = f"{name} ends too early"
             raise ValueError(msg)
     return arrays
