@@ -35,7 +35,7 @@ def test_an_unknown_name_says_which_there_are():
 @pytest.mark.eval
 def test_filmtrust_at_half_of_the_data(data_dir):
     """A data set of popularity: hardly any personalised model beats it, and weak regularization is punished."""
-    data = read(data_dir / "filmtrust" / "ratings.txt", min_user=5)
+    data = read(data_dir / "filmtrust" / "ratings.txt", min_user=5, min_rating=0.5)  # every rating
     split = author_split(data, 0.5, seed=0)
     models = {
         "popularity": baselines.Popularity(),
