@@ -28,9 +28,9 @@ from buir.learning import (
     Validation,
     Weights,
     initial_weights,
-    train,
     training_device,
 )
+from buir.model.checkpoint import Checkpoint
 from buir.model.folding import Folding, fit_folding
 from buir.ranking import Choice, Dial, ItemNorm, SpectralBlock, Term, WatchedScorer
 from buir.recommend import BLOCKS, TERMS, ScoreTerms, make_terms
@@ -259,6 +259,7 @@ def run(
     before: Sequence[dict[str, Any]] = (),
     callback: Callback = None,
     show_progress: bool = True,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train.
 
@@ -282,8 +283,11 @@ def run(
         Records of earlier trainings, from whose last epoch the new ones are counted on, whether or not a state goes on.
     callback, show_progress
         As in ``train``.
+    checkpoint
+        Keeps what the phases come to; None keeps nothing.
     """
-    training = _Training(plan, matrix, weights, valid)
+    checkpoint = Checkpoint() if checkpoint is None else checkpoint
+    training = _Training(plan, matrix, weights, valid, checkpoint)
     branches = [0.0] if plan.uniformity == "auto" else [plan.uniformity]
     stopped, start = False, -np.inf
     watch = _Watch(callback)
@@ -295,7 +299,8 @@ def run(
                 validated=True, first_epoch=0, epochs_told=0, epochs=min(BRANCH_EPOCHS, plan.epochs)
             )
             watch.branch = {"branch": weight}
-            history = train(learner, training.pairs, schedule, callback=watch, show_progress=False)
+            name = f"branch {weight:g}"
+            history = checkpoint.train(name, learner, training.pairs, schedule, callback=watch, show_progress=False)
             if watch.ended:
                 return training.fitted(learner, weight, history, history, 0)
             values = [record[plan.valid_metric] for record in history]
@@ -313,11 +318,20 @@ def run(
     schedule = plan.schedule(
         validated=valid is not None, first_epoch=done, epochs_told=told, epochs=0 if stopped else None
     )
-    history = train(learner, training.pairs, schedule, callback=watch, show_progress=show_progress)
+    watching = {"callback": watch, "show_progress": show_progress}
+    history = checkpoint.train("training", learner, training.pairs, schedule, **watching)
     if not history:
         # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
         history = [{"epoch": told + done, "loss": float("nan"), "seconds": 0.0} | learner.validate() | {"best": False}]
     return training.fitted(learner, branches[0], history, [*before, *history], told)
+
+
+@dataclass(frozen=True)
+class _Width:
+    """Which width was chosen among how many starts and combinations of strengths."""
+
+    width: int
+    n_candidates: int
 
 
 class _Watch:
@@ -337,8 +351,15 @@ class _Watch:
 class _Training:
     """What all branches of a training share: the graph, the pairs, the start and the terms."""
 
-    def __init__(self, plan: Plan, matrix: csr_array, weights: Weights | None, valid: csr_array | None) -> None:
-        self.plan, self.matrix, self.valid = plan, matrix, valid
+    def __init__(
+        self,
+        plan: Plan,
+        matrix: csr_array,
+        weights: Weights | None,
+        valid: csr_array | None,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self.plan, self.matrix, self.valid, self.checkpoint = plan, matrix, valid, checkpoint
         self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
         users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
         heavy = (torch.from_numpy(matrix.data / matrix.data.mean()).to(plan.device),) if has_weights(matrix) else ()
@@ -366,13 +387,24 @@ class _Training:
         if given is not None or valid is not None:
             self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)
         if whole is not None and plan.embedding_dim == "auto" and valid is not None:
-            self._choose_width(whole)
+            width = checkpoint.once("width", lambda: self._best_width(whole), _Width)
+            self.n_candidates += width.n_candidates
+            self._start_with(whole.cut(width.width))
+            self.terms = {
+                name: replace(term, spectrum=self.spectrum) if isinstance(term, SpectralBlock) else term
+                for name, term in self.terms.items()
+            }
         self.prepare()
 
     def _spectrum(self) -> Spectrum:
         """Find the vectors; always at least as many as the widest start has, so that a narrow one is a part of them."""
-        widest = max(self.width, *WIDTHS)
-        return spectral_factors(self.matrix, widest, seed=self.plan.seed, device=self.plan.device)
+        widest, (n_users, n_items), device = max(self.width, *WIDTHS), self.matrix.shape, self.plan.device
+        shapes = {"users": (n_users, widest), "values": (widest,), "items": (n_items, widest)}
+
+        def find() -> Spectrum:
+            return spectral_factors(self.matrix, widest, seed=self.plan.seed, device=device)
+
+        return self.checkpoint.once("spectrum", find, Spectrum, **shapes).to(device)
 
     def _start_with(self, spectrum: Spectrum) -> None:
         self.spectrum, device = spectrum, self.plan.device
@@ -381,27 +413,23 @@ class _Training:
         bias = torch.zeros(self.width, device=device)
         self.weights = Weights(torch.cat([users, items]), torch.eye(self.width, device=device), bias)
 
-    def _choose_width(self, whole: Spectrum) -> None:
-        """Take the width whose start is best by clearly more than the first one's, with the terms that cost little."""
+    def _best_width(self, whole: Spectrum) -> "_Width":
+        """Find the width whose start is best by clearly more than the first one's, with the terms that cost little."""
         assert self.validation is not None
         cheap = {name: term for name, term in self.terms.items() if name in ("filter", "popularity")}
-        reached = {}
+        reached, n_candidates = {}, 0
         for width in WIDTHS:
             self._start_with(whole.cut(width))
             learner, name = self.learner(0.0), self.plan.valid_metric
             if cheap and self.plan.terms == "auto":
                 choice = ScoreTerms.choose(learner.base(), self.matrix, self.validation.valid, name, cheap)[1]
                 reached[width] = choice.value
-                self.n_candidates += choice.n_candidates
+                n_candidates += choice.n_candidates
             else:
                 reached[width] = self.validation(learner.scorer())[name]
-                self.n_candidates += 1
+                n_candidates += 1
         best = max(WIDTHS, key=lambda width: reached[width])
-        self._start_with(whole.cut(best if reached[best] > CLEARLY * reached[WIDTHS[0]] else WIDTHS[0]))
-        self.terms = {
-            name: replace(term, spectrum=self.spectrum) if isinstance(term, SpectralBlock) else term
-            for name, term in self.terms.items()
-        }
+        return _Width(best if reached[best] > CLEARLY * reached[WIDTHS[0]] else WIDTHS[0], n_candidates)
 
     def learner(self, uniformity: float) -> BootstrapLearner:
         plan = self.plan
@@ -418,16 +446,21 @@ class _Training:
         if plan.terms == "auto":
             # of random scores nothing is known that terms could be weighed against
             spectral = plan.start == "spectral"
-            added = self._choose(self.learner(0.0), self.validation.valid, added)[0] if spectral else {}
+            phase = "terms of the start"
+            added = self._choose(phase, self.learner(0.0), self.validation.valid, added)[0] if spectral else {}
         users = np.flatnonzero(np.diff(self.validation.valid.indptr))
         if added and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
             self.watched = WatchedScorer(added, users, self.matrix.shape)
 
     def _choose(
-        self, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]
+        self, phase: str, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]
     ) -> tuple[dict[str, Term], Choice]:
-        strengths, choice = ScoreTerms.choose(learner.base(), self.matrix, valid, self.plan.valid_metric, terms)
+        def choose() -> Choice:
+            return ScoreTerms.choose(learner.base(), self.matrix, valid, self.plan.valid_metric, terms)[1]
+
+        choice = self.checkpoint.once(phase, choose, Choice)
         self.n_candidates += choice.n_candidates
+        strengths = {name: strength for name, strength in choice.strengths.items() if strength}
         return {
             name: replace(self.terms[name], strength=strengths[name]) for name in self.terms if name in strengths
         }, choice
@@ -438,7 +471,7 @@ class _Training:
         plan, choice = self.plan, None
         terms = self.terms
         if plan.terms == "auto" and self.valid is not None:
-            terms, choice = self._choose(learner, self.valid, self.terms)
+            terms, choice = self._choose("terms", learner, self.valid, self.terms)
         base = learner.base()
         kept, score = ScoreTerms.of(base, self.matrix, terms, choice)
         assert score.tables is not None
