@@ -1,49 +1,30 @@
 """A fit that ends anywhere goes on from its checkpoint and comes to the same bytes."""
 
 import io
+import json
 import logging
+import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_array
 
 from buir import BUIR
 from buir.errors import CheckpointWarning, InputError, StorageError
 from buir.learning import BootstrapLearner, loop
 from buir.model import checkpoint as module
 from buir.model.storage import CHECKPOINT, read_file, write_file
+from tests.support.mortal_fits import CASES, SMALL, TRAIN, VALID, WIDE, content, settings_of
 
-SMALL = {"embedding_dim": 4, "epochs": 4, "batch_size": 64, "device": "cpu"}
+ROOT = Path(__file__).parents[2]
 
 
 class Killed(BaseException):
     """Ends a fit without a word, as SIGKILL does."""
-
-
-def tastes(seed: int = 0) -> tuple[csr_array, csr_array]:
-    """60 users with two tastes and 40 items, in training and held-out pairs."""
-    rng = np.random.default_rng(seed)
-    liked = (np.arange(60)[:, None] % 2) == (np.arange(40)[None] % 2)
-    drawn = rng.random((60, 40)) < np.where(liked, 0.3, 0.05)
-    drawn[np.arange(60), np.arange(60) % 40] = True
-    held = drawn & (rng.random(drawn.shape) < 0.2)
-    held[np.arange(60), np.arange(60) % 40] = False
-    return csr_array((drawn & ~held).astype(np.float32)), csr_array(held.astype(np.float32))
-
-
-TRAIN, VALID = tastes()
-
-
-def content(model: BUIR) -> dict[str, object]:
-    """Every bit that a model's file holds, but for the seconds."""
-    stream = io.BytesIO()
-    model.save(stream, optimiser=model.state_ is not None)
-    _, arrays, facts = read_file(io.BytesIO(stream.getvalue()))
-    facts["history"] = [record | {"seconds": 0.0} for record in facts["history"]]
-    return facts | {name: (array.shape, array.dtype, array.tobytes()) for name, array in arrays.items()}
 
 
 class Mortal:
@@ -78,23 +59,9 @@ class Mortal:
         self.left, self.within, self.dead = n_writings, within, False
 
 
-WIDE = {"embedding_dim": 8, "learning_rate": 0.02, "terms": {}}
-CASES = {
-    "id, as in the paper": ({"encoder": "id", "start": "random", "terms": {}, "uniformity": 0.0}, True),
-    "id, rows alone": (WIDE | {"encoder": "id", "row_sparse": True, "validate_every": 2, "epochs": 6}, True),
-    "graph, early stopping": (WIDE | {"encoder": "graph", "edge_drop_rate": 0.3, "epochs": 9, "patience": 1}, True),
-    "walk, all decided": ({"embedding_dim": "auto", "learning_rate": 0.03}, True),
-    "walk, rows alone": (WIDE | {"row_sparse": True, "uniformity": 0.0, "validate_every": 3, "epochs": 6}, True),
-    "inner validation": ({"inner_validation": True, "start": "random", "learning_rate": 0.02, "epochs": 3}, False),
-    "inner validation of a start": ({"inner_validation": True, "learning_rate": 0.05, "terms": {}}, False),
-    "blind": ({"inner_validation": False, "uniformity": 0.1, "terms": {"popularity": 0.3}, "epochs": 2}, False),
-}
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_a_fit_that_dies_at_every_writing_comes_to_the_same_bytes(case, tmp_path, monkeypatch):
-    settings, validated = CASES[case]
-    settings, valid = SMALL | settings, VALID if validated else None
+    settings, valid = settings_of(case)
     mortal = Mortal(monkeypatch)
     plain = content(BUIR(**settings).fit(TRAIN, valid, show_progress=False))
     n_epochs, n_lives = mortal.epochs, 0
@@ -349,3 +316,28 @@ def test_the_callback_hears_everything_in_order_after_a_resumption(tmp_path, mon
         resume=True,
     )
     assert again == heard == [0, 1, 2, 3, 4]
+
+
+def killed(case: str, n_kills: int, folder: Path, seed: int = 0) -> dict[str, int]:
+    """Kill fits in processes of their own; return where they died, and how many came to the same bytes in the end."""
+    command = [sys.executable, "-m", "tests.support.mortal_fits", case, str(n_kills), str(seed), str(folder)]
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | one_thread, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_two_kills_come_to_the_same_bytes(tmp_path):
+    told = killed("inner validation of a start", 2, tmp_path, seed=1)
+    assert told["equal"] == told["rounds"] == 1
+    assert told["at a random moment"] + told["in a writing"] + told["after a writing"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_twenty_kills_come_to_the_same_bytes(case, tmp_path):
+    told = killed(case, 20, tmp_path)
+    sys.stdout.write(f"{case}: {told}\n")
+    assert told["equal"] == told["rounds"]
+    assert told["at a random moment"] + told["in a writing"] + told["after a writing"] == 20
+    assert told["in a writing"] > 0
