@@ -75,8 +75,8 @@ class BUIR(Recommender):
     """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled
     neighbourhoods, linear cost)."""
     embedding_dim: Annotated[int, AtLeast(1, most=65_536)] | Literal["auto"] = "auto"
-    """Width of the vectors; "auto": 64, or 32 or 128 where that spectral start is clearly better on held-out pairs. 250
-    in the paper."""
+    """Width of the vectors; "auto": 64, or 16, 32 or 128 where that spectral start is clearly better on held-out pairs.
+    250 in the paper."""
     n_layers: Annotated[int, AtLeast(0, most=100)] = 2
     """Layers of propagation, for "graph" and "walk"; 3 in the paper."""
     edge_drop_rate: Annotated[float, AtLeast(0, below=1)] = 0.0
@@ -201,8 +201,8 @@ class BUIR(Recommender):
             Show a progress bar on a terminal.
         callback
             Called with the record of each validation (see ``history``); returning True ends the training. Records of a
-            branch that is only tried have its weight of uniformity as ``branch``. A training that is resumed tells its
-            earlier records first.
+            branch that is only tried have its weight of uniformity as ``branch``, those of a second training what it is
+            ``watched`` with. A training that is resumed tells its earlier records first.
         checkpoint
             A file that keeps the state of the fit, replaced as a whole every ``checkpoint_minutes`` or, where an epoch
             takes longer, after each, and whenever the fit ends, by Ctrl-C too; three to five more tables in memory. It
