@@ -9,8 +9,9 @@ from buir.data.files.readers import read, read_split
 from buir.data.files.text import read_text
 from buir.data.files.writing import remove_leftovers, replace_atomically
 from buir.data.ingest import IngestReport
-from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs, weigh_rows
+from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs, warn_of_ratings, weigh_rows
 from buir.data.interactions import Interactions
+from buir.data.labels import column_of, frame_ids, is_frame
 from buir.data.sparse import binary, canonical, degrees, has_weights, keep, pattern, take, weighted
 from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
 from buir.data.synthetic import make_interactions
@@ -30,15 +31,18 @@ __all__ = [
     "binary",
     "bm25",
     "canonical",
+    "column_of",
     "counts",
     "datasets",
     "degrees",
     "describe",
     "doctor",
     "fit_inputs",
+    "frame_ids",
     "given_split",
     "half_life",
     "has_weights",
+    "is_frame",
     "keep",
     "leave_one_out",
     "load",
@@ -58,6 +62,7 @@ __all__ = [
     "splits",
     "take",
     "time_split",
+    "warn_of_ratings",
     "weigh_rows",
     "weighted",
     "weighting",

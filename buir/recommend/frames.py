@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 from buir.data import binary, degrees, take
 from buir.errors import Argument, InputError
 from buir.ranking import FactorScorer, Scorer, as_count, top_k
-from buir.recommend.lookup import ItemLists, Lookup, lookups, read_histories, read_users
+from buir.recommend.ids import ItemLists, read_histories, read_users
+from buir.recommend.lookup import Lookup, lookups
 
 UNKNOWN = ("error", "skip", "popular")
 _SAVE = "save it with its training matrix"

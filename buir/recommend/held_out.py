@@ -6,7 +6,8 @@ from scipy.sparse import csr_array
 
 from buir.data import Interactions, binary, canonical, pattern
 from buir.errors import InputError, counted
-from buir.recommend.lookup import as_index, as_labels, lookups
+from buir.recommend.ids import as_index
+from buir.recommend.lookup import as_labels, lookups
 from buir.recommend.recommender import Recommender
 
 

@@ -354,23 +354,25 @@ class Recommender:
         Parameters
         ----------
         users
-            User ids, or one id. None: those of ``histories`` if given, else all users of the model.
+            User ids, or one id, or a frame with a column of them. None: those of ``histories`` if given, else all users
+            of the model.
         k
             Length of a list.
         exclude_seen
             Leave out the items of a user's training row and history.
         allow, deny
-            Item ids that alone may, or may not, be listed: a list for everybody, or a dict from user id to such a list
-            (users not named in the dict are free; a key that is no user's id counts as unknown).
+            Item ids that alone may, or may not, be listed. For everybody: a list, or a frame with a column of items. By
+            user: a dict from user id to such a list, a frame with users and items, or ``Interactions``; users not named
+            there are free, and who is no user of the model's counts as unknown.
         unknown
             What to do with ids the model does not know: "error"; "skip" leaves unknown users out; "popular" gives them
             the items with most training users and the score NaN. With both of the latter, unknown items and keys in the
             arguments are passed over.
         histories
-            What users have liked, training or not: a dict from user id to item ids, a frame with ``user`` and ``item``
-            (and ``weight``, of a model with weights), or ``Interactions``. Their lists are computed from these
-            histories alone, as with ``recalculate_user``; a user without a known item here is treated as if not named:
-            from training if known to it, else as ``unknown`` says.
+            What users have liked, training or not: a dict from user id to item ids, a frame with users and items (and
+            weights, of a model with weights), or ``Interactions``. Their lists are computed from these histories alone,
+            as with ``recalculate_user``; a user without a known item here is treated as if not named: from training if
+            known to it, else as ``unknown`` says.
         trained_only
             Leave out items without a training user.
 
