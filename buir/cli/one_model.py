@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from buir.cli.terminal import one_line_errors
-from buir.errors import StorageError, counted
+from buir.errors import InputError, PairsDroppedWarning, StorageError, counted
 
 # What needs pandas or torch is imported within the commands: that takes longer than showing the help.
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def recommend(
         if out is not None:
             options.check_target(out, model_file, users, history, allow, deny, table=True)
         model = load(model_file)
-        from buir.recommend import as_labels
+        from buir.data import as_labels
 
         asked = [*(user or []), *(options.read_ids(users) if users else [])]
         frame = model.recommend_frame(
@@ -157,7 +158,6 @@ def evaluate(
         from buir.cli import options
         from buir.data import read
         from buir.ranking import evaluate
-        from buir.recommend import held_out_pairs
 
         if out is not None:
             options.check_target(out, model_file, test, table=True)
@@ -165,14 +165,21 @@ def evaluate(
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
         data = read(test, **form, min_rating=min_rating)
-        found = held_out_pairs(model, data)
-        measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
-        typer.echo(f"{test}: {measured}; dropped: {found.dropped}")
+        if model.seen_ is None:
+            msg = f"{model_file} was saved without its training rows, which must not be listed; save it with them"
+            raise InputError(msg, argument="model")
         cutoffs = sorted(set(k or [10, 20, 50]))
-        result = evaluate(model, found.seen, found.pairs, ks=cutoffs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PairsDroppedWarning)  # the line below says it
+            try:
+                result = evaluate(model, model.seen_, data, ks=cutoffs)
+            except InputError as error:
+                raise InputError(f"{test}: ", *error.message, argument="test") from error
+        dropped = ", ".join(f"{count:,} {what}" for what, count in result.dropped.items()) or "none"
+        typer.echo(f"{test}: {counted(data.n_pairs, 'pair')}, {result.n_pairs:,} measured; dropped: {dropped}")
         typer.echo(options.metric_table(result, cutoffs))
         if out is not None:
-            options.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
+            options.write_table(result.to_frame(), out)
             typer.echo(f"{out}: values of {counted(result.n_users, 'user')}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from buir.data import ROLES, read, read_text, replace_atomically
+from buir.data import ROLES, as_labels, read, read_text, replace_atomically
 from buir.errors import InputError, counted, near
 
 # What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
@@ -102,15 +102,11 @@ def read_ids(path: Path) -> list[str]:
 
 def read_labels(path: Path | None, ids: np.ndarray) -> list[Any] | None:
     """Read a file of ids as labels of the type that a model's ``ids`` have; None where there is no file."""
-    from buir.recommend import as_labels
-
     return None if path is None else as_labels(read_ids(path), ids)
 
 
 def read_histories(path: Path, model: BUIR) -> dict[Any, list[Any]]:
     """Read a file of interactions as the items of each user, both as labels of the model's types."""
-    from buir.recommend import as_labels
-
     history = read(path)
     users, items = as_labels(history.user_ids, model.user_ids_), as_labels(history.item_ids, model.item_ids_)
     rows = np.split(history.items, history.matrix.indptr[1:-1])

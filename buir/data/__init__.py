@@ -9,10 +9,19 @@ from buir.data.files.readers import read, read_split
 from buir.data.files.text import read_text
 from buir.data.files.writing import remove_leftovers, replace_atomically
 from buir.data.ingest import IngestReport
-from buir.data.inputs import Labelled, as_csr, fit_inputs, partial_fit_inputs, warn_of_ratings, weigh_rows
+from buir.data.inputs import (
+    Labelled,
+    Placed,
+    as_csr,
+    fit_inputs,
+    partial_fit_inputs,
+    place,
+    warn_of_ratings,
+    weigh_rows,
+)
 from buir.data.interactions import Interactions
-from buir.data.labels import column_of, frame_ids, is_frame
-from buir.data.sparse import binary, canonical, degrees, has_weights, keep, pattern, take, weighted
+from buir.data.labels import as_labels, column_of, frame_ids, is_frame
+from buir.data.sparse import binary, canonical, degrees, has_weights, keep, outside, pattern, take, weighted
 from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
 from buir.data.synthetic import make_interactions
 from buir.data.weights import WEIGHTINGS, PairWeights, bm25, counts, half_life, log_counts, reading_weights, weighting
@@ -25,8 +34,10 @@ __all__ = [
     "Interactions",
     "Labelled",
     "PairWeights",
+    "Placed",
     "Split",
     "as_csr",
+    "as_labels",
     "author_split",
     "binary",
     "bm25",
@@ -51,8 +62,10 @@ __all__ = [
     "make_interactions",
     "nested_levels",
     "nested_split",
+    "outside",
     "partial_fit_inputs",
     "pattern",
+    "place",
     "read",
     "read_split",
     "read_text",

@@ -14,7 +14,8 @@ from scipy.sparse import csr_array, issparse
 from buir.data import doctor
 from buir.data.ingest import distinct_pairs
 from buir.data.interactions import Interactions
-from buir.data.labels import Columns, as_numbers, is_frame, read_columns
+from buir.data.labels import Columns, as_labels, as_numbers, is_frame, read_columns
+from buir.data.sparse import binary, keep, outside
 from buir.data.weights import PairWeights, checked, counts, in_units, reading_weights
 from buir.errors import (
     Argument,
@@ -22,6 +23,7 @@ from buir.errors import (
     ExplicitZerosWarning,
     Finding,
     InputError,
+    PairsDroppedWarning,
     ShapeError,
     ValidSeenWarning,
     ValuesIgnoredWarning,
@@ -300,46 +302,76 @@ def _ratings_findings(columns: Columns, what: str) -> list[Finding]:
     return findings
 
 
-def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
-    """Read held-out pairs; a frame has ids and no rows, so its pairs are put where ``train`` has these ids."""
-    if not is_frame(valid):
-        return as_csr(valid, "valid")
-    frame = _pairs(valid, "valid")
+class Placed(NamedTuple):
+    """Pairs in the rows and columns of some ids, and how many had other ids."""
+
+    matrix: csr_array
+    of_unknown_users: int
+    of_unknown_items: int
+    """Those of known users."""
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """The numbers that are not 0, by what they count."""
+        counts = {"of unknown users": self.of_unknown_users, "of unknown items": self.of_unknown_items}
+        return {what: count for what, count in counts.items() if count}
+
+
+def place(data: Interactions, user_ids: np.ndarray, item_ids: np.ndarray) -> Placed:
+    """Put pairs into the rows and columns of these ids; an integer and its spelling are one id."""
+    if np.array_equal(data.user_ids, user_ids) and np.array_equal(data.item_ids, item_ids):
+        return Placed(data.matrix, 0, 0)
+    rows = []
+    for own, ids, pairs in ((data.user_ids, user_ids, data.users), (data.item_ids, item_ids, data.items)):
+        alike = own if own.dtype.kind == ids.dtype.kind else np.array(as_labels(own, ids), dtype=object)
+        rows.append(pd.Index(ids).get_indexer(pd.Index(alike))[pairs])
+    users, items = rows
+    known = (users >= 0) & (items >= 0)
+    pairs = binary(users[known], items[known], (len(user_ids), len(item_ids)))
+    return Placed(pairs, int((users < 0).sum()), int(((users >= 0) & (items < 0)).sum()))
+
+
+def _valid_placed(valid: Any, train: Labelled) -> csr_array:
+    """Read held-out pairs; those with ids, and a frame has no rows, are put where ``train`` has these ids."""
+    data = _pairs(valid, "valid") if is_frame(valid) else valid
+    labelled = isinstance(data, Interactions) and (is_frame(valid) or train.user_ids is not None)
+    if not labelled:
+        return as_csr(valid, "valid").matrix
     users, items = (
         np.arange(size) if ids is None else ids
         for size, ids in zip(train.matrix.shape, (train.user_ids, train.item_ids), strict=True)
     )
-    for noun, own, ids in (("user", frame.user_ids, users), ("item", frame.item_ids, items)):
-        unknown = own[pd.Index(ids).get_indexer(pd.Index(own)) < 0]
-        if unknown.size:
-            msg = (
-                f"valid holds {unknown.size:,} of {own.size:,} {noun} ids that user_items does not have, such as "
-                f"{unknown[:1].tolist()[0]!r}; those of user_items look like {ids[:1].tolist()[0]!r}: expected "
-                "held-out pairs of users and items that training sees: drop the others"
-            )
+    found = place(data, users, items)
+    if found.dropped:
+        counts = ", ".join(f"{count:,} {what}" for what, count in found.dropped.items())
+        looks = [repr(ids[:1].tolist()[0]) for ids in (data.user_ids, data.item_ids, users, items)]
+        msg = (
+            f"valid holds {counted(data.n_pairs, 'pair')}, {counts}, which user_items does not have; ids of valid are "
+            f"such as {looks[0]} and {looks[1]}, those of user_items {looks[2]} and {looks[3]}: "
+        )
+        if not found.matrix.nnz:
+            msg += "expected held-out pairs of users and items that training sees"
             raise ShapeError(msg, argument="valid")
-    return Labelled(frame.aligned(users, items).matrix, users, items)
+        report([PairsDroppedWarning(f"{msg}these pairs are left out", argument="valid")])
+    return found.matrix
 
 
 def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
-    held_out = _valid_labelled(valid, train)
+    held_out = _valid_placed(valid, train)
     with reading_weights("values" if is_frame(valid) else None):  # held-out pairs have none
         report(_values_findings(valid, "valid"))
-    report(doctor.shape_findings(held_out.matrix.shape, train.matrix.shape, "valid"))
-    for name, ours, theirs in zip(("user", "item"), train[1:3], held_out[1:3], strict=True):
-        if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
-            msg = f"valid and user_items give their {name} rows different ids: take both from one split"
-            raise ShapeError(msg, argument="valid")
-    if held_out.matrix.nnz == 0:
+    report(doctor.shape_findings(held_out.shape, train.matrix.shape, "valid"))
+    if held_out.nnz == 0:
         msg = "valid holds no interaction; expected at least one: pass valid=None to train without validation"
         raise InputError(msg, argument="valid")
-    both = csr_array(held_out.matrix.multiply(train.matrix))
-    if both.nnz:
-        rows = np.flatnonzero(np.diff(both.indptr))
-        msg = (
-            f"valid holds {counted(held_out.matrix.nnz, 'pair')}, {both.nnz:,} of them also in user_items, where they "
-            "are masked and can never be found; expected held-out pairs: take both from one split"
-        )
-        kind = InputError if both.nnz == held_out.matrix.nnz else ValidSeenWarning
-        report([kind(msg, rows=rows, argument="valid")])
-    return held_out.matrix
+    new = outside(held_out, train.matrix)
+    if new.all():
+        return held_out
+    rows = np.unique(np.repeat(np.arange(held_out.shape[0]), np.diff(held_out.indptr))[~new])
+    counts = f"valid holds {counted(held_out.nnz, 'pair')}, {np.sum(~new):,} of them also in user_items, where they"
+    if not new.any():
+        msg = f"{counts} can never be found; expected held-out pairs: take both from one split"
+        raise InputError(msg, rows=rows, argument="valid")
+    msg = f"{counts} could never be found and are left out; expected held-out pairs alone: take both from one split"
+    report([ValidSeenWarning(msg, rows=rows, argument="valid")])
+    return keep(held_out, new)

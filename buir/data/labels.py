@@ -1,5 +1,6 @@
 """Columns of labels, ratings and times, checked and brought to one type each."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -228,3 +229,14 @@ def label_bytes(ids: np.ndarray) -> bytes:
         return b"int" + ids.astype("<i8").tobytes()
     texts = [label.encode() for label in ids]  # each with its length: no separator can be forged
     return b"str" + b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def as_labels(values: Any, ids: np.ndarray) -> list[Any]:
+    """Give ids the type of a model's: "7" is 7 for integers, and what no 64 bits hold stays unknown."""
+    if ids.dtype.kind not in "iu":
+        return [str(value) for value in values]
+    texts = [(value, str(value)) for value in values]
+    return [
+        int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) and -(2**63) <= int(text) < 2**63 else value
+        for value, text in texts
+    ]

@@ -1,6 +1,5 @@
 """Raw ids to rows, and what to say of ids that nobody knows."""
 
-import re
 import reprlib
 from typing import Any
 
@@ -95,14 +94,3 @@ def lookups(model: Any) -> tuple[Lookup, Lookup]:
     if kept is None or kept[0].ids is not model.user_ids_ or kept[1].ids is not model.item_ids_:
         kept = model._lookups = (Lookup(model.user_ids_, "user"), Lookup(model.item_ids_, "item"))
     return kept
-
-
-def as_labels(values: Any, ids: np.ndarray) -> list[Any]:
-    """Give ids the type of a model's: "7" is 7 for integers, and what no 64 bits hold stays unknown."""
-    if ids.dtype.kind not in "iu":
-        return [str(value) for value in values]
-    texts = [(value, str(value)) for value in values]
-    return [
-        int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) and -(2**63) <= int(text) < 2**63 else value
-        for value, text in texts
-    ]

@@ -28,7 +28,6 @@ from scipy.sparse import csr_array
 import buir
 from buir import BUIR, Interactions, evaluate
 from buir.data import datasets, doctor, nested_split, read
-from buir.recommend import held_out_pairs
 
 whole = datasets.load("synthetic", n_users=60, n_items=40, n_pairs=600, n_groups=4, seed=0)
 split = nested_split(whole, 1.0)
