@@ -176,6 +176,10 @@ class ShortListsWarning(InputWarning):
     """Lists to be measured that are missing, shorter than asked for, or hold what can be no hit."""
 
 
+class RowsNotIdsWarning(InputWarning):
+    """Rows are asked of a model whose ids are other integers, so that ids may have been meant."""
+
+
 class CollapseWarning(UserWarning):
     """The representation uses so few dimensions that lists look alike, or they do for another reason."""
 

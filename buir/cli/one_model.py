@@ -174,7 +174,7 @@ def evaluate(
             try:
                 result = evaluate(model, model.seen_, data, ks=cutoffs)
             except InputError as error:
-                raise InputError(f"{test}: ", *error.message, argument="test") from error
+                raise InputError(str(test), ": ", *error.message, argument="test") from error
         dropped = ", ".join(f"{count:,} {what}" for what, count in result.dropped.items()) or "none"
         typer.echo(f"{test}: {counted(data.n_pairs, 'pair')}, {result.n_pairs:,} measured; dropped: {dropped}")
         typer.echo(options.metric_table(result, cutoffs))

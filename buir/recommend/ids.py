@@ -167,18 +167,18 @@ def read_histories(
     return lists.users, lists.users[told], weighted(owners, rows[known], weights[known], shape)
 
 
-def read_users(users: Any, everybody: pd.Index) -> pd.Index:
-    """Read the asked user ids: one, a collection of distinct ones, a frame that names them, or None for ``everybody``.
+def read_asked(ids: Any, everybody: pd.Index, what: str, noun: str) -> pd.Index:
+    """Read the asked ids: one, a collection of distinct ones, a frame that names them, or None for ``everybody``.
 
-    In a frame, or in ``Interactions``, a user may have many rows.
+    In a frame, or in ``Interactions``, an id may have many rows.
     """
-    if users is None:
+    if ids is None:
         return everybody
-    lone = np.isscalar(users) or (is_one(users) and hasattr(users, "dtype"))
-    asked = as_index([users] if lone else as_list(users, "users", "user"))
+    lone = np.isscalar(ids) or (is_one(ids) and hasattr(ids, "dtype"))
+    asked = as_index([ids] if lone else as_list(ids, what, noun))
     if asked.has_duplicates:
         repeated = asked[asked.duplicated()].tolist()[0]
-        msg = f"users names {repeated!r} more than once; expected each user once: drop the repeats"
+        msg = f"{what} names {repeated!r} more than once; expected each {noun} once: drop the repeats"
         raise ValueError(msg)
     return asked
 

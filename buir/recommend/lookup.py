@@ -58,11 +58,16 @@ class Lookup:
             raise UnknownIdError(msg, noun=self.noun, argument=what)
         return row
 
-    def unknown(self, labels: pd.Index, what: str) -> UnknownIdError:
-        """Make the error that says which ids are unknown, what the known ones look like, and the way out."""
+    def unknown(self, labels: pd.Index, what: str, *, listed: bool = False) -> UnknownIdError:
+        """Make the error that says which ids are unknown, what the known ones look like, and the way out.
+
+        ``listed`` users are those of a list, by whom nothing else goes.
+        """
         known = f"its {self.noun} ids look like {self._looks()}"
         msg = f" holds {self.noun} ids unknown to the model: {_first(labels)}; {known}: "
-        if what == "users":
+        if listed:
+            way = "leave them out, or pass ", _SKIP, " to pass them over"
+        elif what == "users":
             popular = Argument("unknown", "popular")
             way = "pass ", _SKIP, " to leave them out, or ", popular, ", or pass ", Argument("histories")
         elif self.noun == "user":

@@ -1,6 +1,7 @@
 """Users, items and histories as people hold them: in frames, columns and dicts of every library, by every name."""
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,16 @@ from scipy.sparse import csr_array
 
 from baselines import Popularity
 from buir import BUIR, Interactions
-from buir.errors import InputError, UnknownIdError, ValuesIgnoredWarning
+from buir.data import fit_inputs
+from buir.errors import (
+    InputError,
+    OutOfRangeError,
+    PairsDroppedWarning,
+    RowsNotIdsWarning,
+    UnknownIdError,
+    ValidSeenWarning,
+    ValuesIgnoredWarning,
+)
 
 PAIRS = pd.DataFrame(
     {
@@ -227,3 +237,155 @@ def test_weights_of_held_out_pairs_and_of_histories_are_not_missed():
     model = Popularity().fit(frame, valid, weights="values")
     assert model.weight_unit_ == 4.25
     assert model.recommend_frame(histories=valid.assign(user="eve"), k=4)["user"].tolist() == ["eve"] * 3
+
+
+# Held-out pairs that fit is given.
+
+
+@pytest.mark.parametrize(
+    "kind", [pd.DataFrame, pl.DataFrame, lambda columns: Interactions.from_frame(pd.DataFrame(columns))]
+)
+def test_held_out_pairs_of_strangers_are_counted_and_left_out(kind):
+    known = {"user": ["ann", "cat"], "item": [30, 10]}
+    valid = kind({"user": [*known["user"], "eve", "bob"], "item": [*known["item"], 10, 99]})
+    with pytest.warns(
+        PairsDroppedWarning, match=r"^valid holds 4 pairs, 1 of unknown users, 1 of unknown items, .* left out$"
+    ):
+        _, matrix = fit_inputs(PAIRS, valid)
+    np.testing.assert_array_equal(matrix.toarray(), fit_inputs(PAIRS, pd.DataFrame(known))[1].toarray())
+    assert matrix.nnz == 2
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, lambda columns: Interactions.from_frame(pd.DataFrame(columns))])
+def test_held_out_pairs_that_training_has_are_counted_and_left_out(kind):
+    valid = kind({"user": ["ann", "cat"], "item": [30, 20]})
+    with pytest.warns(ValidSeenWarning, match="valid holds 2 pairs, 1 of them also in user_items, .* are left out"):
+        _, matrix = fit_inputs(PAIRS, valid)
+    assert matrix.toarray().tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+# Rows and ids.
+
+NUMBERS = pd.DataFrame({"user": [3, 3, 1, 1, 2, 2, 7], "item": [5, 0, 5, 1, 0, 1, 9]})
+"""Ids that are numbers of other rows."""
+
+
+def of_numbers():
+    model = Popularity().fit(NUMBERS, show_progress=False)
+    model.user_factors, model.item_factors = np.eye(4, 3, dtype=np.float32), np.eye(4, 3, dtype=np.float32)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("verb", "asked", "text"),
+    [
+        ("recommend", 1, None),  # user 1 is in row 1: both say the same
+        ("recommend", 3, "userid 3 is row 3, the user whose id is 7, and lists hold rows; recommend_frame goes by ids"),
+        ("recommend", [0, 2], None),
+        ("recommend", np.arange(4), None),
+        ("similar_users", 2, None),
+        ("similar_users", [0, 3], "similar_users goes by rows, .* userid 3 is row 3, the user whose id is 7"),
+        ("similar_items", 0, "similar_items goes by rows, .* itemid 0 is row 0, the item whose id is 5"),
+        ("similar_items", 2, None),
+    ],
+)
+def test_a_number_that_is_a_row_and_another_ones_id_is_told_once(verb, asked, text):
+    model = of_numbers()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        getattr(model, verb)(asked)
+        getattr(model, verb)(asked)
+    assert len(caught) == (text is not None)
+    if text is not None:
+        assert issubclass(caught[0].category, RowsNotIdsWarning)
+        assert re.search(text, str(caught[0].message))
+
+
+def test_ids_beyond_the_rows_are_told():
+    model = of_numbers()
+    with pytest.raises(
+        OutOfRangeError,
+        match=r"^userid holds 7, an id, where recommend expects rows, 0 to 3; recommend_frame goes by ids$",
+    ):
+        model.recommend([0, 7])
+    with pytest.raises(OutOfRangeError, match=r"^itemid holds 9, an id, where similar_items expects rows"):
+        model.similar_items(9)
+    with pytest.raises(OutOfRangeError, match=r"^userid holds 8, but the model's user rows are 0 to 3"):
+        model.recommend(8)
+
+
+def test_rows_of_a_matrix_are_their_own_ids():
+    board = csr_array(np.eye(6, dtype=np.float32) + np.eye(6, k=1, dtype=np.float32))
+    model = Popularity().fit(board, show_progress=False)
+    assert model.recommend(3, N=2)[0].tolist() == model.recommend_frame(3, k=2)["item"].tolist()
+
+
+# Similar items and users by their ids.
+
+
+def test_similar_by_ids_are_the_lists_by_rows_without_the_thing_itself(model):
+    for verb, ids in (("similar_items", model.item_ids_), ("similar_users", model.user_ids_)):
+        noun = verb.removeprefix("similar_")[:-1]
+        frame = getattr(model, f"{verb}_frame")(k=2)
+        assert frame.columns.tolist() == [noun, f"similar_{noun}", "score", "rank"]
+        rows, scores = getattr(model, verb)(np.arange(4), N=3)
+        assert frame[noun].tolist() == np.repeat(ids, 2).tolist()
+        assert frame[f"similar_{noun}"].tolist() == ids[rows[:, 1:].ravel()].tolist()
+        assert frame["rank"].tolist() == [1, 2] * 4
+        np.testing.assert_array_equal(frame["score"], scores[:, 1:].ravel())
+        assert type(frame[f"similar_{noun}"].tolist()[0]) is type(ids.tolist()[0])
+
+
+def test_similar_by_ids_with_lists(model):
+    everything = model.similar_items_frame(20)["similar_item"].tolist()
+    assert sorted(everything) == [10, 30, 40]
+    assert model.similar_items_frame(20, deny=[20, 30])["similar_item"].tolist() == [i for i in everything if i != 30]
+    assert model.similar_items_frame(20, allow=pd.DataFrame({"item_id": [40, 20]}))["similar_item"].tolist() == [40]
+    assert model.similar_items_frame(pl.DataFrame({"item": [20, 20, 30]}), k=1)["item"].tolist() == [20, 30]
+    assert model.similar_users_frame("bob", k=1)["rank"].tolist() == [1]
+    assert model.similar_users_frame(["bob", "eve"], unknown="skip")["user"].unique().tolist() == ["bob"]
+    with pytest.raises(UnknownIdError, match=r"^users holds user ids unknown to the model: 'eve'; .*: leave them out"):
+        model.similar_users_frame(["bob", "eve"])
+    with pytest.raises(UnknownIdError, match=r"^deny holds item ids unknown to the model: 99"):
+        model.similar_items_frame(20, deny=[99])
+    with pytest.raises(InputError, match="unknown is 'popular'; expected one of 'error', 'skip'"):
+        model.similar_items_frame(20, unknown="popular")
+
+
+@pytest.mark.parametrize("n", [6, 64, 256])
+@pytest.mark.parametrize("encoder", ["walk", "id"])
+def test_an_item_that_is_recalculated_from_its_own_users_is_first(n, encoder):
+    board = csr_array(((np.arange(n)[:, None] + np.arange(n)) % 2 == 0).astype(np.float32))
+    settings = {"embedding_dim": 4, "epochs": 1, "terms": {}, "uniformity": 0.0, "inner_validation": False}
+    model = BUIR(encoder=encoder, **settings, device="cpu").fit(board, show_progress=False)
+    asked = np.arange(0, n, 3)
+    by_users = csr_array(board.T.tocsr()[asked])
+    for given in (by_users, None):
+        ids, scores = model.similar_items(asked, N=5, recalculate_item=True, item_users=given)
+        assert ids[:, 0].tolist() == asked.tolist()
+        assert (scores[:, 0] == 1).all()
+        assert all(len(set(row)) == len(row) for row in ids.tolist())
+    alone, _ = model.similar_items(int(asked[1]), N=5, recalculate_item=True, item_users=by_users[[1]])
+    assert alone[0] == asked[1]
+    # of other users it is another item, which may be called by any number
+    others = csr_array(board.T.tocsr()[(asked + 1) % n])
+    ids, _ = model.similar_items(asked, N=n, recalculate_item=True, item_users=others)
+    assert (ids[:, 0] % 2 != asked % 2).all()
+    ids, _ = model.similar_items([n + 5], N=1, recalculate_item=True, item_users=by_users[[0]])
+    assert ids.shape == (1, 1)
+    assert model.similar_items(0, recalculate_item=True, item_users=by_users[[0]], filter_items=[0])[0][0] != 0
+
+
+def test_an_item_that_is_recalculated_from_its_own_weights_is_first():
+    board = np.where((np.arange(6)[:, None] + np.arange(6)) % 2 == 0, 1.0 + np.arange(6)[:, None], 0)
+    settings = {"embedding_dim": 4, "epochs": 1, "terms": {}, "uniformity": 0.0, "inner_validation": False}
+    model = BUIR(encoder="id", **settings, device="cpu").fit(csr_array(board), weights="values", show_progress=False)
+    own = csr_array(board.T)
+    for given in (own, csr_array(own > 0)):  # what has no weights has these very users too
+        assert model.similar_items(np.arange(6), recalculate_item=True, item_users=given)[0][:, 0].tolist() == [
+            *range(6)
+        ]
+    known = model._is_known_by(
+        np.arange(6), csr_array(board.T * np.where(np.arange(6) < 2, 2, 1)[:, None] / model.weight_unit_)
+    )
+    assert known.tolist() == [False, False, True, True, True, True]
