@@ -142,10 +142,8 @@ def read_columns(
             raise InputError(msg, argument=role)
     if rating is None and str(names["rating"]).lower() == NAMES["weight"][0]:
         names["rating"] = None
-    users, items, *others = (None if name is None else table[name].to_numpy() for name in names.values())
-    assert users is not None
-    assert items is not None
-    return Columns(users, items, *others, names)
+    found = {role: None if name is None else table[name].to_numpy() for role, name in names.items()}
+    return Columns(found["user"], found["item"], found["rating"], found["time"], found["weight"], names)
 
 
 def frame_ids(frame: Any, role: str, what: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ def placed(given: Interactions | csr_array, labels: Labels, name: str) -> tuple[
             for both in ((given.user_ids, given.item_ids), (labels.users, labels.items))
         )
         msg = (
-            f"{name} holds {counted(given.n_pairs, 'pair')}, all {_text(found.dropped)}: its ids are such as {theirs}, "
-            f"those of the model {ours}; expected ids of the data that the model was trained on"
+            f"{_source(given)}{name} holds {counted(given.n_pairs, 'pair')}, all {_text(found.dropped)}: its ids are "
+            f"such as {theirs}, those of the model {ours}; expected ids of the data that the model was trained on"
         )
         raise InputError(msg, argument=name)
     return found.matrix, found.dropped
@@ -97,7 +98,7 @@ def held_out(
         if not new.all():
             dropped[what] = int(np.sum(~new))
             held = keep(held, new)
-    said = f"test holds {counted(held.nnz + sum(dropped.values()), 'pair')}"
+    said = f"{_source(test)}test holds {counted(held.nnz + sum(dropped.values()), 'pair')}"
     if not held.nnz:
         msg = f"{said}{f', all {_text(dropped)}' if dropped else ''}; expected held-out pairs: take both from one split"
         raise InputError(msg, argument="test")
@@ -114,6 +115,12 @@ def warn_of_dropped(name: str, matrix: csr_array, dropped: Mapping[str, int]) ->
             f"{name} holds {counted(matrix.nnz + sum(dropped.values()), 'pair')}, {_text(dropped)}, which are left out"
         )
         report([PairsDroppedWarning(msg, argument=name)])
+
+
+def _source(given: Interactions | csr_array) -> str:
+    """Name the file that pairs were read from, if it was one."""
+    source = given.report.source if isinstance(given, Interactions) else ""
+    return f"{source}: " if Path(source).name and Path(source).is_file() else ""
 
 
 def _text(dropped: Mapping[str, int]) -> str:
