@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,11 +34,11 @@ class Evaluation:
     """The lists, item rows, -1 where a list ran out; as wide as max(ks), or as the catalogue if that is less."""
     train_degree: np.ndarray
     """Training interactions of each user."""
-    user_ids: np.ndarray
-    """Labels of ``users``; their rows where nobody gave labels."""
-    n_pairs: int
+    user_ids: np.ndarray | None = None
+    """Labels of ``users``; None where nobody gave any."""
+    n_pairs: int = 0
     """Test pairs measured."""
-    dropped: dict[str, int]
+    dropped: dict[str, int] = field(default_factory=dict)
     """Test pairs that could not be measured, by why: "of unknown users", "that are in training", ..."""
 
     @property
@@ -47,10 +47,11 @@ class Evaluation:
         return len(self.users)
 
     def to_frame(self) -> pd.DataFrame:
-        """Make a table with one row for each user: ``user`` (the label), ``train_degree``, a column for each metric."""
+        """Make a table with a row for each user: ``user`` (label, or row), ``train_degree``, a column per metric."""
         import pandas as pd
 
-        return pd.DataFrame({"user": self.user_ids, "train_degree": self.train_degree, **self.per_user})
+        users = self.users if self.user_ids is None else self.user_ids
+        return pd.DataFrame({"user": users, "train_degree": self.train_degree, **self.per_user})
 
 
 def evaluate(
@@ -140,7 +141,7 @@ def evaluate(
     means = {name: float(values.mean()) for name, values in per_user.items()}
     means |= {f"coverage_at_{k}": coverage(ranked[:, :k], seen.shape[1]) for k in ks}
     degree = np.diff(seen.indptr)[asked].astype(np.int64)
-    ids = asked if labels.users is None else labels.users[asked]
+    ids = None if labels.users is None else labels.users[asked]
     return Evaluation(asked, per_user, means, ranked, degree, ids, held.nnz, dropped)
 
 
