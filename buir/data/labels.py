@@ -142,8 +142,8 @@ def read_columns(
             raise InputError(msg, argument=role)
     if rating is None and str(names["rating"]).lower() == NAMES["weight"][0]:
         names["rating"] = None
-    found = {role: None if name is None else table[name].to_numpy() for role, name in names.items()}
-    return Columns(found["user"], found["item"], found["rating"], found["time"], found["weight"], names)
+    read = {role: table[name].to_numpy() for role, name in names.items() if name is not None}
+    return Columns(read["user"], read["item"], read.get("rating"), read.get("time"), read.get("weight"), names)
 
 
 def frame_ids(frame: Any, role: str, what: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
+from buir.recommend.ids import read_histories
 from buir.recommend.lookup import Lookup, lookups
 from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
 from buir.recommend.recommender import Recommender
@@ -23,6 +24,7 @@ __all__ = [
     "check_parameters",
     "lookups",
     "make_terms",
+    "read_histories",
     "recommend_frame",
     "vectors_of",
 ]

@@ -54,6 +54,8 @@ class Lookup:
         if row < 0:
             known = f"its {self.noun} ids look like {self._looks()}"
             expected = f"expected one {self.noun} of the training data: partial_fit adds new ones"
+            if self.noun == "user":
+                expected += ", and histories say what others have liked"
             msg = f"{what} is {_SHOWN.repr(label)}, an id unknown to the model; {known}: {expected}"
             raise UnknownIdError(msg, noun=self.noun, argument=what)
         return row
