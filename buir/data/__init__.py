@@ -5,9 +5,9 @@ from buir.data.datasets import load, load_split
 from buir.data.files.columns import ROLES
 from buir.data.files.description import describe
 from buir.data.files.formats import FORMATS
-from buir.data.files.readers import read, read_split
+from buir.data.files.readers import read, read_split, read_titles
 from buir.data.files.text import read_text
-from buir.data.files.writing import remove_leftovers, replace_atomically
+from buir.data.files.writing import remove_leftovers, replace_atomically, replacing
 from buir.data.ingest import IngestReport
 from buir.data.inputs import (
     Labelled,
@@ -69,9 +69,11 @@ __all__ = [
     "read",
     "read_split",
     "read_text",
+    "read_titles",
     "reading_weights",
     "remove_leftovers",
     "replace_atomically",
+    "replacing",
     "splits",
     "take",
     "time_split",
