@@ -272,8 +272,6 @@ def _run_trial(
         raise
     except (ValueError, RuntimeError, ArithmeticError, MemoryError) as failure:
         state, error = TrialState.FAIL, f"{type(failure).__name__}: {one_line(failure)}"
-    if value is not None and not math.isfinite(value):
-        state, error = TrialState.FAIL, f"{budget.metric} is {value}: nobody could be measured on the validation part"
     trial.set_user_attr("seconds", clock.seconds)
     trial.set_user_attr("capped", clock.ended(model))
     if error is not None:
