@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from buir.cli import many_models, one_model
-from buir.cli.terminal import one_line_errors, wants_traceback
+from buir.cli.terminal import AsJson, one_line_errors, show_json, wants_traceback
 
 app = typer.Typer(
     name="buir",
@@ -44,6 +44,7 @@ def describe_command(
     min_user: Annotated[int, typer.Option("--min-user", min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option("--min-item", min=0, help="Keep items with at least this many rows.")] = 0,
     core: Annotated[int, typer.Option("--core", min=0, help="Keep the k-core.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Print what a file holds: format, users, items, pairs, density, and what was merged or skipped."""
     with one_line_errors("nothing was written", "keep fewer pairs"):
@@ -52,8 +53,8 @@ def describe_command(
 
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-        data = read(path, **form, header=header, drop_missing=drop_missing, **filters)
-        typer.echo(str(describe(data)))
+        found = describe(read(path, **form, header=header, drop_missing=drop_missing, **filters))
+        show_json(found.to_dict()) if as_json else typer.echo(str(found))
 
 
 def main() -> None:

@@ -6,12 +6,14 @@ import logging
 import os
 import shlex
 import signal
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buir.cli.terminal import one_line_errors, stop
+from buir.cli.terminal import AsJson, one_line_errors, show_json, stop
 
 if TYPE_CHECKING:
     from buir.experiment.run import Outcome
@@ -38,6 +40,10 @@ Latest = Annotated[
 ]
 Uri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store; wins over MLFLOW_TRACKING_URI.")]
 
+_TOLD = ("dataset", "protocol", "level", "model", "split_seed", "seed", "status", "reason", "metrics")
+_TOLD += ("params", "chosen", "n_test_users", "fit_s", "tune_s", "key")
+"""Of a record, in ``--json``."""
+
 _AGAIN = "the same command goes on from here"
 _LESS = "use smaller data, fewer --jobs or smaller models"
 
@@ -51,6 +57,7 @@ def benchmark(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many cells, how long, how much memory.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare models on data at several sparsity levels; what is finished is not run again."""
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
@@ -62,15 +69,21 @@ def benchmark(
         from buir.experiment import comparison
 
         if dry_run:
-            typer.echo(comparison.forecast_text(chosen, folder, jobs))
+            outlook = comparison.foresee(chosen, folder, jobs)
+            show_json(asdict(outlook)) if as_json else typer.echo(str(outlook))
             return
+        say = partial(typer.echo, err=as_json)
         settings = [word for override in overrides or [] for word in ("--set", override)]
         started = shlex.join(["buir", "benchmark", config, *settings, "--out", str(folder), "--jobs", str(jobs)])
-        outcome = comparison.compare(
-            chosen, folder, say=typer.echo, jobs=jobs, tracking_uri=tracking_uri, command=started
-        )
-        typer.echo(f"Results, tables and figures: {folder}")
-        typer.echo(f"Look at them in MLflow: {_look(folder, tracking_uri)}")
+        outcome = comparison.compare(chosen, folder, say=say, jobs=jobs, tracking_uri=tracking_uri, command=started)
+        look = _look(folder, tracking_uri)
+        say(f"Results, tables and figures: {folder}")
+        say(f"Look at them in MLflow: {look}")
+        if as_json:
+            records = [{name: getattr(record, name) for name in _TOLD} for record in outcome.records]
+            failures = [{"cell": cell.title, "error": message} for cell, message in outcome.failures]
+            found = {"folder": folder, "records": records, "failures": failures}
+            show_json(found | {"in_mlflow": outcome.tracked, "look": look})
     _tell_failures(outcome)
 
 
@@ -129,6 +142,7 @@ def report(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder of the report; report/ under --out by default.", file_okay=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write one page, in HTML and in Markdown, that says which model is best where, and how surely."""
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
@@ -138,6 +152,9 @@ def report(
             stop(f"got {experiment!r} and --out {out}, expected one of them: leave out the other", 2)
         folder = out or (records.find_results(experiment) if experiment is not None else records.latest_results())
         written = comparison.make_report(folder, to or folder / "report", say=lambda _: None)
+        if as_json:
+            show_json({"files": written.files, "warning": written.warning, "places": written.places()})
+            return
         for file in written.files:
             typer.echo(file)
         if written.warning:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from buir.cli.terminal import one_line_errors
+from buir.cli.terminal import AsJson, one_line_errors, show_json
 from buir.errors import StorageError, counted
 
 # What needs pandas or torch is imported within the commands: that takes longer than showing the help.
@@ -151,6 +151,7 @@ def evaluate(
     where: Where = None,
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a model on held-out pairs: training pairs are never listed, what it cannot know is dropped and said."""
     with one_line_errors(_NOTHING, "use a smaller number for --k"):
@@ -166,13 +167,19 @@ def evaluate(
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
         data = read(test, **form, min_rating=min_rating)
         found = held_out_pairs(model, data)
-        measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
-        typer.echo(f"{test}: {measured}; dropped: {found.dropped}")
         cutoffs = sorted(set(k or [10, 20, 50]))
         result = evaluate(model, found.seen, found.pairs, ks=cutoffs)
-        typer.echo(options.metric_table(result, cutoffs))
         if out is not None:
             options.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
+        if as_json:
+            dropped = {name: getattr(found, name) for name in ("of_unknown_users", "of_unknown_items", "in_training")}
+            counts = {"n_pairs": data.n_pairs, "n_measured": found.pairs.nnz, "n_users": result.n_users}
+            show_json({"test": test, **counts, "dropped": dropped, "means": result.means, "out": out})
+            return
+        measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
+        typer.echo(f"{test}: {measured}; dropped: {found.dropped}")
+        typer.echo(options.metric_table(result, cutoffs))
+        if out is not None:
             typer.echo(f"{out}: values of {counted(result.n_users, 'user')}")
 
 

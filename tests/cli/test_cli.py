@@ -1,5 +1,6 @@
 """The command line: mistakes are one line with an exit code, results are printed, help is cheap."""
 
+import json
 import os
 import re
 import shutil
@@ -263,6 +264,31 @@ def test_cells_that_ran_before_models_were_wanted_are_told(here):
         "2 finished cells of BUIR ran without log_models and have no model to log; to fit them again, choose another "
         "folder with --out."
     ) in again.stdout
+
+
+def test_json_of_a_benchmark_and_its_report(here):
+    smaller = ["tiny.yaml", "--set", "seeds=[0]", "--json"]
+    outlook = json.loads(call("benchmark", *smaller, "--dry-run").stdout)
+    assert (outlook["n_cells"], outlook["n_missing"]) == (4, 4)
+    assert outlook["counts"] == {"data": 1, "levels": 2, "models": 2, "split_seeds": 1, "seeds": 1}
+    done = call("benchmark", *smaller)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [(record["model"], record["level"], record["status"]) for record in found["records"]] == [
+        (model, level, "ok") for level in (0.5, 1.0) for model in ("popularity", "ALS")
+    ]
+    assert (found["folder"], found["failures"], found["in_mlflow"]) == ("results/tiny", [], True)
+    assert "Look at them in MLflow" in done.stderr
+    told = json.loads(call("report", "--json").stdout)
+    assert all(Path(file).is_file() for file in told["files"])
+    assert [place["level"] for place in told["places"]] == [0.5, 1.0]
+    for place in told["places"]:
+        means = {(row["model"], row["metric"]): row["mean"] for row in place["means"]}
+        for record in found["records"]:
+            if record["level"] == place["level"]:
+                measured = record["metrics"]["ndcg_at_20"]
+                assert means[record["model"], "ndcg_at_20"] == pytest.approx(measured, abs=1e-12)
+        assert place["leaders"]["ndcg_at_20"][0] in ("popularity", "ALS")
 
 
 def test_describe(here):
