@@ -185,8 +185,8 @@ class Outlook:
         if self.n_missing:
             time, memory = readable(self.seconds), f"{self.memory_mb / 1024:.1f} GB of memory"
             lines.append(
-                f"about {time} with --jobs {self.jobs}, about {memory}; right within a factor of three, and better once "
-                "some cells are finished"
+                f"about {time} with --jobs {self.jobs}, about {memory}; right within a factor of three, and better "
+                "once some cells are finished"
             )
         return "\n".join(lines)
 
