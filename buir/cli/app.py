@@ -18,6 +18,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at files of interactions.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+config_app = typer.Typer(help="Look at configurations of benchmarks.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+config_app.command()(many_models.schema)
 for command in (
     many_models.benchmark,
     many_models.tune,

@@ -1,4 +1,4 @@
-"""The commands over many models: ``buir benchmark``, ``tune``, ``sync``, ``report`` and ``ui``."""
+"""The commands over many models: ``buir benchmark``, ``tune``, ``sync``, ``report``, ``ui`` and ``config schema``."""
 
 from __future__ import annotations
 
@@ -159,6 +159,14 @@ def report(
             typer.echo(file)
         if written.warning:
             typer.echo(f"warning: {written.warning}", err=True)
+
+
+def schema() -> None:
+    """Print the JSON Schema of a benchmark's YAML file, by which an editor completes and checks keys."""
+    with one_line_errors("nothing was written", _LESS):
+        from buir.experiment.config import json_schema
+
+        show_json(json_schema())
 
 
 def ui(

@@ -4,7 +4,16 @@ from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
 from buir.recommend.held_out import HeldOut, held_out_pairs
 from buir.recommend.lookup import Lookup, as_labels, lookups
-from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
+from buir.recommend.ranges import (
+    Above,
+    AtLeast,
+    MetricAtK,
+    Parameter,
+    Strengths,
+    Terms,
+    check_parameters,
+    parameters_of,
+)
 from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import BLOCKS, TERMS, ScoreTerms, make_terms
 from buir.recommend.similarity import vectors_of
@@ -18,6 +27,7 @@ __all__ = [
     "HeldOut",
     "Lookup",
     "MetricAtK",
+    "Parameter",
     "Recommender",
     "ScoreTerms",
     "Strengths",
@@ -27,6 +37,7 @@ __all__ = [
     "held_out_pairs",
     "lookups",
     "make_terms",
+    "parameters_of",
     "recommend_frame",
     "vectors_of",
 ]
