@@ -49,7 +49,10 @@ def describe_command(
     core: Annotated[int, typer.Option("--core", min=0, help="Keep the k-core.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a file holds: format, users, items, pairs, density, and what was merged or skipped."""
+    """Print what a file of interactions holds. It counts what was merged, skipped and changed, too.
+
+    Example: buir data describe ratings.txt --min-rating 4
+    """
     with one_line_errors("nothing was written", "keep fewer pairs"):
         from buir.cli import options  # and pandas with it, which the help does without
         from buir.data import describe, read

@@ -59,7 +59,10 @@ def benchmark(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare models on data at several sparsity levels; what is finished is not run again."""
+    """Compare models on data at several levels of sparsity. What is finished is not run again.
+
+    Example: buir benchmark quickstart --set seeds=[0] --jobs 2
+    """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         from buir.experiment.config import load
 
@@ -97,7 +100,10 @@ def tune(
     tracking_uri: Uri = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Searches that run at the same time.")] = 1,
 ) -> None:
-    """Only search the models' settings: what is finished is not searched again, and a benchmark finds it."""
+    """Search the settings of models, and nothing else. A benchmark of the same configuration finds what was found.
+
+    Example: buir tune sparsity --set data.path=ratings.txt --set tuning.trials=20
+    """
     with one_line_errors(f"finished trials are kept: {_AGAIN}", _LESS):
         from buir.experiment.config import load
 
@@ -120,7 +126,10 @@ def tune(
 
 
 def sync(out: Latest = None, tracking_uri: Uri = None) -> None:
-    """Write into MLflow what it missed while it was down."""
+    """Write into MLflow what it missed while it was down.
+
+    Example: buir sync --out results/quickstart
+    """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         _prepare_mlflow()
         from buir.experiment import comparison, records
@@ -144,7 +153,10 @@ def report(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one page, in HTML and in Markdown, that says which model is best where, and how surely."""
+    """Write a page that says which model is best where. It comes in HTML and in Markdown, with its numbers as CSV.
+
+    Example: buir report quickstart
+    """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         from buir.experiment import comparison, records
 
@@ -162,7 +174,10 @@ def report(
 
 
 def schema() -> None:
-    """Print the JSON Schema of a benchmark's YAML file, by which an editor completes and checks keys."""
+    """Print the JSON Schema of a benchmark's YAML file. By it an editor completes and checks keys.
+
+    Example: buir config schema > schema.json, and "# yaml-language-server: $schema=schema.json" on top of the YAML
+    """
     with one_line_errors("nothing was written", _LESS):
         from buir.experiment.config import json_schema
 
@@ -174,9 +189,12 @@ def ui(
     store_uri: Annotated[
         str | None, typer.Option("--store", help="MLflow store, instead of the one under --out.")
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where the page is served.")] = 5000,
 ) -> None:
-    """Show results in MLflow's user interface until Ctrl-C."""
+    """Show results in MLflow's pages until Ctrl-C.
+
+    Example: buir ui --out results/quickstart --port 5001
+    """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         _prepare_mlflow()
         from buir.experiment import records

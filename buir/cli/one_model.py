@@ -72,6 +72,8 @@ def fit(
 
     Epochs, uniformity and the terms of the score are decided by pairs held out inside, one of every user who can spare
     it; the model that is saved is then trained on all pairs. ``--set inner_validation=false`` does without.
+
+    Example: buir fit ratings.csv --min-rating 4 --out model.safetensors
     """
     with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
         from buir.cli import options
@@ -110,7 +112,10 @@ def recommend(
     deny: Annotated[Path | None, typer.Option(help="File of items never to list, an id per line.")] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="List what a user has already.")] = False,
 ) -> None:
-    """List the best items for users, as rows of user, item, score and rank."""
+    """List the best items for users. Rows hold user, item, score and rank.
+
+    Example: buir recommend model.safetensors --user 42 --k 10
+    """
     with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
         from buir.cli import options
 
@@ -153,7 +158,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model on held-out pairs: training pairs are never listed, what it cannot know is dropped and said."""
+    """Measure a model on held-out pairs. Training pairs are never listed; what it cannot know is dropped and said.
+
+    Example: buir evaluate model.safetensors test.csv --k 20 --json
+    """
     with one_line_errors(_NOTHING, "use a smaller number for --k"):
         from buir.cli import options
         from buir.data import read

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
@@ -320,6 +322,31 @@ result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0 and "benchmark" in result.output, result.output
 print(sorted({"mlflow", "torch_geometric", "implicit", "optuna", "matplotlib"} & set(sys.modules)))
 """
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_is_told_in_a_sentence_with_an_example(path):
+    told, *_, example = COMMANDS[path].help.split("\n\n")
+    summary = re.match(r"[A-Z][^.]*\.", told)[0]
+    listed = call(*path[:-1], "--help").stdout
+    assert re.search(rf"^  {path[-1]} +{re.escape(summary)}$", listed, re.MULTILINE)  # whole, on its line
+    found = re.fullmatch(r"Example: (buir .*?)(?: > .*)?", example.strip())
+    words = shlex.split(found[1])
+    assert words[1 : 1 + len(path)] == list(path)
+    options = {name for parameter in COMMANDS[path].params for name in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+    assert all(parameter.help for parameter in COMMANDS[path].params)
 
 
 def test_help_is_cheap():
