@@ -29,7 +29,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run ui test lint types imports unit test-slow test-light test-lowest bench notebooks picture screenshots clean
+.PHONY: help setup run ui test lint types imports unit test-slow test-light test-lowest bench docs notebooks picture screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -85,6 +85,15 @@ test-lowest: $(STAMP)  ## the lowest version of every requirement in an environm
 
 bench: $(STAMP)  ## speed and memory against the plain implementation -> docs/results/speed.md
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.documented  ## the documentation -> build/docs/index.html; a warning is an error
+	rm -rf docs/api docs/made
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+$(VENV)/.documented: $(STAMP)
+	$(BIN)/python -m pip install -qq -c constraints.txt --group docs
+	touch $@
 
 notebooks: $(STAMP)  ## run the notebooks and write them with their outputs
 	$(BIN)/python notebooks/build.py
