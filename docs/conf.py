@@ -22,7 +22,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "mathml",
     "numpydoc",
     "sphinx_copybutton",
 ]
@@ -43,6 +43,9 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["buir.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"buir {release}"
 html_show_sourcelink = False
@@ -55,6 +58,7 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
+html_sidebars = {"index": [], "mlflow": []}  # pages without a section
 html_context = {"default_mode": "light"}
 
 

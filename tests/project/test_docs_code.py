@@ -70,7 +70,9 @@ def test_what_a_page_shows_is_of_a_known_kind_and_its_commands_exist(page):
 
 
 def test_every_page_is_in_the_documentation():
-    listed = (DOCS / "index.md").read_text(encoding="utf-8").split()
+    listed = {DOCS / "index.md"}
     for page in pages():
-        name = page.relative_to(DOCS).with_suffix("").as_posix()
-        assert name in listed or name == "index"
+        tables = re.findall(r"^```{toctree}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        for name in " ".join(tables).split():
+            listed |= set(page.parent.resolve().glob(f"{name}.md")) if ".." not in name else {DOCS / f"{name[3:]}.md"}
+    assert set(pages()) <= listed
