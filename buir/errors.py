@@ -164,6 +164,10 @@ class NoValidationWarning(InputWarning):
     """No held-out pairs, given or to be taken from training, so that defaults stand where they would decide."""
 
 
+class CheckpointWarning(InputWarning):
+    """A checkpoint that could not be written while a fit went on."""
+
+
 class ValidSeenWarning(InputWarning):
     """Some validation pairs that are also in training, where they are masked and can never be found."""
 

@@ -15,7 +15,8 @@ from scipy.sparse import csr_array
 from buir.data import Labelled, PairWeights, fit_inputs, partial_fit_inputs
 from buir.errors import InputError
 from buir.learning import Weights, initial_weights, warn_of_collapse
-from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Fitted, Plan, hold_out, run, warn_of_defaults
+from buir.model.checkpoint import Checkpoint
+from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Chosen, Fitted, Plan, hold_out, run, warn_of_defaults
 from buir.model.folding import explain_score
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model
@@ -74,8 +75,8 @@ class BUIR(Recommender):
     """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled
     neighbourhoods, linear cost)."""
     embedding_dim: Annotated[int, AtLeast(1, most=65_536)] | Literal["auto"] = "auto"
-    """Width of the vectors; "auto": 64, or 32 or 128 where that spectral start is clearly better on held-out pairs. 250
-    in the paper."""
+    """Width of the vectors; "auto": 64, or 16, 32 or 128 where that spectral start is clearly better on held-out pairs.
+    250 in the paper."""
     n_layers: Annotated[int, AtLeast(0, most=100)] = 2
     """Layers of propagation, for "graph" and "walk"; 3 in the paper."""
     edge_drop_rate: Annotated[float, AtLeast(0, below=1)] = 0.0
@@ -176,8 +177,11 @@ class BUIR(Recommender):
         weights: PairWeights = None,
         show_progress: bool = True,
         callback: Callable[[dict[str, Any]], bool | None] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_minutes: float = 10.0,
+        resume: bool = False,
     ) -> "BUIR":
-        """Learn from observed pairs, from a fresh start.
+        """Learn from observed pairs, from a fresh start or from where an earlier process was.
 
         Parameters
         ----------
@@ -197,40 +201,62 @@ class BUIR(Recommender):
             Show a progress bar on a terminal.
         callback
             Called with the record of each validation (see ``history``); returning True ends the training. Records of a
-            branch that is only tried have its weight of uniformity as ``branch``.
+            branch that is only tried have its weight of uniformity as ``branch``, those of a second training what it is
+            ``watched`` with. A training that is resumed tells its earlier records first.
+        checkpoint
+            A file that keeps the state of the fit, replaced as a whole every ``checkpoint_minutes`` or, where an epoch
+            takes longer, after each, and whenever the fit ends, by Ctrl-C too; three to five more tables in memory. It
+            stays there: delete it when the model is saved.
+        checkpoint_minutes
+            Least time between two writings; 0 writes after every epoch.
+        resume
+            Go on from ``checkpoint``, if it is there, and come to the same bytes as a fit that nothing ended (on the
+            same machine, with as many threads).
 
         Returns
         -------
         The model itself.
+
+        Raises
+        ------
+        InputError
+            If data or settings cannot be used, or the checkpoint is there and not to be resumed, or is one of other
+            data, other settings or another version of the package.
+        StorageError
+            If the checkpoint cannot be written, or is no whole one.
         """
         parameters = self.get_params()
         check_parameters(type(self), parameters)
-        size = None if self.batch_size == "auto" else self.batch_size
-        labelled, valid_matrix = fit_inputs(
-            user_items, valid, weights=weights, batch_size=size, valid_metric=self.valid_metric
-        )
-        plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
-        matrix, report = labelled.matrix, {"callback": callback, "show_progress": show_progress}
-        if valid_matrix is not None:
-            return self._take(run(plan, matrix, valid=valid_matrix, **report), labelled)
+        with Checkpoint(checkpoint, parameters, minutes=checkpoint_minutes, resume=resume) as journal:
+            size = None if self.batch_size == "auto" else self.batch_size
+            labelled, valid_matrix = fit_inputs(
+                user_items, valid, weights=weights, batch_size=size, valid_metric=self.valid_metric
+            )
+            plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
+            journal.learns_from(labelled, valid_matrix)
+            report = {"callback": callback, "show_progress": show_progress, "checkpoint": journal}
+            return self._take(self._trained(plan, labelled.matrix, valid_matrix, report), labelled)
+
+    def _trained(self, plan: Plan, matrix: csr_array, valid: csr_array | None, report: dict[str, Any]) -> Fitted:
+        """Train on what validation pairs, given or held out inside, decide."""
+        if valid is not None:
+            return run(plan, matrix, valid=valid, **report)
         least = LEAST_HELD if self.inner_validation == "auto" else 1
         parts = hold_out(matrix, self.seed, least) if self.inner_validation else None
         if parts is not None:
-            chosen = run(plan, parts[0], valid=parts[1], **report).chosen
+            journal: Checkpoint = report["checkpoint"]
+            chosen = journal.once("inner", lambda: run(plan, parts[0], valid=parts[1], **report).chosen, Chosen)
             decided = {
                 "uniformity": chosen.uniformity,
                 "epochs": chosen.epochs,
                 "embedding_dim": chosen.embedding_dim,
                 "terms": chosen.strengths,
             }
-            fitted = run(replace(plan, **decided), matrix, **report)
-            return self._take(fitted._replace(chosen=chosen), labelled)
+            return run(replace(plan, **decided), matrix, **report)._replace(chosen=chosen)
         left_open = (self.epochs, self.embedding_dim, self.uniformity, self.terms)
         if self.inner_validation and "auto" in left_open:
             warn_of_defaults(matrix)
-        return self._take(
-            run(plan if self.epochs != "auto" else replace(plan, epochs=BLIND_EPOCHS), matrix, **report), labelled
-        )
+        return run(plan if self.epochs != "auto" else replace(plan, epochs=BLIND_EPOCHS), matrix, **report)
 
     def partial_fit(
         self,
