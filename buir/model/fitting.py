@@ -52,7 +52,8 @@ START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
 BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
 """Weights of uniformity that are tried, for so many epochs each."""
-WITH_TERMS, WITHOUT_TERMS = "with terms", "without terms"
+WITH_TERMS = "with terms"
+WATCHES = (WITH_TERMS, "without terms")
 """Ways to watch a training."""
 PAYS = 1.005
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
@@ -305,7 +306,7 @@ def run(
         training.candidates.append(trained.n_candidates)
         return watched.fitted(learner, trained, before)
     found: list[tuple[Choice, _Training, _Trained]] = []
-    for terms in (WITH_TERMS, WITHOUT_TERMS):
+    for terms in WATCHES:
         watched = training.watched_with(terms)
         if found and watched.like(found[0][1]):
             break
