@@ -4,6 +4,7 @@ from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
 from buir.recommend.held_out import HeldOut, held_out_pairs
 from buir.recommend.lookup import Lookup, as_labels, lookups
+from buir.recommend.parameters import answer, check_callback, estimator, field_texts, unknown_parameters
 from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
 from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import BLOCKS, TERMS, ScoreTerms, make_terms
@@ -22,11 +23,16 @@ __all__ = [
     "ScoreTerms",
     "Strengths",
     "Terms",
+    "answer",
     "as_labels",
+    "check_callback",
     "check_parameters",
+    "estimator",
+    "field_texts",
     "held_out_pairs",
     "lookups",
     "make_terms",
     "recommend_frame",
+    "unknown_parameters",
     "vectors_of",
 ]

@@ -87,12 +87,18 @@ class Strengths:
         """Say what is wrong with one strength; nothing if it is sound."""
         if name not in TERMS:
             return f"{name!r} is no term{near(str(name), TERMS)}"
-        low, high = (-4, 4) if name in ("dial", "norm") else (0, 1e6)
+        low, high = self.ends(name)
         sound = _is_of(float, strength) and math.isfinite(strength) and low <= strength <= high
         return "" if sound else f"{name} is {strength!r}, not from {low} to {high:,.0f}"
 
     def __str__(self) -> str:
-        return f"from terms to strengths, such as {{'popularity': 0.3}}; terms are {', '.join(TERMS)}"
+        terms = (f"{name} {low} to {high:,}" for name in TERMS for low, high in [self.ends(name)])
+        return f"from terms to strengths ({', '.join(terms)}), such as {{'popularity': 0.3}}"
+
+    @staticmethod
+    def ends(name: str) -> tuple[int, int]:
+        """Return the least and the largest strength of a term."""
+        return (-4, 4) if name in ("dial", "norm") else (0, 1_000_000)
 
 
 Terms = Annotated[dict, Strengths()] | Literal["auto"]
@@ -125,25 +131,38 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
     """
     hints = get_type_hints(model, include_extras=True)
     for name, value in parameters.items():
-        values, kinds = _alternatives(hints[name])
-        fitting = [ranges for kind, ranges in kinds if _is_of(kind, value)]
-        alike = [one for one in values if type(one) is type(value)]
-        if value in alike or any(all(one.holds(value) for one in ranges) for ranges in fitting):
+        if takes(hints[name], value):
             continue
+        values, kinds = _alternatives(hints[name])
+        right_type = any(_is_of(kind, value) for kind, _ in kinds) or any(type(one) is type(value) for one in values)
         known = [one for one in values if isinstance(one, str)]
-        way = near(value, known) or f"; the default is {_default(model, name)!r}"
+        way = near(value, known) or f"; the default is {default_of(model, name)!r}"
         terms = next((one for _, ranges in kinds for one in ranges if isinstance(one, Strengths)), None)
         if terms is not None and isinstance(value, Mapping):
             way = "; " + ", ".join(filter(None, (terms.wrong(*item) for item in value.items())))
         msg = f"{name} is {value!r}; expected {_expected(values, kinds)}{way}"
-        raise _named(name, (InputError if fitting or alike else TypeError)(msg))
+        raise _named(name, (InputError if right_type else TypeError)(msg))
     if conflict := model._conflict(parameters):
         name, other, expected = conflict
         msg = f"{name} is {parameters[name]!r} with {other} {parameters[other]!r}; expected {expected}"
         raise _named(name, InputError(msg))
 
 
-def _default(model: Any, name: str) -> Any:
+def takes(hint: Any, value: Any) -> bool:
+    """Whether a field with this annotation takes a value."""
+    values, kinds = _alternatives(hint)
+    return value in [one for one in values if type(one) is type(value)] or any(
+        _is_of(kind, value) and all(one.holds(value) for one in ranges) for kind, ranges in kinds
+    )
+
+
+def what_it_takes(hint: Any) -> str:
+    """Say what a field with this annotation takes, in the words of the errors."""
+    return _expected(*_alternatives(hint))
+
+
+def default_of(model: Any, name: str) -> Any:
+    """Return the default of a field, made anew where the field makes one."""
     field = model.__dataclass_fields__[name]
     return field.default if field.default_factory is MISSING else field.default_factory()
 
@@ -172,7 +191,7 @@ def _is_of(kind: type, value: Any) -> bool:
 
 
 def _expected(values: list[Any], kinds: list[tuple[type, list[Any]]]) -> str:
-    said = [" ".join([_NOUNS[kind], *map(str, ranges)]) for kind, ranges in kinds]
+    said = [" ".join([_NOUNS.get(kind, kind.__name__), *map(str, ranges)]) for kind, ranges in kinds]
     chosen = ", ".join(map(repr, values))
     return " or ".join([*said, *([f"one of {chosen}" if len(values) > 1 else chosen] if values else [])])
 
