@@ -68,6 +68,9 @@ def test_short_lists_end_here_and_are_filled_there(run):
     ids, scores = theirs["model"].recommend(3, row, N=25)
     assert set(ids) & set(row.indices)
     assert scores.min() < -1e38
+    beyond = theirs["model"].recommend([3, 4], rows[[3, 4]], N=30)[0]
+    assert beyond.shape == (2, 30)
+    assert len(set(beyond[0])) == 25
     for place, user in enumerate((3, 4)):
         assert sorted(kept[place]) == sorted(set(range(25)) - set(rows[user].indices))
     assert run[3]["ids"].shape == (2, 1000)
