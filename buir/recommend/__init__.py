@@ -2,8 +2,8 @@
 
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
-from buir.recommend.held_out import HeldOut, held_out_pairs
-from buir.recommend.lookup import Lookup, as_labels, lookups
+from buir.recommend.ids import read_histories
+from buir.recommend.lookup import Lookup, lookups
 from buir.recommend.parameters import answer, check_callback, estimator, field_texts, unknown_parameters
 from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
 from buir.recommend.recommender import Recommender
@@ -16,7 +16,6 @@ __all__ = [
     "Above",
     "AtLeast",
     "Catalogue",
-    "HeldOut",
     "Lookup",
     "MetricAtK",
     "Recommender",
@@ -24,14 +23,13 @@ __all__ = [
     "Strengths",
     "Terms",
     "answer",
-    "as_labels",
     "check_callback",
     "check_parameters",
     "estimator",
     "field_texts",
-    "held_out_pairs",
     "lookups",
     "make_terms",
+    "read_histories",
     "recommend_frame",
     "unknown_parameters",
     "vectors_of",
