@@ -14,7 +14,7 @@ from torch import Tensor
 
 from buir.errors import InputError
 from buir.learning import Validation
-from buir.recommend import Above, AtLeast
+from buir.recommend import Above, AtLeast, estimator
 
 from .contrastive_learner import ContrastiveLearner, n_uniform
 from .fitting import FittedInEpochs
@@ -35,7 +35,7 @@ class ChosenScore:
     score: Literal["cosine", "inner"]
 
 
-@dataclass(kw_only=True, eq=False)
+@estimator
 class Contrastive(FittedInEpochs):
     r"""Unit vectors of users and items, trained so that pairs are nearer than a user is to other items.
 
@@ -61,66 +61,78 @@ class Contrastive(FittedInEpochs):
     """
 
     embedding_dim: Annotated[int, AtLeast(1)] = 64
-    """Width of the vectors."""
+    """Width of the vectors. Raise it for large data: 32 to 256."""
     n_layers: Annotated[int, AtLeast(0)] = 0
-    """Layers of LightGCN's propagation; 0 is matrix factorisation."""
+    """Layers of LightGCN's propagation; 0 is matrix factorisation. Set 2 or 3 for sparse data, at the cost of steps
+    over the whole graph."""
     learning_rate: Annotated[float, Above(0)] = 2e-2
     """Adam's step size. Vectors are scaled to length 1, so what counts is its ratio to their entries, about 0.1 at the
-    start."""
+    start. Lower it where the first validations are the best."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
-    """Weight of the squared rows of a batch."""
+    """Weight of the squared rows of a batch. Leave it: a cosine takes no notice of lengths."""
     loss: Literal["dcl", "info_nce", "dclw", "direct_au"] = "dcl"
     """"dcl" leaves the pair itself out of the sum, "info_nce" counts it, "dclw" gives weight to pairs that are far
-    apart. "direct_au" has no negatives: squared distances of pairs, and users and items spread evenly."""
+    apart. "direct_au" has no negatives: squared distances of pairs, and users and items spread evenly. Take another to
+    compare with its paper."""
     temperature: Annotated[float, Above(0)] | Literal["auto"] = 0.2
     """tau: the lower, the more the items near a user weigh among those to be pushed away. "auto" learns it with the
-    vectors (after AMCL)."""
+    vectors (after AMCL). Lower it for dense data: 0.05 to 0.5."""
     negative_weight: Annotated[float, AtLeast(0)] = 1.0
-    """c, the weight of the second part; of uniformity with "direct_au"."""
+    """c, the weight of the second part; of uniformity with "direct_au". Raise it to spread the vectors more: 0.1 to
+    2."""
     uniform: Annotated[int, AtLeast(0, most=10**6)] | Literal["auto"] = "auto"
     """Candidates drawn evenly for a step. "auto" takes all items once where there are at most 8,192, which is exact,
-    and otherwise draws 256."""
+    and otherwise draws 256. Raise it where memory allows."""
     in_batch: Annotated[int, AtLeast(0)] = 256
     """Pairs of the batch whose items are candidates as well, the whole batch if it is smaller; none where all items
-    are candidates anyway."""
+    are candidates anyway. Raise it for more popular negatives."""
     correction: Annotated[float, AtLeast(0)] = 0.0
     """How far drawn candidates are corrected for how often they come up (log Q): 1 estimates the exact loss, 0 takes
-    popularity out of the score, which terms can add again. All items are not drawn: it says nothing there."""
+    popularity out of the score, which terms can add again. All items are not drawn: it says nothing there. Raise it
+    where lists should be popular."""
     sampler: Sampler | None = None
     """Function of users, their items (int64 tensors of shape (B,)) and an integer key: items of shape (B, N), which
-    are then the candidates of each pair. Known pairs among them do not count."""
+    are then the candidates of each pair. Known pairs among them do not count. Set
+    it to try negatives of your own."""
     score: Literal["auto", "cosine", "inner"] = "auto"
     """What ranks: the cosine, or the inner product of the vectors as they are. "auto" trains by the cosine and keeps
-    what validates better; without held-out pairs the cosine."""
+    what validates better; without held-out pairs the cosine. Set it where nothing is held out."""
 
     mixed_pairs: Annotated[int, AtLeast(0)] = 0
-    """Negatives mixed from two of a user's candidates, for each user of a step (MoCHi); they do not move."""
+    """Negatives mixed from two of a user's candidates, for each user of a step (MoCHi); they do not move. Raise it
+    where evenly drawn negatives have become too easy."""
     mixed_with_user: Annotated[int, AtLeast(0)] = 0
-    """Negatives mixed from one of a user's candidates and the user."""
+    """Negatives mixed from one of a user's candidates and the user. Raise it likewise: these are harder still."""
     hardest: Annotated[int, AtLeast(0)] = 64
-    """Candidates of the highest scores that mixtures are made of; 0 takes all, which is interpolation of negatives."""
+    """Candidates of the highest scores that mixtures are made of; 0 takes all, which is interpolation of negatives.
+    Lower it for harder ones."""
     warmup: Annotated[int, AtLeast(0)] = 5
-    """Epochs before the first mixture."""
+    """Epochs before the first mixture. Raise it where mixtures spoil the start."""
     extrapolation: Annotated[int, AtLeast(0, most=16)] = 0
     """alpha > 0 moves the vectors of a pair apart by factors of 1 + Beta(alpha, alpha), one for each coordinate; 2 in
-    the paper on feature transformation. 0 leaves pairs alone."""
+    the paper on feature transformation. 0 leaves pairs alone. Raise it where pairs are learned by heart."""
     pooled: bool = False
-    """Let every pair also pay for the scores of all users of the batch with its items (UNPG)."""
+    """Let every pair also pay for the scores of all users of the batch with its items (UNPG). Set it to compare with
+    that paper."""
     keep: Literal["all", "whisker", "margin"] = "all"
     """Which negatives are believed: "whisker" drops scores outside the whiskers of a box plot (UNPG), in the upper tail
-    also what a softmax learns most from; "margin" those not clearly below their pair."""
+    also what a softmax learns most from; "margin" those not clearly below their pair. Set it where many negatives are
+    likely to be wanted after all."""
     reach: Annotated[float, AtLeast(0)] = 1.5
-    """Where whiskers end, in interquartile ranges beyond the quartiles."""
+    """Where whiskers end, in interquartile ranges beyond the quartiles. Lower it to drop more."""
     margin: Annotated[float, AtLeast(0)] = 0.05
-    """How far below its pair a negative must score, as a share of the pair's score."""
+    """How far below its pair a negative must score, as a share of the pair's score. Raise it to drop more."""
     exposure: Literal["none", "coupled"] = "none"
-    """"coupled" gives weight to negatives that were likely seen, with a model of exposure learned beside (CET)."""
+    """"coupled" gives weight to negatives that were likely seen, with a model of exposure learned beside (CET). Set
+    it where most items were never shown to most users."""
     exposure_temperature: Annotated[float, Above(0)] = 2.0
-    """The larger, the more even those weights; 2 or 10 in the paper's code."""
+    """The larger, the more even those weights; 2 or 10 in the paper's code. Lower it to trust exposure more."""
     groups: np.ndarray | None = None
-    """Group of each item as whole numbers from 0, -1 for none, shape (n_items,): such as clusters of texts (LEMON)."""
+    """Group of each item as whole numbers from 0, -1 for none, shape (n_items,): such as clusters of texts (LEMON).
+    Set it where items have kinds that users choose within."""
     group_share: Annotated[float, AtLeast(0, below=1)] = 0.1
-    """Share of the negatives that come from the group of the pair's item; they may be more often false."""
+    """Share of the negatives that come from the group of the pair's item; they may be more often false. Raise it for
+    harder ones."""
 
     chosen_: ChosenScore = field(init=False, repr=False)
     """What the fit decided: the score."""

@@ -1,6 +1,6 @@
 """Two filters of the graph without training: co-occurring items, and the leading singular vectors."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -10,12 +10,12 @@ from scipy.sparse import csr_array
 from buir.data import degrees
 from buir.graph import spectral_factors
 from buir.ranking import FactorScorer, ItemFilter, Scorer
-from buir.recommend import AtLeast, Terms
+from buir.recommend import AtLeast, Terms, estimator
 
 from .fitting import FittedAtOnce
 
 
-@dataclass(kw_only=True, eq=False)
+@estimator
 class CooccurrenceFilter(FittedAtOnce):
     r"""Sum over the user's items of how often others occur together with them, normalised by degrees.
 
@@ -39,17 +39,20 @@ class CooccurrenceFilter(FittedAtOnce):
     takes_weights: ClassVar[bool] = True
 
     x: Annotated[float, AtLeast(0)] = 0.5
-    """Exponent of the degree of the item the user has."""
+    """Exponent of the degree of the item the user has. Raise it where items that everybody has say too much: 0 to 1."""
     y: Annotated[float, AtLeast(0)] = 0.5
-    """Exponent of the degree of the users in between: the more, the less those with many items say."""
+    """Exponent of the degree of the users in between: the more, the less those with many items say. Raise it where a
+    few users have most pairs: 0 to 1."""
     z: Annotated[float, AtLeast(0)] = 0.25
-    """Exponent of the degree of the item scored: the more, the less popular the lists."""
+    """Exponent of the degree of the item scored: the more, the less popular the lists. Lower it for sparse data: 0 to
+    1."""
     keep: Annotated[int, AtLeast(1)] = 300
-    """Largest entries kept for each item a user may have."""
+    """Largest entries kept for each item a user may have. Raise it where memory allows; lower it for faster lists."""
     terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
+    "auto" where a model is to have what BUIR has."""
     seed: Annotated[int, AtLeast(0)] = 0
-    """Part of every model's constructor; nothing is drawn here."""
+    """Part of every model's constructor; nothing is drawn here. Leave it."""
 
     weights: csr_array = field(init=False, repr=False)
     """G, float32, shape (n_items, n_items): row j holds what item j says for others."""
@@ -64,7 +67,7 @@ class CooccurrenceFilter(FittedAtOnce):
         return ItemFilter(user_items, self.weights)
 
 
-@dataclass(kw_only=True, eq=False)
+@estimator
 class LowRankFilter(FittedAtOnce):
     r"""Projects a user's items on the leading singular vectors of the normalised matrix.
 
@@ -88,15 +91,18 @@ class LowRankFilter(FittedAtOnce):
     takes_weights: ClassVar[bool] = True
 
     rank: Annotated[int, AtLeast(1)] = 64
-    """Singular vectors. Large dense data want more: 16 to 512."""
+    """Singular vectors. Raise it for large dense data: 16 to 512."""
     exponent: Annotated[float, AtLeast(0)] = 1.0
-    """b, the sharpness of the spectrum: few pairs want 2 to 4, towards popularity, many want 0 to 1."""
+    """b, the sharpness of the spectrum. Raise it to 2 to 4 for few pairs, towards popularity; lower it to 0 to 1 for
+    many."""
     regularisation: Annotated[float, AtLeast(0)] = 1.0
-    """a, in mean degrees. With 0 the leading vectors of sparse data are spent on their smallest components."""
+    """a, in mean degrees. Leave it above 0: with 0 the leading vectors of sparse data are spent on their smallest
+    components."""
     terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
+    "auto" where a model is to have what BUIR has."""
     seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
-    """Decides the random subspace in which the vectors are looked for; the result hardly depends on it."""
+    """Decides the random subspace in which the vectors are looked for. Leave it: the result hardly depends on it."""
 
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         rank = min(self.rank, *train.shape)

@@ -3,7 +3,7 @@
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -11,10 +11,10 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import PairWeights, fit_inputs
+from buir.data import Labelled, PairWeights, fit_inputs
 from buir.learning import Pairs, Schedule, Validation, train, training_device
 from buir.ranking import evaluate
-from buir.recommend import AtLeast, MetricAtK, Recommender, Terms
+from buir.recommend import AtLeast, MetricAtK, Recommender, Terms, check_callback, estimator
 
 Callback = Callable[[dict[str, Any]], Any] | None
 """Called with every history record; what it returns matters only to models that train in epochs."""
@@ -23,16 +23,16 @@ VALID_KS = (10, 20, 50)
 VALID_METRICS = ("ndcg", "recall")
 
 
-class FittedAtOnce(Recommender):
-    """Base of the models that are fitted in one go: held-out pairs only tell how good they are."""
+class Baseline(Recommender):
+    """Base of the baselines: one ``fit`` for what is learned in one go and for what is learned in epochs."""
 
     history: list[dict[str, Any]]
-    """One record: "epoch", "seconds" (of the fit, with the choice of terms), with ``valid`` the validation metrics, and
-    where held-out pairs chose terms "terms": their strengths, gains and the number of candidates."""
 
     @abstractmethod
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
-        """Learn from a canonical matrix, which holds the weights of the pairs where the model takes any, else ones."""
+    def _fit(
+        self, labelled: Labelled, held_out: csr_array | None, *, show_progress: bool, callback: Callback
+    ) -> list[dict[str, Any]]:
+        """Learn, ``_remember`` and add the terms; return the history."""
 
     def fit(
         self,
@@ -43,25 +43,59 @@ class FittedAtOnce(Recommender):
         show_progress: bool = True,
         callback: Callback = None,
     ) -> Self:
-        """Learn from the training pairs.
+        """Learn from the training pairs, from a fresh start.
 
         Parameters
         ----------
         user_items
             Training pairs: any SciPy format, ``Interactions`` or a data frame.
         valid
-            Held-out pairs of the same shape, measured once after the fit, training items masked; they choose the terms
-            where those are "auto".
+            Held-out pairs of the same shape, measured with training items masked; they choose the terms where those are
+            "auto". A model that learns in epochs stops early by them, by its scores without terms, and keeps its best
+            table; without them all epochs run.
         weights
             How much each training pair counts, as for ``BUIR.fit``; an error of a model that cannot take them.
         show_progress
             Show a bar on a terminal, where a model takes long enough to have one.
         callback
-            Called once with the history record, as at the end of a last epoch. What it raises passes through.
+            Called with each record of the history: after each validation of a model that learns in epochs, where
+            returning True ends the training, else once. What it raises passes through.
+
+        Returns
+        -------
+        The model itself.
+
+        Raises
+        ------
+        ValueError
+            If a model that needs negatives finds none: every user with interactions has every item.
+        FloatingPointError
+            If the loss, or factors, stop being numbers.
         """
-        started = time.perf_counter()
+        check_callback(callback)
         self._check_weights(weights)
-        labelled, held_out = fit_inputs(user_items, valid, weights=weights)
+        settings = self.get_params()
+        watched = {name: settings[name] for name in ("batch_size", "valid_metric") if name in settings}
+        labelled, held_out = fit_inputs(user_items, valid, weights=weights, **watched)
+        self.history = self._fit(labelled, held_out, show_progress=show_progress, callback=callback)
+        return self
+
+
+class FittedAtOnce(Baseline):
+    """Base of the models that are fitted in one go: held-out pairs only tell how good they are."""
+
+    history: list[dict[str, Any]]
+    """One record: "epoch", "seconds" (of learning, with the choice of terms), with ``valid`` the validation metrics,
+    and where held-out pairs chose terms "terms": their strengths, gains and the number of candidates."""
+
+    @abstractmethod
+    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+        """Learn from a canonical matrix, which holds the weights of the pairs where the model takes any, else ones."""
+
+    def _fit(
+        self, labelled: Labelled, held_out: csr_array | None, *, show_progress: bool, callback: Callback
+    ) -> list[dict[str, Any]]:
+        started = time.perf_counter()
         self._learn(labelled.matrix, show_progress=show_progress)
         self._remember(labelled)
         if "terms" in self.get_params():
@@ -74,8 +108,7 @@ class FittedAtOnce(Recommender):
             record |= self.terms_.record
         if callback is not None:
             callback(record)
-        self.history = [record]
-        return self
+        return [record]
 
 
 class Learner(Protocol):
@@ -90,26 +123,28 @@ class Learner(Protocol):
         ...
 
 
-@dataclass(kw_only=True, eq=False)
-class FittedInEpochs(Recommender):
+@estimator
+class FittedInEpochs(Baseline):
     """Base of the models that learn from batches of pairs, by ``buir.learning``'s loop."""
 
     epochs: Annotated[int, AtLeast(1)] = 200
-    """Passes over the pairs, at most."""
+    """Passes over the pairs, at most. Set it where nothing is held out to end them."""
     validate_every: Annotated[int, AtLeast(1)] = 2
-    """Epochs between validations."""
+    """Epochs between validations. Raise it where validation takes longer than an epoch."""
     valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
-    """What validation maximises."""
+    """What validation maximises. Set the metric and the length of list that you are judged by."""
     patience: Annotated[int, AtLeast(1)] = 5
-    """Validations in a row without improvement after which training stops."""
+    """Validations in a row without improvement after which training stops. Raise it for small data, whose validation
+    jumps about."""
     batch_size: Annotated[int, AtLeast(1)] = 2048
-    """Pairs in a step."""
+    """Pairs in a step. Lower it for small data or little memory."""
     terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
+    "auto" where a model is to have what BUIR has."""
     seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
-    """Decides the initial table, the order of the pairs and what is drawn."""
+    """Decides the initial table, the order of the pairs and what is drawn. Take several to see how much is chance."""
     device: str = "auto"
-    """A torch device, or "auto": CUDA if there is one."""
+    """A torch device, or "auto": CUDA if there is one. Set "cpu" for data so small that a GPU only waits."""
 
     history: list[dict[str, Any]] = field(init=False, repr=False)
     """One record for each validation, as ``buir.learning.loop.train`` makes them."""
@@ -124,40 +159,9 @@ class FittedInEpochs(Recommender):
     def _decide(self, learner: Any) -> None:
         """Let the trained learner decide what its settings leave open; a hook."""
 
-    def fit(
-        self,
-        user_items: Any,
-        valid: Any = None,
-        *,
-        weights: PairWeights = None,
-        show_progress: bool = True,
-        callback: Callback = None,
-    ) -> Self:
-        """Train from a fresh start.
-
-        Parameters
-        ----------
-        user_items
-            Training pairs: any SciPy format, ``Interactions`` or a data frame.
-        valid
-            Held-out pairs of the same shape: training stops early by the scores without terms and the best table is
-            kept. Without it all epochs run.
-        weights
-            None: these models cannot take weights of pairs, and say so.
-        show_progress
-            Show a progress bar on a terminal.
-        callback
-            Called with the record of each validation; returning True ends the training.
-
-        Raises
-        ------
-        ValueError
-            If every user with interactions has every item, so that there is no negative.
-        FloatingPointError
-            If the loss stops being a number.
-        """
-        self._check_weights(weights)
-        labelled, held_out = fit_inputs(user_items, valid, batch_size=self.batch_size, valid_metric=self.valid_metric)
+    def _fit(
+        self, labelled: Labelled, held_out: csr_array | None, *, show_progress: bool, callback: Callback
+    ) -> list[dict[str, Any]]:
         matrix = labelled.matrix
         degrees = np.diff(matrix.indptr)
         learns = np.repeat(degrees < matrix.shape[1], degrees)
@@ -181,10 +185,10 @@ class FittedInEpochs(Recommender):
             patience=self.patience,
         )
         pairs = Pairs(users.to(device), items.to(device))
-        self.history = train(learner, pairs, schedule, callback=callback, show_progress=show_progress)
+        history = train(learner, pairs, schedule, callback=callback, show_progress=show_progress)
         self._decide(learner)
         self.user_factors, self.item_factors = (part.cpu().numpy() for part in learner.factors())
         self._remember(labelled)
         self._add_terms(held_out, self.valid_metric)
-        self.history[-1] |= self.terms_.record
-        return self
+        history[-1] |= self.terms_.record
+        return history

@@ -5,7 +5,7 @@ is checked before, and its lists, which can hold seen and repeated items, are ne
 for the CPU is used also where there is a GPU, for numbers that can be compared.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -16,13 +16,16 @@ from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
 from buir.ranking import FactorScorer, Scorer
-from buir.recommend import Above, AtLeast, Terms
+from buir.recommend import Above, AtLeast, Terms, estimator
 
 from .fitting import FittedAtOnce
 from .inner import fit_inner, make_inner
 
+ONE_THREAD = "it takes one thread, since more make the result depend on their timing"
+"""In place of a number of threads."""
 
-@dataclass(kw_only=True, eq=False)
+
+@estimator
 class ALS(FittedAtOnce):
     r"""Weighted matrix factorisation by alternating least squares.
 
@@ -48,19 +51,20 @@ class ALS(FittedAtOnce):
     takes_weights: ClassVar[bool] = True
 
     factors: Annotated[int, AtLeast(1)] = 64
-    """Width of the vectors."""
+    """Width of the vectors. Raise it for dense data: 16 to 256."""
     alpha: Annotated[float, Above(0)] = 10.0
-    """Weight of an average training pair, where any other pair weighs 1. Sparse data want more: 1 to 100."""
+    """Weight of an average training pair, where any other pair weighs 1. Raise it for sparse data: 1 to 100."""
     regularization: Annotated[float, AtLeast(0)] = 30.0
-    """lambda, not scaled by the number of pairs. Sparse data and popular items want more: 0.001 to 1,000."""
+    """lambda, not scaled by the number of pairs. Raise it for sparse data and popular items: 0.001 to 1,000."""
     iterations: Annotated[int, AtLeast(1)] = 15
-    """Sweeps over users and items."""
+    """Sweeps over users and items. Leave it: after 15 little changes."""
     num_threads: Annotated[int, AtLeast(0)] = 0
-    """Threads, 0 for all cores; the result does not depend on it."""
+    """Threads, 0 for all cores; the result does not depend on it. Lower it where others need the cores."""
     terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
+    "auto" where a model is to have what BUIR has."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
-    """Decides the initial factors."""
+    """Decides the initial factors. Take several to see how much is chance."""
 
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         params: Any = self.get_params() | {"alpha": float(self.alpha), "regularization": float(self.regularization)}
@@ -78,7 +82,7 @@ class ALS(FittedAtOnce):
             return self._inner.recalculate_item(np.arange(item_users.shape[0]), csr_matrix(item_users))
 
 
-@dataclass(kw_only=True, eq=False)
+@estimator
 class BPR(FittedAtOnce):
     r"""Matrix factorisation by Bayesian personalised ranking, with an item bias.
 
@@ -96,17 +100,22 @@ class BPR(FittedAtOnce):
     """
 
     factors: Annotated[int, AtLeast(1)] = 64
-    """Width of the vectors, without the bias."""
+    """Width of the vectors, without the bias. Raise it for dense data: 16 to 256."""
     learning_rate: Annotated[float, Above(0)] = 0.01
-    """Step of the stochastic gradient; small and dense data want less, 0.001 to 0.3."""
+    """Step of the stochastic gradient. Lower it for small and dense data: 0.001 to 0.3."""
     regularization: Annotated[float, AtLeast(0)] = 0.01
-    """Decay of the factors in each step."""
+    """Decay of the factors in each step. Raise it for sparse data: 0.0001 to 0.1."""
     iterations: Annotated[int, AtLeast(1)] = 100
-    """Passes over the pairs."""
+    """Passes over the pairs. Raise it with a small learning rate: nothing stops the training early."""
     terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
+    "auto" where a model is to have what BUIR has."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
-    """Decides initial factors and draws."""
+    """Decides initial factors and draws. Take several to see how much is chance."""
+
+    @classmethod
+    def _instead_of(cls, name: str, value: Any) -> str | None:
+        return ONE_THREAD if name == "num_threads" else None
 
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         inner = make_inner(BayesianPersonalizedRanking, num_threads=1, **self.get_params())
@@ -114,7 +123,7 @@ class BPR(FittedAtOnce):
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
 
-@dataclass(kw_only=True, eq=False)
+@estimator
 class LMF(FittedAtOnce):
     """Logistic matrix factorisation, with user and item biases.
 
@@ -132,19 +141,25 @@ class LMF(FittedAtOnce):
     """
 
     factors: Annotated[int, AtLeast(1)] = 64
-    """Width of the vectors, without the biases."""
+    """Width of the vectors, without the biases. Raise it where users have many items, see the notes: 16 to 256."""
     learning_rate: Annotated[float, Above(0)] = 1.0
-    """Step of Adagrad."""
+    """Step of Adagrad. Lower it where the factors stop being numbers: 0.1 to 2."""
     regularization: Annotated[float, AtLeast(0)] = 3.0
-    """L2 decay."""
+    """L2 decay. Raise it for sparse data: 0.1 to 10."""
     iterations: Annotated[int, AtLeast(1)] = 30
-    """Passes over users and items."""
+    """Passes over users and items. Raise it with a small learning rate: nothing stops the training early."""
     negatives: Annotated[int, AtLeast(1)] = 30
-    """Negatives for each training pair, before the limit described above."""
+    """Negatives for each training pair, before the limit that the notes describe. Raise it for sparse data: 5 to
+    100."""
     terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
+    "auto" where a model is to have what BUIR has."""
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
-    """Decides initial factors and draws."""
+    """Decides initial factors and draws. Take several to see how much is chance."""
+
+    @classmethod
+    def _instead_of(cls, name: str, value: Any) -> str | None:
+        return ONE_THREAD if name == "num_threads" else None
 
     def _learn(self, train: csr_array, *, show_progress: bool) -> None:
         params = self.get_params()

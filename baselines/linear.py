@@ -1,6 +1,6 @@
 """EASE: a linear item-to-item model with a closed form."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from buir.errors import Refused
 from buir.ranking import Scorer
-from buir.recommend import Above, AtLeast, Terms
+from buir.recommend import Above, AtLeast, Terms, estimator
 
 from .fitting import FittedAtOnce
 
@@ -49,7 +49,7 @@ class LinearScorer:
         return torch.from_numpy(block)
 
 
-@dataclass(kw_only=True, eq=False)
+@estimator
 class EASE(FittedAtOnce):
     r"""Embarrassingly shallow autoencoder: the best linear map from a user's items to the same items, none to itself.
 
@@ -74,15 +74,17 @@ class EASE(FittedAtOnce):
     """
 
     regularization: Annotated[float, Above(0)] = 100.0
-    """Weight of the squared weights, above 0. The more data, the more of it: 10 to 1,000."""
+    """Weight of the squared weights. Raise it the more data there are: 10 to 1,000."""
     max_items: Annotated[int, AtLeast(1)] = 20_000
-    """Items with training data beyond which ``fit`` refuses."""
+    """Items with training data beyond which ``fit`` refuses. Raise it where memory allows: 12 bytes for a pair of
+    items."""
     num_threads: Annotated[int, AtLeast(1)] = 1
-    """BLAS threads of the solution. More help on idle cores only: on busy ones they wait, up to 20 times as long."""
+    """BLAS threads of the solution. Raise it on idle cores only: on busy ones threads wait, up to 20 times as long."""
     terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
+    "auto" where a model is to have what BUIR has."""
     seed: Annotated[int, AtLeast(0)] = 0
-    """Part of every model's constructor; nothing is drawn here."""
+    """Part of every model's constructor; nothing is drawn here. Leave it."""
 
     weights: np.ndarray = field(init=False, repr=False)
     """float32, shape (n_known, n_known), zero diagonal; column j is what each item says for ``known_items[j]``."""

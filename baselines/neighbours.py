@@ -1,6 +1,6 @@
 """Item-KNN: an item scores by its similarity to the user's items."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -8,14 +8,14 @@ from implicit import nearest_neighbours
 from scipy.sparse import csr_array, csr_matrix
 
 from buir.ranking import Scorer
-from buir.recommend import Above, AtLeast, Terms
+from buir.recommend import Above, AtLeast, Terms, estimator
 
 from .fitting import FittedAtOnce
 from .inner import fit_inner
 from .linear import LinearScorer
 
 
-@dataclass(kw_only=True, eq=False)
+@estimator
 class ItemKNN(FittedAtOnce):
     r"""Sum of an item's similarities to the user's items, over the nearest neighbours of each of these.
 
@@ -41,19 +41,21 @@ class ItemKNN(FittedAtOnce):
     takes_weights: ClassVar[bool] = True
 
     similarity: Literal["cosine", "bm25"] = "cosine"
-    """How the users of two items are compared."""
+    """How the users of two items are compared. Take "bm25" where popular items crowd the lists."""
     neighbours: Annotated[int, AtLeast(1)] = 100
-    """k: other items kept for each item."""
+    """k: other items kept for each item. Raise it for sparse data, lower it for memory: 20 to 1,000."""
     bm25_k1: Annotated[float, Above(0)] = 1.2
-    """Saturation of BM25; without weights it matters through the length of items alone."""
+    """Saturation of BM25; without weights it matters through the length of items alone. Raise it where counts are to
+    count longer."""
     bm25_b: Annotated[float, AtLeast(0)] = 0.75
-    """How much BM25 holds an item's number of users against it, 0 to 1."""
+    """How much BM25 holds an item's number of users against it, 0 to 1. Lower it where popular items are wanted."""
     num_threads: Annotated[int, AtLeast(0)] = 0
-    """Threads of the fit, 0 for all cores; the result does not depend on it."""
+    """Threads of the fit, 0 for all cores; the result does not depend on it. Lower it where others need the cores."""
     terms: Terms = field(default_factory=dict)
-    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``."""
+    """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
+    "auto" where a model is to have what BUIR has."""
     seed: Annotated[int, AtLeast(0)] = 0
-    """Part of every model's constructor; nothing is drawn here."""
+    """Part of every model's constructor; nothing is drawn here. Leave it."""
 
     weights: csr_array = field(init=False, repr=False)
     """Similarities float32, shape (n_items, n_items): row j holds the neighbours of item j."""

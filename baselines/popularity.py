@@ -1,6 +1,6 @@
 """The same list for everybody: items by their number of training users."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -8,12 +8,12 @@ from scipy.sparse import csr_array
 
 from buir.data import degrees
 from buir.ranking import FactorScorer, Scorer
-from buir.recommend import AtLeast
+from buir.recommend import AtLeast, estimator
 
 from .fitting import FittedAtOnce
 
 
-@dataclass(kw_only=True, eq=False)
+@estimator
 class Popularity(FittedAtOnce):
     """Recommend what most users have: the floor under every personalised model.
 
@@ -31,7 +31,7 @@ class Popularity(FittedAtOnce):
     takes_weights: ClassVar[bool] = True
 
     seed: Annotated[int, AtLeast(0)] = 0
-    """Part of every model's constructor; nothing is drawn here."""
+    """Part of every model's constructor; nothing is drawn here. Leave it."""
 
     counts: np.ndarray = field(init=False, repr=False)
     """Training users of each item, float32, shape (n_items,); by weights, in units of their mean."""

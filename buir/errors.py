@@ -82,6 +82,10 @@ class UnknownIdError(InputError, LookupError):
         self.noun = noun
 
 
+class UnknownParameterError(InputError, TypeError):
+    """A hyper-parameter that the model does not have by this name; the message says what it has in its place."""
+
+
 class NotFittedError(InputError, AttributeError):
     """A model was asked before it was fitted."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -70,19 +69,18 @@ def make_model(settings: Sequence[str], *, paper: bool) -> BUIR:
     """
     from buir.learning import training_device
     from buir.model import BUIR
-    from buir.recommend import check_parameters
+    from buir.recommend import check_parameters, unknown_parameters
 
-    names = list(inspect.signature(BUIR).parameters)
     chosen: dict[str, Any] = {}
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals:
             msg = f"--set is {text!r}; expected NAME=VALUE: write --set embedding_dim=32"
             raise InputError(msg)
-        if name not in (*names, "popularity"):  # that one has an answer of its own
-            msg = f"--set names {name!r}; expected one of {', '.join(names)}{near(name, names)}"
-            raise InputError(msg)
         chosen[name] = _value(value)
+    if unknown := unknown_parameters(BUIR, chosen):
+        msg = f"--set: {unknown}"
+        raise InputError(msg)
     model = BUIR.paper(**chosen) if paper else BUIR(**chosen)
     try:
         check_parameters(BUIR, model.get_params())

@@ -1,10 +1,9 @@
 """BUIR: the estimator."""
 
-import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from scipy.sparse import csr_array
 
 from buir.data import Labelled, PairWeights, fit_inputs, partial_fit_inputs, take
-from buir.errors import InputError
 from buir.learning import Weights, initial_weights, warn_of_collapse
 from buir.model.checkpoint import Checkpoint
 from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Chosen, Fitted, Plan, hold_out, run, warn_of_defaults
@@ -27,7 +25,9 @@ from buir.recommend import (
     MetricAtK,
     Recommender,
     Strengths,
+    check_callback,
     check_parameters,
+    estimator,
     lookups,
     read_histories,
 )
@@ -37,26 +37,7 @@ __all__ = ["BUIR"]
 _LOG = logging.getLogger("buir.model")
 
 
-def _with_old_names(cls: type["BUIR"]) -> type["BUIR"]:
-    """Let the constructor name what has taken the place of a setting that is gone."""
-    made = cls.__init__
-
-    @functools.wraps(made)
-    def __init__(self: "BUIR", *args: Any, **settings: Any) -> None:  # noqa: N807 - it becomes the class's own
-        if "popularity" in settings:
-            weight = settings["popularity"]
-            sound = isinstance(weight, float | int) and not isinstance(weight, bool) and 0 < weight < float("inf")
-            now = "'auto'" if weight == "auto" else {} if weight == 0 else {"popularity": weight if sound else 0.3}
-            msg = f"popularity is a term of the score now; expected terms={now} in place of popularity={weight!r}"
-            raise InputError(msg, argument="popularity")
-        made(self, *args, **settings)
-
-    cls.__init__ = __init__
-    return cls
-
-
-@_with_old_names
-@dataclass(kw_only=True, eq=False, repr=False)
+@estimator
 class BUIR(Recommender):
     """Recommends from positives alone, without negative sampling.
 
@@ -82,55 +63,70 @@ class BUIR(Recommender):
 
     encoder: Literal["id", "graph", "walk"] = "walk"
     """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled
-    neighbourhoods, linear cost)."""
+    neighbourhoods, linear cost). Take "graph" for small data, where it is often a little better, and "id" to compare
+    with the paper."""
     embedding_dim: Annotated[int, AtLeast(1, most=65_536)] | Literal["auto"] = "auto"
     """Width of the vectors; "auto": 64, or 16, 32 or 128 where that spectral start is clearly better on held-out pairs.
-    250 in the paper."""
+    250 in the paper. Set it where memory or a store of vectors asks for a width: a table takes 4 bytes a number."""
     n_layers: Annotated[int, AtLeast(0, most=100)] = 2
-    """Layers of propagation, for "graph" and "walk"; 3 in the paper."""
+    """Layers of propagation, for "graph" and "walk"; 3 in the paper. Lower it for dense data, where far neighbours are
+    everybody."""
     edge_drop_rate: Annotated[float, AtLeast(0, below=1)] = 0.0
     """Upper bound of the share of edges that an encoder call drops, drawn from U(0, rate), for "graph"; 0 in the
-    author's defaults."""
+    author's defaults. Raise it where training is soon past its best epoch."""
     walks: Annotated[int, AtLeast(1, most=10_000)] = 8
-    """Random walks from each row in each call, for "walk"."""
+    """Random walks from each row in each call, for "walk". Raise it for steadier gradients at a cost in proportion;
+    lower it for speed."""
     momentum: Annotated[float, AtLeast(0, below=1)] = 0.995
     """tau: how much of the target network stays at each step (of up to 1,024 pairs where the batch is "auto"); 0.995 in
-    the paper."""
+    the paper. Raise it towards 1 if vectors collapse (``CollapseWarning``); lower it where an epoch has few steps."""
     learning_rate: Annotated[float, Above(0)] = 2e-3
-    """Adam's step size (for up to 1,024 pairs where the batch is "auto"); 1e-3 in the paper."""
+    """Adam's step size (for up to 1,024 pairs where the batch is "auto"); 1e-3 in the paper. Lower it where the loss
+    stops being a number or the first epoch is the best; raise it where the last is."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
-    """L2 decay (decoupled where training is row-sparse); 1e-4 in the paper."""
+    """L2 decay (decoupled where training is row-sparse); 1e-4 in the paper. Raise it to 1e-6 to 1e-4 where validation
+    falls while the loss still falls."""
     batch_size: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
     """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``fitting.Plan.of``).
-    1,024 in the paper."""
+    1,024 in the paper. Lower it where memory is short; of a number of yours, nothing is scaled."""
     epochs: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto"
-    """Passes over the pairs, at most; "auto": 100 where held-out pairs end them, 10 otherwise. 1,000 in the paper."""
+    """Passes over the pairs, at most; "auto": 100 where held-out pairs end them, 10 otherwise. 1,000 in the paper. Set
+    it where nothing is held out and time counts; 0 keeps the start."""
     validate_every: Annotated[int, AtLeast(1)] = 1
-    """Epochs between validations; 10 in the paper."""
+    """Epochs between validations; 10 in the paper. Raise it where validation takes longer than an epoch."""
     valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
-    """What validation maximises; "capped_precision_at_50" in the paper."""
+    """What validation maximises; "capped_precision_at_50" in the paper. Set the metric and the length of list that you
+    are judged by."""
     patience: Annotated[int, AtLeast(1)] = 5
-    """Validations without improvement after which training stops; 10 in the paper."""
+    """Validations without improvement after which training stops; 10 in the paper. Raise it for small data, whose
+    validation jumps about."""
     cumulative_patience: bool = False
-    """Count those validations in total instead of in a row; True in the author's code."""
+    """Count those validations in total instead of in a row; True in the author's code. Leave it but to compare with
+    that."""
     uniformity: Annotated[float, AtLeast(0)] | Literal["auto"] = "auto"
     """Weight of the uniformity term, an extension; "auto": 0 or 0.3, the better on held-out pairs, 0 without them. 0 in
-    the paper."""
+    the paper. Set 0.1 to 1 for dense data without held-out pairs, or 0 to save the time of trying."""
     start: Literal["spectral", "random"] = "spectral"
     """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
-    lead, an extension; "random": from Xavier's distribution, as in the paper."""
+    lead, an extension; "random": from Xavier's distribution, as in the paper. Leave it but to compare with the paper,
+    whose start wants more epochs."""
     terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
     """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
-    ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper."""
+    ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper. Set {}
+    for plain inner products of this width, or strengths that an earlier fit has chosen."""
     inner_validation: bool | Literal["auto"] = "auto"
     """Where ``fit`` gets no validation pairs: hold out one pair of every user with at least three, decide by them, and
-    train again on everything. "auto": where at least 200 users have so many. False in the paper."""
+    train again on everything. "auto": where at least 200 users have so many. False in the paper. Set False to train
+    once, with defaults where they would decide."""
     row_sparse: bool | Literal["auto"] = "auto"
-    """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph"."""
+    """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph". Leave it but
+    to compare speed or results of the two optimisers."""
     seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
-    """Decides the initial weights, the order of the pairs and every draw of the encoder."""
+    """Decides the initial weights, the order of the pairs and every draw of the encoder. Take several to see how much
+    is chance."""
     device: str = "auto"
-    """A torch device, or "auto": CUDA if there is one."""
+    """A torch device, or "auto": CUDA if there is one. Set "cpu" for data so small that a GPU only waits, "cuda:1" for
+    the second of two."""
 
     def __post_init__(self) -> None:
         """Take NumPy's numbers as Python's and a device by its name, so that they can be saved; ``fit`` checks."""
@@ -152,6 +148,14 @@ class BUIR(Recommender):
         if parameters["encoder"] != "graph" and parameters["edge_drop_rate"]:
             return "edge_drop_rate", "encoder", "its default: it belongs to encoder 'graph'"
         return None
+
+    @classmethod
+    def _instead_of(cls, name: str, value: Any) -> str | None:
+        if name == "popularity":
+            sound = isinstance(value, float | int) and not isinstance(value, bool) and 0 < value < float("inf")
+            now = "'auto'" if value == "auto" else {} if value == 0 else {"popularity": value if sound else 0.3}
+            return f"it is a term of the score now, terms={now}"
+        return "it learns from positives alone, leave it out" if name == "negatives" else None
 
     @classmethod
     def paper(cls, **overrides: Any) -> "BUIR":
@@ -236,6 +240,7 @@ class BUIR(Recommender):
         """
         parameters = self.get_params()
         check_parameters(type(self), parameters)
+        check_callback(callback)
         with Checkpoint(checkpoint, parameters, minutes=checkpoint_minutes, resume=resume) as journal:
             size = None if self.batch_size == "auto" else self.batch_size
             labelled, valid_matrix = fit_inputs(
@@ -318,6 +323,7 @@ class BUIR(Recommender):
         width = self.weights_.table.shape[1]
         parameters = self.get_params() | {"epochs": epochs, "embedding_dim": width}
         check_parameters(type(self), parameters)
+        check_callback(callback)
         arrived = partial_fit_inputs(new_interactions, weights, self.weight_unit_)
         growth = grow(self.seen_, self.user_ids_, self.item_ids_, arrived, self.weight_unit_)
         matrix = growth.labelled.matrix

@@ -4,6 +4,7 @@ from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
 from buir.recommend.ids import read_histories
 from buir.recommend.lookup import Lookup, lookups
+from buir.recommend.parameters import answer, check_callback, estimator, unknown_parameters
 from buir.recommend.ranges import (
     Above,
     AtLeast,
@@ -31,11 +32,15 @@ __all__ = [
     "ScoreTerms",
     "Strengths",
     "Terms",
+    "answer",
+    "check_callback",
     "check_parameters",
+    "estimator",
     "lookups",
     "make_terms",
     "parameters_of",
     "read_histories",
     "recommend_frame",
+    "unknown_parameters",
     "vectors_of",
 ]

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
+from itertools import pairwise
 from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -121,19 +122,25 @@ class Strengths:
         """Say what is wrong with one strength; nothing if it is sound."""
         if name not in TERMS:
             return f"{name!r} is no term{near(str(name), TERMS)}"
-        low, high = (-4, 4) if name in _SIGNED else (0, 1e6)
+        low, high = self.ends(name)
         sound = _is_of(float, strength) and math.isfinite(strength) and low <= strength <= high
         return "" if sound else f"{name} is {strength!r}, not from {low} to {high:,.0f}"
 
     @property
     def schema(self) -> dict[str, Any]:
         """The names and their ranges in JSON Schema."""
-        ends = {name: (-4, 4) if name in _SIGNED else (0, 1e6) for name in TERMS}
+        ends = {name: self.ends(name) for name in TERMS}
         strengths = {name: {"type": "number", "minimum": low, "maximum": high} for name, (low, high) in ends.items()}
         return {"properties": strengths, "additionalProperties": False}
 
     def __str__(self) -> str:
-        return f"from terms to strengths, such as {{'popularity': 0.3}}; terms are {', '.join(TERMS)}"
+        terms = (f"{name} {low} to {high:,}" for name in TERMS for low, high in [self.ends(name)])
+        return f"from terms to strengths ({', '.join(terms)}), such as {{'popularity': 0.3}}"
+
+    @staticmethod
+    def ends(name: str) -> tuple[int, int]:
+        """Return the least and the largest strength of a term."""
+        return (-4, 4) if name in _SIGNED else (0, 1_000_000)
 
 
 Terms = Annotated[dict, Strengths()] | Literal["auto"]
@@ -166,18 +173,17 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
     """
     hints = get_type_hints(model, include_extras=True)
     for name, value in parameters.items():
-        values, kinds = _alternatives(hints[name])
-        fitting = [ranges for kind, ranges in kinds if _is_of(kind, value)]
-        alike = [one for one in values if type(one) is type(value)]
-        if value in alike or any(all(one.holds(value) for one in ranges) for ranges in fitting):
+        if takes(hints[name], value):
             continue
+        values, kinds = _alternatives(hints[name])
+        right_type = any(_is_of(kind, value) for kind, _ in kinds) or any(type(one) is type(value) for one in values)
         known = [one for one in values if isinstance(one, str)]
-        way = near(value, known) or f"; the default is {_default(model, name)!r}"
+        way = near(value, known) or f"; the default is {default_of(model, name)!r}"
         terms = next((one for _, ranges in kinds for one in ranges if isinstance(one, Strengths)), None)
         if terms is not None and isinstance(value, Mapping):
             way = "; " + ", ".join(filter(None, (terms.wrong(*item) for item in value.items())))
         msg = f"{name} is {value!r}; expected {_expected(values, kinds)}{way}"
-        raise _named(name, (InputError if fitting or alike else TypeError)(msg))
+        raise _named(name, (InputError if right_type else TypeError)(msg))
     if conflict := model._conflict(parameters):
         name, other, expected = conflict
         msg = f"{name} is {parameters[name]!r} with {other} {parameters[other]!r}; expected {expected}"
@@ -216,25 +222,44 @@ def parameters_of(model: Any) -> list[Parameter]:
         ]
         written += [{"enum": values}] if values else []
         schema = written[0] if len(written) == 1 else {"anyOf": written}
-        found.append(Parameter(name, _expected(values, kinds), _default(model, name), abouts.get(name, ""), schema))
+        found.append(Parameter(name, _expected(values, kinds), default_of(model, name), abouts.get(name, ""), schema))
     return found
 
 
 def _texts_under_fields(model: type) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for owner in reversed(model.__mro__):
-        if "__dataclass_fields__" not in vars(owner):
+    """Return the text under each field of a class, by the field's name.
+
+    Python forgets these texts: they are read from the source. Without one, as in a frozen program, there is none.
+    """
+    found: dict[str, str] = {}
+    for owner in reversed(model.__mro__[:-1]):
+        try:
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        except (OSError, TypeError):
             continue
-        (written,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
-        assert isinstance(written, ast.ClassDef)
-        for field, below in zip(written.body, written.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-                text = getattr(below.value, "value", "")
-                texts[field.target.id] = " ".join(text.split()) if isinstance(text, str) else ""
-    return texts
+        assert isinstance(tree, ast.ClassDef)
+        for line, below in pairwise(tree.body):
+            if (
+                isinstance(line, ast.AnnAssign)
+                and isinstance(line.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+                and isinstance(below.value.value, str)
+            ):
+                found[line.target.id] = " ".join(below.value.value.split())
+    return found
 
 
-def _default(model: Any, name: str) -> Any:
+def takes(hint: Any, value: Any) -> bool:
+    """Whether a field with this annotation takes a value."""
+    values, kinds = _alternatives(hint)
+    return value in [one for one in values if type(one) is type(value)] or any(
+        _is_of(kind, value) and all(one.holds(value) for one in ranges) for kind, ranges in kinds
+    )
+
+
+def default_of(model: Any, name: str) -> Any:
+    """Return the default of a field, made anew where the field makes one."""
     field = model.__dataclass_fields__[name]
     return field.default if field.default_factory is MISSING else field.default_factory()
 
@@ -263,7 +288,7 @@ def _is_of(kind: type, value: Any) -> bool:
 
 
 def _expected(values: list[Any], kinds: list[tuple[type, list[Any]]]) -> str:
-    said = [" ".join([_NOUNS[kind], *map(str, ranges)]) for kind, ranges in kinds]
+    said = [" ".join([_NOUNS.get(kind, kind.__name__), *map(str, ranges)]) for kind, ranges in kinds]
     chosen = ", ".join(map(repr, values))
     return " or ".join([*said, *([f"one of {chosen}" if len(values) > 1 else chosen] if values else [])])
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
 from buir.recommend.frames import Catalogue
 from buir.recommend.lookup import lookups
+from buir.recommend.parameters import instead_of
 from buir.recommend.ranges import check_parameters
 from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms
 from buir.recommend.similarity import cosines, most_similar, similar_frame, vectors_of
@@ -65,7 +66,7 @@ class Recommender:
             if expected and "user_ids_" not in self.__dict__:
                 msg = f"this {type(self).__name__} is not fitted: call fit(user_items) first, or load a fitted model"
                 raise NotFittedError(msg)
-            msg = f"{type(self).__name__} has no attribute {name!r}"
+            msg = f"{type(self).__name__} has no attribute {name!r}{instead_of(type(self), name)}"
             raise AttributeError(msg)
 
     def __post_init__(self) -> None:
@@ -82,6 +83,13 @@ class Recommender:
     @classmethod
     def _conflict(cls, parameters: Mapping[str, Any]) -> tuple[str, str, str] | None:
         """Name a parameter, another that it does not go with, and what is expected of the first; a hook."""
+
+    @classmethod
+    def _instead_of(cls, name: str, value: Any) -> str | None:
+        """Say what the model has in place of a hyper-parameter, as ``parameters.answer`` does; a hook.
+
+        Of the names that libraries have for one thing, ``name`` is ours.
+        """
 
     def _check_weights(self, weights: Any) -> None:
         """Refuse weights that the model would ignore."""
@@ -108,9 +116,22 @@ class Recommender:
         """Number of items of the fitted model."""
         return len(self.item_ids_)
 
-    def get_params(self) -> dict[str, Any]:
-        """Return the constructor's arguments by name."""
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - scikit-learn's signature
+        """Return the constructor's arguments by name; no model has another within, so ``deep`` changes nothing."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Set hyper-parameters by name, all or none; what was learned stays until the next ``fit``.
+
+        Raises
+        ------
+        buir.errors.UnknownParameterError
+            If the model has no such name; of values, what the constructor raises.
+        """
+        made = type(self)(**(self.get_params() | parameters))
+        for name in parameters:
+            setattr(self, name, getattr(made, name))
+        return self
 
     def scorer(self) -> Scorer:
         """Score function over the model's users, for ``top_k`` and ``evaluate``: what the model says, and its terms."""

@@ -112,6 +112,13 @@ WRONG_ORDERS = {
         ("train.csv", "one column as two", "pass --column"),
     ),
     "a setting without value": ([*FIT, "--set", "epochs"], 2, ("--set is 'epochs'", "NAME=VALUE")),
+    "settings of implicit": (
+        [*FIT, "--set", "factors=64", "--set", "use_gpu=true"],
+        2,
+        (
+            "--set: BUIR has no parameter 'factors': here it is embedding_dim=64; no 'use_gpu': here it is device='cuda'",
+        ),
+    ),
     "a misspelt setting": (
         [*FIT, "--set", "embeding_dim=8"],
         2,

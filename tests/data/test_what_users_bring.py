@@ -1,5 +1,6 @@
 """What users bring in files: what is read, what is told, and what is refused by name."""
 
+import csv
 import gzip
 import io
 import json
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 from buir import Interactions
 from buir.cli.app import app
 from buir.data import (
+    FORMATS,
     author_split,
     describe,
     given_split,
@@ -801,18 +803,39 @@ ids = st.one_of(
     st.lists(st.tuples(texts, texts), min_size=2, max_size=12),
     st.lists(st.tuples(numbers, numbers), min_size=2, max_size=12),
 )
+
+
+def lines(frame, separator, header=None):
+    rows = [separator.join(map(str, row)) for row in frame.itertuples(index=False)]
+    return "".join(f"{row}\n" for row in ([header] if header else []) + rows).encode()
+
+
 FORMS = {
     "comma": lambda frame: (frame.to_csv(index=False).encode(), {}),
     "semicolon": lambda frame: (frame.to_csv(index=False, sep=";").encode(), {"format": "semicolon"}),
     "UTF-16": lambda frame: (frame.to_csv(index=False).encode("utf-16"), {}),
     "old line ends": lambda frame: (frame.to_csv(index=False, lineterminator="\r").encode(), {}),
+    "latin-1": lambda frame: (frame.to_csv(index=False).encode("latin-1"), {"encoding": "latin-1"}),
+    "packed": lambda frame: (gzip.compress(frame.to_csv(index=False).encode()), {"format": "comma"}),
+    "every value in quotes": lambda frame: (frame.to_csv(index=False, quoting=csv.QUOTE_ALL).encode(), {}),
+    "without header": lambda frame: (
+        frame.to_csv(index=False, header=False).encode(),
+        {"format": "comma", "header": False, "columns": {"user": 0, "item": 1}},
+    ),
+    "items first": lambda frame: (frame[["item", "user"]].to_csv(index=False).encode(), {}),
+    "tab": lambda frame: (lines(frame, "\t", "user\titem"), {"format": "tab", "header": True}),
+    "a separator of one's own": lambda frame: (
+        lines(frame, "\x1f", "user\x1fitem"),
+        {"separator": "\x1f", "header": True},
+    ),
+    "recbole": lambda frame: (lines(frame, "\t", "user_id:token\titem_id:token"), {"format": "recbole"}),
     "json-lines": lambda frame: (frame.to_json(orient="records", lines=True).encode(), {}),
     "gzip": lambda frame: (gzip.compress(frame.to_json(orient="records", lines=True).encode()), {}),
     "parquet": lambda frame: (frame.to_parquet(), {}),
 }
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=ids)
 def test_every_format_gives_back_what_was_written(write, pairs):
     frame = pd.DataFrame(pairs, columns=["user", "item"])
@@ -825,7 +848,7 @@ def test_every_format_gives_back_what_was_written(write, pairs):
             assert data.digest == Interactions.from_frame(frame).digest, name
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12))
 def test_every_format_of_numbers_gives_back_what_was_written(write, pairs):
     distinct = sorted(set(pairs))
@@ -849,8 +872,73 @@ def test_every_format_of_numbers_gives_back_what_was_written(write, pairs):
         "recbole": ("user_id:token\titem_id:token\n" + "".join(f"{u}\t{i}\n" for u, i in distinct)).encode(),
         "npz": archive.getvalue(),
     }
+    assert {*contents, "comma", "semicolon", "json-lines", "parquet", "matrix-market"} == set(FORMATS)
     for name, content in contents.items():
         by_place = {"columns": {"user": 0, "item": 1}} if name in ("tab", "space", "double-colon") else {}
         assert sorted(labelled(read(write(content), format=name, **by_place))) == distinct, name
     found = labelled(read(write(market.getvalue())))
     assert sorted(found) == [(user + 1, item + 1) for user, item in distinct]
+
+
+ROLES = {role: role for role in ("user", "item", "rating", "time", "weight")}
+VALUED = {
+    "comma": lambda frame: frame.to_csv(index=False).encode(),
+    "semicolon": lambda frame: frame.to_csv(index=False, sep=";", decimal=",").encode(),
+    "tab": lambda frame: frame.to_csv(index=False, sep="\t").encode(),
+    "space": lambda frame: frame.to_csv(index=False, sep=" ").encode(),
+    "double-colon": lambda frame: lines(frame, "::", "::".join(frame.columns)),
+    "recbole": lambda frame: lines(frame, "\t", "user:token\titem:token\trating:float\ttime:float\tweight:float"),
+    "json-lines": lambda frame: frame.to_json(orient="records", lines=True).encode(),
+    "parquet": lambda frame: frame.to_parquet(),
+}
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.tuples(numbers, numbers, st.integers(1, 10).map(lambda n: n / 2), st.integers(0, 2**31), st.integers(1, 16)),
+        min_size=2,
+        max_size=12,
+        unique_by=lambda row: row[:2],
+    )
+)
+def test_ratings_times_and_weights_come_back_from_every_table(write, rows):
+    frame = pd.DataFrame(rows, columns=list(ROLES)).assign(weight=lambda frame: frame["weight"] / 4)
+    threshold = frame["rating"].median()
+    expected = frame[frame["rating"] >= threshold].drop(columns="rating").reset_index(drop=True)
+    for name, make in VALUED.items():
+        data = read(write(make(frame)), format=name, columns=ROLES, min_rating=threshold)
+        pd.testing.assert_frame_equal(data.to_frame(), expected, check_dtype=False, obj=name)
+        assert data.report.below_rating == len(frame) - len(expected)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.dictionaries(st.tuples(numbers, numbers), st.integers(1, 9), min_size=1, max_size=12))
+def test_values_come_back_from_every_matrix(write, values):
+    rows, columns = np.array(list(values)).T
+    matrix = sp.coo_matrix((np.array(list(values.values())), (rows, columns)), shape=(31, 31))
+    kept = sorted(pair for pair, value in values.items() if value >= 4)
+    archive, market = io.BytesIO(), io.BytesIO()
+    sp.save_npz(archive, sp.csr_array(matrix))
+    scipy.io.mmwrite(market, matrix)
+    by_user = {user: [(item, value) for (other, item), value in values.items() if other == user] for user in set(rows)}
+    listed = "".join(f"{user} {' '.join(f'{i}:{v}' for i, v in sorted(row))}\n" for user, row in by_user.items())
+    contents = {"npz": archive.getvalue(), "libsvm": listed.encode(), "matrix-market": market.getvalue()}
+    for name, content in contents.items():
+        first = 1 if name == "matrix-market" else 0
+        shifted = [(user + first, item + first) for user, item in kept]
+        if not kept:
+            with pytest.raises(ReadError, match="no pair is left"):
+                read(write(content), format=name, min_rating=4)
+            continue
+        assert sorted(labelled(read(write(content), format=name, min_rating=4))) == shifted, name
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=ids, cut=st.integers(1, 11))
+def test_parts_in_a_folder_come_back_as_one_table(tmp_path_factory, pairs, cut):
+    frame, folder = pd.DataFrame(pairs, columns=["user", "item"]), tmp_path_factory.mktemp("parts")
+    for place, part in enumerate((frame[:cut], frame[cut:])):
+        if len(part):
+            part.to_parquet(folder / f"part-{place}.parquet", index=False)
+    assert read(folder).digest == Interactions.from_frame(frame).digest

@@ -80,6 +80,8 @@ def test_all_mistakes_at_once_with_the_nearest_name(write):
 @pytest.mark.parametrize(
     ("change", "place", "word"),
     [
+        (("factors: 8", "embedding_dim: 8"), "models.1.params.embedding_dim", "of als; here it is factors=8"),
+        (("factors: 8", "random_state: 1"), "models.1.params.random_state", "'seeds'"),
         (("factors: 8", "factors: 0"), "models.1.params", "factors"),
         (("factors: 8", "seed: 1"), "models.1.params.seed", "'seeds'"),
         (("{kind: popularity}", "{kind: popularity, preset: paper}"), "models.0.preset", "no preset 'paper'"),

@@ -319,7 +319,7 @@ def forged(forge) -> io.BytesIO:
 FORGED = {
     "an unknown parameter": (
         lambda arrays, facts: facts["parameters"].update(depth=3),
-        r".*unexpected keyword argument 'depth'",
+        r".*BUIR has no parameter 'depth'",
     ),
     "parameters of another kind": (lambda arrays, facts: facts.update(parameters=[1]), ".*mapping"),
     "no parameters": (lambda arrays, facts: facts.pop("parameters"), "'parameters' is missing"),

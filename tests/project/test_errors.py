@@ -396,6 +396,7 @@ def test_every_input_error_is_a_value_error_with_rows():
         "ShapeError",
         "StorageError",
         "UnknownIdError",
+        "UnknownParameterError",
     }
     for kind in found:
         assert issubclass(kind, ValueError)
@@ -403,6 +404,7 @@ def test_every_input_error_is_a_value_error_with_rows():
     assert issubclass(errors.OutOfRangeError, IndexError)
     assert issubclass(errors.UnknownIdError, LookupError)
     assert issubclass(errors.NotFittedError, AttributeError)
+    assert issubclass(errors.UnknownParameterError, TypeError)
 
 
 def test_arguments_in_a_message_are_written_as_who_reads_it_calls_them():

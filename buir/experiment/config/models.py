@@ -79,7 +79,7 @@ def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) ->
     -------
     Pairs (name of the parameter or "", what is wrong with it); empty if the estimator can be built.
     """
-    from buir.recommend import check_parameters
+    from buir.recommend import answer, check_parameters
 
     cls = estimator_class(kind)
     if preset is not None and not hasattr(cls, preset):
@@ -88,8 +88,9 @@ def check(kind: str, params: Mapping[str, Any], *, preset: str | None = None) ->
     own_seed = "the seed of a model comes from the list 'seeds' of the benchmark; remove it here"
     unknown = [name for name in params if name not in valid]
     if unknown:
-        wrong = f"unknown parameter of {kind}"
-        return [(name, own_seed if name == "seed" else wrong + suggestion(name, valid)) for name in unknown]
+        wrong = f"unknown parameter of {kind}; "
+        seeds = ("seed", "random_state", "random_seed")
+        return [(name, own_seed if name in seeds else wrong + answer(cls, name, params[name])) for name in unknown]
     try:
         model = build(kind, params, preset=preset)
         # The baselines look at their parameters when they are made, BUIR when it is trained.
