@@ -1,7 +1,7 @@
 """What a command tells whoever typed it: a line for each mistake and each warning, in words of the command line."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -53,13 +53,13 @@ def stop(message: str, code: int) -> NoReturn:
 
 
 @contextmanager
-def one_line_errors(kept: str, less: str) -> Iterator[None]:
+def one_line_errors(kept: str | Callable[[], str], less: str) -> Iterator[None]:
     """Say a mistake in one line: exit code 2 for a wrong request, 1 for what fails, 70 for what nobody has foreseen.
 
     Parameters
     ----------
     kept
-        What is left after Ctrl-C.
+        What is left after Ctrl-C, or what says so then.
     less
         What takes less memory.
     """
@@ -70,7 +70,7 @@ def one_line_errors(kept: str, less: str) -> Iterator[None]:
         ):
             yield
     except KeyboardInterrupt:
-        stop(f"stopped; {kept}", 130)
+        stop(f"stopped; {kept if isinstance(kept, str) else kept()}", 130)
     except ConfigError as error:
         for problem in error.problems[:-1]:
             typer.echo(f"error: {one_line(problem)}", err=True)
