@@ -38,6 +38,15 @@ Latest = Annotated[
 ]
 Uri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store; wins over MLFLOW_TRACKING_URI.")]
 
+Checkpoints = Annotated[
+    float | None,
+    typer.Option(
+        "--checkpoint-minutes",
+        min=0,
+        help="Keep fits of BUIR that are not finished too, so often at most; that counts as their time.",
+    ),
+]
+
 _AGAIN = "the same command goes on from here"
 _LESS = "use smaller data, fewer --jobs or smaller models"
 
@@ -48,6 +57,7 @@ def benchmark(
     out: Out = None,
     tracking_uri: Uri = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Cells that run at the same time.")] = 1,
+    checkpoint_minutes: Checkpoints = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many cells, how long, how much memory.")
     ] = False,
@@ -66,9 +76,8 @@ def benchmark(
             return
         settings = [word for override in overrides or [] for word in ("--set", override)]
         started = shlex.join(["buir", "benchmark", config, *settings, "--out", str(folder), "--jobs", str(jobs)])
-        outcome = comparison.compare(
-            chosen, folder, say=typer.echo, jobs=jobs, tracking_uri=tracking_uri, command=started
-        )
+        told = {"say": typer.echo, "jobs": jobs, "tracking_uri": tracking_uri, "command": started}
+        outcome = comparison.compare(chosen, folder, **told, checkpoint_minutes=checkpoint_minutes)
         typer.echo(f"Results, tables and figures: {folder}")
         typer.echo(f"Look at them in MLflow: {_look(folder, tracking_uri)}")
     _tell_failures(outcome)
@@ -83,6 +92,7 @@ def tune(
     level: Annotated[float | None, typer.Option("--level", help="Only those at this level, such as 0.5.")] = None,
     tracking_uri: Uri = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Searches that run at the same time.")] = 1,
+    checkpoint_minutes: Checkpoints = None,
 ) -> None:
     """Only search the models' settings: what is finished is not searched again, and a benchmark finds it."""
     with one_line_errors(f"finished trials are kept: {_AGAIN}", _LESS):
@@ -102,6 +112,7 @@ def tune(
             data=data,
             model=model,
             level=level,
+            checkpoint_minutes=checkpoint_minutes,
         )
     _tell_failures(outcome)
 
