@@ -27,6 +27,7 @@ for command in (
     one_model.fit,
     one_model.update,
     one_model.recommend,
+    one_model.similar,
     one_model.evaluate,
 ):
     app.command()(command)
