@@ -126,7 +126,7 @@ def test_inner_validation_decides_and_trains_on_everything(tmp_path):
     said = run("fit", path, "--out", tmp_path / "m", *TINY).stdout
     model = BUIR.load(tmp_path / "m")
     assert str(model.chosen_) in said
-    assert " at the start, 0." in said
+    assert "on held-out pairs" in said
     assert len(model.history) == max(1, model.chosen_.epochs)
     assert model.seen_ is not None
     assert model.seen_.nnz == len(pairs)
