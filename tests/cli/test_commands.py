@@ -1,6 +1,7 @@
 """The commands over one model, by what they write and print."""
 
 import io
+import json
 import re
 
 import numpy as np
@@ -596,3 +597,23 @@ def test_mistakes_of_update(folder, tmp_path):
     BUIR.load(model).save(bare, training_matrix=False)
     said = run("update", bare, folder / "train.csv", "--out", tmp_path / "b", code=2).stderr
     assert said.startswith("error: partial_fit needs the old training rows, and this model was saved without them")
+
+
+def test_json_of_a_description(tmp_path):
+    path = write(tmp_path / "train.csv", [*TRAIN, ("ann", 10)])
+    found = json.loads(run("data", "describe", path, "--json").stdout)
+    assert [found[name] for name in ("n_users", "n_items", "n_pairs", "per_user")] == [5, 6, 12, [2, 2, 3]]
+    assert found["density"] == pytest.approx(12 / 30)
+    assert found["first_time"] is None
+    assert (found["report"]["rows_read"], found["report"]["merged"]) == (13, 1)
+
+
+def test_json_of_an_evaluation(folder, tmp_path):
+    path = write(tmp_path / "test.csv", [("ann", 40), ("bob", 20), ("nobody", 10), ("ann", 999), ("ann", 10)])
+    shown = run("evaluate", folder / "model.safetensors", path, "--k", 2, "--json")
+    found = json.loads(shown.stdout)
+    assert [found[name] for name in ("n_pairs", "n_measured", "n_users", "out")] == [5, 2, 2, None]
+    assert found["dropped"] == {"of_unknown_users": 1, "of_unknown_items": 1, "in_training": 1}
+    text = run("evaluate", folder / "model.safetensors", path, "--k", 2).stdout
+    for name in ("recall", "ndcg", "coverage"):
+        assert f"{found['means'][f'{name}_at_2']:.4f}" in re.search(rf"^{name} .*$", text, re.MULTILINE)[0]
