@@ -28,6 +28,7 @@ for command in (
     many_models.report,
     many_models.ui,
     one_model.fit,
+    one_model.update,
     one_model.recommend,
     one_model.similar,
     one_model.evaluate,

@@ -40,6 +40,15 @@ Latest = Annotated[
 ]
 Uri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store; wins over MLFLOW_TRACKING_URI.")]
 
+Checkpoints = Annotated[
+    float | None,
+    typer.Option(
+        "--checkpoint-minutes",
+        min=0,
+        help="Keep fits of BUIR that are not finished too, so often at most; that counts as their time.",
+    ),
+]
+
 _TOLD = ("dataset", "protocol", "level", "model", "split_seed", "seed", "status", "reason", "metrics")
 _TOLD += ("params", "chosen", "n_test_users", "fit_s", "tune_s", "key")
 """Of a record, in ``--json``."""
@@ -54,6 +63,7 @@ def benchmark(
     out: Out = None,
     tracking_uri: Uri = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Cells that run at the same time.")] = 1,
+    checkpoint_minutes: Checkpoints = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many cells, how long, how much memory.")
     ] = False,
@@ -78,7 +88,8 @@ def benchmark(
         say = partial(typer.echo, err=as_json)
         settings = [word for override in overrides or [] for word in ("--set", override)]
         started = shlex.join(["buir", "benchmark", config, *settings, "--out", str(folder), "--jobs", str(jobs)])
-        outcome = comparison.compare(chosen, folder, say=say, jobs=jobs, tracking_uri=tracking_uri, command=started)
+        told = {"say": say, "jobs": jobs, "tracking_uri": tracking_uri, "command": started}
+        outcome = comparison.compare(chosen, folder, **told, checkpoint_minutes=checkpoint_minutes)
         look = _look(folder, tracking_uri)
         say(f"Results, tables and figures: {folder}")
         say(f"Look at them in MLflow: {look}")
@@ -99,6 +110,7 @@ def tune(
     level: Annotated[float | None, typer.Option("--level", help="Only those at this level, such as 0.5.")] = None,
     tracking_uri: Uri = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Searches that run at the same time.")] = 1,
+    checkpoint_minutes: Checkpoints = None,
 ) -> None:
     """Search the settings of models, and nothing else. A benchmark of the same configuration finds what was found.
 
@@ -121,6 +133,7 @@ def tune(
             data=data,
             model=model,
             level=level,
+            checkpoint_minutes=checkpoint_minutes,
         )
     _tell_failures(outcome)
 

@@ -1,4 +1,4 @@
-"""The commands over one model: ``buir fit``, ``recommend``, ``similar`` and ``evaluate``."""
+"""The commands over one model: ``buir fit``, ``update``, ``recommend``, ``similar`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -45,8 +45,17 @@ Titles = Annotated[
     Path | None, typer.Option(help="File of item ids and titles, which are written beside the items of the lists.")
 ]
 MinRating = Annotated[float | None, typer.Option("--min-rating", help="Keep rows with at least this rating.")]
+Weight = Annotated[
+    str | None,
+    typer.Option(
+        "--weight",
+        help="How much a pair counts: values (of the column of weights, or how many rows it has), log, bm25, or "
+        "half-life=DAYS. None: all alike.",
+    ),
+]
 
 _NOTHING = "nothing was written"
+_FEWER = "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"
 
 
 def fit(
@@ -62,13 +71,7 @@ def fit(
     min_rating: MinRating = None,
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
-    weight: Annotated[
-        str | None,
-        typer.Option(
-            help="How much a pair counts: values (of the column of weights, or how many rows it has), log, bm25, or "
-            "half-life=DAYS. None: all alike."
-        ),
-    ] = None,
+    weight: Weight = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,6 +79,15 @@ def fit(
         ),
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Start from the author's settings.")] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="A file that keeps the state of training until MODEL is saved.")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option("--checkpoint-minutes", min=0, help="Least time between two writings of it.")
+    ] = 10.0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from --checkpoint if it is there; begin anew if it is not.")
+    ] = False,
 ) -> None:
     """Train a model on all pairs of a file and save it.
 
@@ -84,11 +96,27 @@ def fit(
 
     Example: buir fit ratings.csv --min-rating 4 --out model.safetensors
     """
-    with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
+
+    def kept() -> str:
+        if checkpoint is None:
+            return f"{_NOTHING}: --checkpoint FILE keeps what was learned, and with --resume as well training goes on"
+        if not checkpoint.exists():
+            return _NOTHING
+        return f"{checkpoint} keeps the best weights so far: the same command with --resume goes on from there"
+
+    with one_line_errors(kept, _FEWER):
         from buir.cli import options
         from buir.data import read, reading_weights, weighting
 
         options.check_target(out, data, table=False)
+        if checkpoint is not None:
+            options.check_target(checkpoint, data, table=False, option="--checkpoint")
+            # it is removed at the end; letters may not count as capital or small
+            if str(checkpoint.resolve()).casefold() == str(out.resolve()).casefold():
+                msg = f"--checkpoint is {str(checkpoint)!r}, which is --out as well; expected another name"
+                raise InputError(msg)
+            if resume and not checkpoint.exists():
+                typer.echo(f"{checkpoint} is not there: training begins anew", err=True)
         model = options.make_model(overrides or [], paper=paper)
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
@@ -96,11 +124,56 @@ def fit(
         weights = None if weight is None else weighting(weight)
         with reading_weights(weights):
             interactions = read(data, **form, **filters)
-        model.fit(interactions, weights=weights)
+        journal = {"checkpoint": checkpoint, "checkpoint_minutes": checkpoint_minutes, "resume": resume}
+        model.fit(interactions, weights=weights, **journal)
         model.save(out)
-        sizes = ((model.n_users, "user"), (model.n_items, "item"), (interactions.n_pairs, "pair"))
-        read_in = ", ".join(counted(size, noun) for size, noun in sizes)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        read_in = ", ".join(counted(size, noun) for noun, size in options.sizes_of(model).items())
         typer.echo(f"{out}: BUIR, encoder {model.encoder}, {read_in}; {model.chosen_}")
+
+
+def update(
+    model_file: Model,
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="A file of new interactions, gzip or not.")],
+    out: Annotated[Path, typer.Option("--out", help="The model file to write, such as updated.safetensors.")],
+    format: FormatName = None,
+    column: Columns = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    header: Header = None,
+    drop_missing: DropMissing = False,
+    where: Where = None,
+    min_rating: MinRating = None,
+    weight: Weight = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Passes over old and new pairs; by default a tenth of those of the fit.")
+    ] = None,
+) -> None:
+    """Go on learning with new pairs, new users and new items. What MODEL has learned is kept, and its file as well.
+
+    Example: buir update model.safetensors new.csv --out updated.safetensors
+    """
+    with one_line_errors(_NOTHING, "use fewer new pairs"):
+        from buir.cli import options
+        from buir.data import read, reading_weights, weighting
+
+        options.check_target(out, model_file, new, table=False)
+        model = load(model_file)
+        form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
+        form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        weights = None if weight is None else weighting(weight)
+        with reading_weights(weights):
+            arrived = options.with_labels_of(model, read(new, **form, min_rating=min_rating), new)
+        before, state = options.sizes_of(model), model.state_
+        model.partial_fit(arrived, weights=weights, epochs=epochs)
+        model.save(out, optimiser=state is not None)
+        after = options.sizes_of(model)
+        now, more = (
+            ", ".join(counted(size, noun) for noun, size in sizes.items())
+            for sizes in (after, {noun: size - before[noun] for noun, size in after.items()})
+        )
+        typer.echo(f"{out}: BUIR, encoder {model.encoder}, {now}; new are {more}")
 
 
 def recommend(

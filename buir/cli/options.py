@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from buir.errors import InputError, InputWarning, counted, near, report
 
 # What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
 if TYPE_CHECKING:
+    from buir.data import Interactions
     from buir.model import BUIR
     from buir.ranking import Evaluation
 
@@ -114,6 +116,37 @@ def read_histories(path: Path, model: BUIR) -> dict[Any, list[Any]]:
     return {user: [items[column] for column in row] for user, row in zip(users, rows, strict=True)}
 
 
+def with_labels_of(model: BUIR, data: Interactions, path: Path) -> Interactions:
+    """Give the ids of a file the types of a model's: 7 and "7" are one id.
+
+    Raises
+    ------
+    InputError
+        If the model's ids are integers and one of the file's is none.
+    """
+    ids = {}
+    for noun, theirs, mine in (
+        ("user", data.user_ids, model.user_ids_),
+        ("item", data.item_ids, model.item_ids_),
+    ):
+        integers = mine.dtype.kind in "iu"
+        labels = as_labels(theirs, mine)
+        for label in labels:
+            if integers and not isinstance(label, int | np.integer):
+                msg = (
+                    f"{path} has the {noun} id {label!r}, and the model's are integers such as {mine[:1].tolist()[0]}; "
+                )
+                msg += f"expected integers: give a file with the {noun}s' ids as fit had them"
+                raise InputError(msg)
+        ids[f"{noun}_ids"] = np.array(labels, dtype=np.int64 if integers else object)
+    return replace(data, **ids)
+
+
+def sizes_of(model: BUIR) -> dict[str, int]:
+    """Return how many users, items and training pairs a model has, by the noun."""
+    return {"user": model.n_users, "item": model.n_items, "pair": 0 if model.seen_ is None else model.seen_.nnz}
+
+
 def metric_table(result: Evaluation, ks: Sequence[int]) -> str:
     """Write means as text, a line for each metric and a column for each cut-off."""
     from buir.ranking import METRICS
@@ -126,23 +159,22 @@ def metric_table(result: Evaluation, ks: Sequence[int]) -> str:
     return "\n".join([head, *body])
 
 
-def check_target(path: Path, *read: Path | None, table: bool) -> None:
+def check_target(path: Path, *read: Path | None, table: bool, option: str = "--out") -> None:
     """Make sure that a file can be written there, over none of the files ``read``, before the work is done."""
     if table and path.suffix not in _TABLES:
-        msg = f"--out is {str(path)!r}; expected a name that ends in {', '.join(_TABLES)}"
+        msg = f"{option} is {str(path)!r}; expected a name that ends in {', '.join(_TABLES)}"
         raise InputError(msg)
     if path.is_dir():
-        msg = (
-            f"--out is {str(path)!r}, a folder; expected the name of a file: write {str(path / 'model.safetensors')!r}"
-        )
+        named = str(path / "model.safetensors")
+        msg = f"{option} is {str(path)!r}, a folder; expected the name of a file: write {named!r}"
         raise InputError(msg)
     if not path.parent.is_dir():
-        msg = f"--out is {str(path)!r}, but there is no folder {str(path.parent)!r}; create it first"
+        msg = f"{option} is {str(path)!r}, but there is no folder {str(path.parent)!r}; create it first"
         raise InputError(msg)
     for source in read:
         # Also by another name: over a link, upwards and down again, or in other letters where these do not count.
         if source is not None and path.exists() and source.exists() and path.samefile(source):
-            said = f"--out is {str(path)!r}, which is the file {str(source)!r} that this command reads"
+            said = f"{option} is {str(path)!r}, which is the file {str(source)!r} that this command reads"
             msg = f"{said} and would be lost; expected another name"
             raise InputError(msg)
 

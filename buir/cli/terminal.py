@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -77,13 +77,13 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def one_line_errors(kept: str, less: str) -> Iterator[None]:
+def one_line_errors(kept: str | Callable[[], str], less: str) -> Iterator[None]:
     """Say a mistake in one line: exit code 2 for a wrong request, 1 for what fails, 70 for what nobody has foreseen.
 
     Parameters
     ----------
     kept
-        What is left after Ctrl-C.
+        What is left after Ctrl-C, or what says so then.
     less
         What takes less memory.
     """
@@ -94,7 +94,7 @@ def one_line_errors(kept: str, less: str) -> Iterator[None]:
         ):
             yield
     except KeyboardInterrupt:
-        stop(f"stopped; {kept}", 130)
+        stop(f"stopped; {kept if isinstance(kept, str) else kept()}", 130)
     except ConfigError as error:
         for problem in error.problems[:-1]:
             typer.echo(f"error: {one_line(problem)}", err=True)

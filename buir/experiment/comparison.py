@@ -41,6 +41,7 @@ def compare(
     jobs: int = 1,
     tracking_uri: str | None = None,
     command: str | None = None,
+    checkpoint_minutes: float | None = None,
 ) -> benchmark.Outcome:
     """Run what is missing of a benchmark; write tables, figures and MLflow runs; return the records.
 
@@ -56,8 +57,11 @@ def compare(
         MLflow's store; see :func:`buir.experiment.tracking.store.choose_uri` for the default.
     command
         The command line that asks for this, to be kept with the plan.
+    checkpoint_minutes
+        Keep fits of BUIR that are not finished as well, their state written so often at most, so that a later call goes
+        on with them; the writing counts as time of the fit. None keeps finished cells and trials alone.
     """
-    journal, sources = Journal(out), Sources(config)
+    journal, sources = Journal(out, checkpoint_minutes), Sources(config)
     with journal.exclusive():
         journal.heal(say)
         cells = benchmark.plan(config, sources)
@@ -69,7 +73,8 @@ def compare(
         tracker = _make_tracker(journal, tracking_uri, say)
         forecast = Forecast(sources.sizes(), journal.records())
         with closing(Progress(missing, forecast, jobs=jobs, log=tracker.log)) as progress:
-            outcome = benchmark.run(config, out, progress, jobs=jobs, sources=sources, cells=cells, command=command)
+            told = {"jobs": jobs, "sources": sources, "cells": cells, "command": command}
+            outcome = benchmark.run(config, out, progress, **told, checkpoint_minutes=checkpoint_minutes)
         _publish(journal, tracker, say)
     return replace(outcome, tracked=not tracker.down)
 
@@ -84,6 +89,7 @@ def explore(
     data: str | None = None,
     model: str | None = None,
     level: float | None = None,
+    checkpoint_minutes: float | None = None,
 ) -> benchmark.Outcome:
     """Run the searches that ``out`` lacks; write tables, ``best.yaml`` and MLflow runs; return the records asked for.
 
@@ -91,7 +97,7 @@ def explore(
 
     Parameters
     ----------
-    config, out, say, jobs, tracking_uri
+    config, out, say, jobs, tracking_uri, checkpoint_minutes
         As those of `compare`.
     data, model, level
         Only the searches of this data set, model or level.
@@ -101,7 +107,7 @@ def explore(
     ConfigError
         If nothing is to be searched, or ``data``, ``model`` or ``level`` is not in the configuration.
     """
-    journal, sources = Journal(out), Sources(config)
+    journal, sources = Journal(out, checkpoint_minutes), Sources(config)
     every = _searches(config, sources, data, model, level)
     cells = [c for c in every if data in (None, c.dataset) and model in (None, c.model) and level in (None, c.level)]
     with journal.exclusive():

@@ -21,7 +21,7 @@ from buir.learning import BootstrapLearner, Pairs, Progress, Schedule, Weights, 
 from buir.model.contents import Contents, number, training_state
 from buir.model.storage import CHECKPOINT, pack_ids, read_file, write_file
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "spent_seconds"]
 
 _LOG = logging.getLogger("buir.model")
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError, RecursionError)
@@ -101,6 +101,7 @@ class Checkpoint:
         self.path, self.minutes = None if path is None else Path(path), minutes
         self._noted, self._phases = _Noted(), [""]
         self._accepted, self._written = False, 0.0
+        self._spent, self._opened = 0.0, time.process_time()
         if self.path is None:
             return
         self.facts: dict[str, Any] = {"version": version("buir"), "settings": dict(settings or {})}
@@ -279,6 +280,7 @@ class Checkpoint:
             return _Noted(results, histories, training, arrays)
 
         self._noted = self._checked(taken)
+        self._spent = self._checked(lambda: number(facts, "processor_seconds", float, 0))
         self.facts["data"] = facts.get("data")
 
     def _note(self, noted: _Noted) -> None:
@@ -290,7 +292,8 @@ class Checkpoint:
     def _write(self) -> None:
         assert self.path is not None
         self._written = time.monotonic()
-        write_file(self.path, self._noted.arrays, self.facts | self._noted.facts, CHECKPOINT)
+        spent = {"processor_seconds": self._spent + time.process_time() - self._opened}
+        write_file(self.path, self._noted.arrays, self.facts | spent | self._noted.facts, CHECKPOINT)
 
     def _try_to_write(self) -> None:
         """Write, or warn: a full disk does not end hours of training, and the earlier file is still whole."""
@@ -298,6 +301,18 @@ class Checkpoint:
             self._write()
         except StorageError as error:
             report([CheckpointWarning(f"{error}; training goes on, and the checkpoint is as it was before")])
+
+
+def spent_seconds(path: Path) -> float:
+    """Return the processor seconds that what a checkpoint holds has taken, all processes together.
+
+    Raises
+    ------
+    StorageError
+        If it is no whole checkpoint.
+    """
+    _, _, facts = read_file(path, CHECKPOINT)
+    return float(facts.get("processor_seconds", 0.0))
 
 
 def _check_arguments(path: Any, minutes: Any, resume: Any) -> None:

@@ -308,7 +308,7 @@ class BUIR(Recommender):
 
         Raises
         ------
-        ValueError
+        InputError
             If the training rows were not saved with the model, the ids are of another type, or a matrix looks
             transposed.
         """
@@ -317,7 +317,7 @@ class BUIR(Recommender):
                 "partial_fit needs the old training rows, and this model was saved without them; "
                 "save it with training_matrix=True"
             )
-            raise ValueError(msg)
+            raise InputError(msg)
         most = self.chosen_.epochs if self.epochs == "auto" else self.epochs
         epochs = -(-most // 10) if epochs is None else epochs
         width = self.weights_.table.shape[1]

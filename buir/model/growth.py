@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from buir.data import Labelled, binary, weighted
-from buir.errors import ShapeError
+from buir.errors import InputError, ShapeError
 from buir.learning import TrainingState, Weights
 from buir.model.folding import Folding
 
@@ -48,7 +48,7 @@ def grow(
     ------
     ShapeError
         If a matrix has the model's shape turned over.
-    ValueError
+    InputError
         If the labels' types do not fit, or a matrix without labels arrives where the model's are no row numbers.
     """
     shape, before = arrived.matrix.shape, seen.shape
@@ -120,7 +120,7 @@ def _labels(ids: np.ndarray | None, size: int, old: np.ndarray, noun: str) -> np
             f"{old[:1].tolist()[0]!r}; expected ids: "
             "pass what fit was given, a frame for a frame and a matrix for a matrix"
         )
-        raise ValueError(msg)
+        raise InputError(msg, argument="new_interactions")
     labels = np.arange(size) if ids is None else ids
     if (labels.dtype.kind in "iu") != (old.dtype.kind in "iu"):
         msg = (
@@ -128,7 +128,7 @@ def _labels(ids: np.ndarray | None, size: int, old: np.ndarray, noun: str) -> np
             f"{old[:1].tolist()[0]!r}; expected the same type: "
             "pass what fit was given, a frame for a frame and a matrix for a matrix"
         )
-        raise ValueError(msg)
+        raise InputError(msg, argument="new_interactions")
     return labels
 
 

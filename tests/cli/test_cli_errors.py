@@ -318,7 +318,10 @@ def test_ctrl_c(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(BUIR, "fit", stopped)
     result = CliRunner().invoke(app, ["fit", str(folder / "train.csv"), "--out", str(tmp_path / "m")])
     assert result.exit_code == 130
-    assert result.stderr == "error: stopped; nothing was written\n"
+    assert result.stderr == (
+        "error: stopped; nothing was written: --checkpoint FILE keeps what was learned, and with --resume as well "
+        "training goes on\n"
+    )
     assert not list(tmp_path.iterdir())
 
 

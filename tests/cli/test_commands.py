@@ -464,6 +464,141 @@ def test_mistakes_with_weights_and_events(tmp_path, options, message):
     assert len(result.output.strip().splitlines()) == 1
 
 
+# checkpoints
+
+ALONE = ["--set", "inner_validation=false"]
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Ctrl-C in the second epoch."""
+    from buir.learning import BootstrapLearner
+
+    step, n_steps = BootstrapLearner.step, 0
+
+    def stops(learner, *batch):
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps == 5:
+            raise KeyboardInterrupt
+        return step(learner, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BootstrapLearner, "step", stops)
+        yield patch
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_resume_goes_on_to_the_same_model(folder, model, tmp_path, interrupted):
+    out, checkpoint = tmp_path / "m.safetensors", tmp_path / "c"
+    command = ["fit", folder / "train.csv", "--out", out, "--checkpoint", checkpoint, *TINY, *ALONE]
+    stopped = run(*command, code=130)
+    assert stopped.stderr == (
+        f"error: stopped; {checkpoint} keeps the best weights so far: the same command with --resume goes on from there\n"
+    )
+    assert not out.exists()
+    interrupted.undo()
+    said = run(*command, code=2).stderr
+    assert said == (
+        f"error: {checkpoint} is there already; expected a free name: delete it to begin anew, or go on from it with "
+        "--resume\n"
+    )
+    said = run(*command, "--resume", "--set", "epochs=4", code=2).stderr
+    assert said == (
+        f"error: {checkpoint} was made with epochs=3, and this fit has epochs=4; expected the same settings: take those, "
+        "or give another --checkpoint\n"
+    )
+    assert run(*command, "--resume").stderr == ""
+    np.testing.assert_array_equal(BUIR.load(out).user_factors, model.user_factors)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_resume_begins_anew_where_there_is_no_checkpoint_and_says_so(folder, model, tmp_path):
+    out, checkpoint = tmp_path / "m.safetensors", tmp_path / "c"
+    command = ["fit", folder / "train.csv", "--out", out, *TINY, *ALONE, "--resume"]
+    said = run(*command, "--checkpoint", checkpoint, "--checkpoint-minutes", 0).stderr
+    assert said == f"{checkpoint} is not there: training begins anew\n"
+    np.testing.assert_array_equal(BUIR.load(out).user_factors, model.user_factors)
+    said = run(*command, code=2).stderr
+    assert said == "error: --resume goes on from a file, and none is given; expected --checkpoint with its path\n"
+    for other in (out, tmp_path / "x" / ".." / out.name):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        said = run(*command, "--checkpoint", other, code=2).stderr
+        assert said.startswith(f"error: --checkpoint is {str(other)!r}, which is --out as well; expected another name")
+
+
+# update
+
+
+def test_update_goes_on_with_new_pairs_users_and_items(folder, model, tmp_path):
+    new = write(tmp_path / "new.csv", [("ann", 40), ("fay", 10), ("fay", 70)])
+    out = tmp_path / "updated.safetensors"
+    said = run("update", folder / "model.safetensors", new, "--out", out, "--epochs", 2).stdout
+    assert said == (f"{out}: BUIR, encoder walk, 6 users, 7 items, 15 pairs; new are 1 user, 1 item, 3 pairs\n")
+    same = model.partial_fit(read(new), epochs=2, show_progress=False)
+    updated = BUIR.load(out)
+    np.testing.assert_array_equal(updated.user_factors, same.user_factors)
+    assert updated.user_ids_.tolist() == ["ann", "bob", "cat", "dan", "eve", "fay"]
+    assert [record["epoch"] for record in updated.history] == [1, 2, 3, 4, 5]
+    again = run("update", out, write(tmp_path / "more.csv", [("ann", 50)]), "--out", tmp_path / "b").stdout
+    assert again.endswith("6 users, 7 items, 16 pairs; new are 0 users, 0 items, 1 pair\n")
+
+
+def test_update_reads_files_as_fit_does(folder, tmp_path):
+    new, out = tmp_path / "new.log", tmp_path / "m"
+    new.write_text("fay|80|buy|3\nann|90|view|1\n")
+    options = ["--separator", "|", "--no-header", "--column", "user=0", "--column", "item=1", "--where", "2=buy"]
+    said = run("update", folder / "model.safetensors", new, "--out", out, *options).stdout
+    assert said.endswith("new are 1 user, 1 item, 1 pair\n")
+    assert BUIR.load(out).item_ids_.tolist()[-1] == 80
+
+
+def test_update_takes_an_integer_and_its_spelling_for_one_id(folder, tmp_path):
+    # texts in training, among them one that looks like a number; the new file has nothing else
+    train = write(tmp_path / "train.csv", [*TRAIN, ("7", 10), ("007", 20)])
+    run("fit", train, "--out", tmp_path / "m", *TINY)
+    new = write(tmp_path / "new.csv", [(7, 20), (8, 10)])
+    said = run("update", tmp_path / "m", new, "--out", tmp_path / "b").stdout
+    assert said.endswith("8 users, 6 items, 16 pairs; new are 1 user, 0 items, 2 pairs\n")
+    new = write(tmp_path / "new.csv", [("007", 30)])
+    said = run("update", tmp_path / "m", new, "--out", tmp_path / "b").stdout
+    assert said.endswith("7 users, 6 items, 15 pairs; new are 0 users, 0 items, 1 pair\n")
+    # integers in training, and one text in the new file
+    new = write(tmp_path / "new.csv", [("ann", "x9"), ("ann", 10)])
+    said = run("update", folder / "model.safetensors", new, "--out", tmp_path / "b", code=2).stderr
+    assert said == (
+        f"error: {new} has the item id 'x9', and the model's are integers such as 10; expected integers: give a file with "
+        "the items' ids as fit had them\n"
+    )
+
+
+def test_update_with_weights(tmp_path):
+    path, out = tmp_path / "log.csv", tmp_path / "m"
+    path.write_text("\n".join(["user,item,weight", *(f"{user},{item},2" for user, item in TRAIN)]) + "\n")
+    run("fit", path, "--out", out, *TINY, "--weight", "values")
+    new = tmp_path / "new.csv"
+    new.write_text("user,item,weight\nann,10,6\n")
+    run("update", out, new, "--out", tmp_path / "b", "--weight", "values")
+    updated = BUIR.load(tmp_path / "b")
+    assert updated.weight_unit_ == 2
+    assert updated.seen_.toarray()[0, 0] == 4  # 2 and 6, in units of 2
+
+
+def test_mistakes_of_update(folder, tmp_path):
+    model = folder / "model.safetensors"
+    for arguments, said in (
+        ([model, tmp_path / "absent.csv", "--out", tmp_path / "b"], "absent.csv"),
+        ([tmp_path / "absent", folder / "train.csv", "--out", tmp_path / "b"], "absent is no file; expected a model"),
+        ([model, folder / "train.csv", "--out", model], "which is the file"),
+    ):
+        result = run("update", *arguments, code=1 if "absent" in said else 2)
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    bare = tmp_path / "bare"
+    BUIR.load(model).save(bare, training_matrix=False)
+    said = run("update", bare, folder / "train.csv", "--out", tmp_path / "b", code=2).stderr
+    assert said.startswith("error: partial_fit needs the old training rows, and this model was saved without them")
+
+
 def test_json_of_a_description(tmp_path):
     path = write(tmp_path / "train.csv", [*TRAIN, ("ann", 10)])
     found = json.loads(run("data", "describe", path, "--json").stdout)

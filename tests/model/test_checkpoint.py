@@ -1,6 +1,5 @@
 """A fit that ends anywhere goes on from its checkpoint and comes to the same bytes."""
 
-import io
 import json
 import logging
 import os
@@ -15,48 +14,12 @@ import pytest
 
 from buir import BUIR
 from buir.errors import CheckpointWarning, InputError, StorageError
-from buir.learning import BootstrapLearner, loop
+from buir.learning import BootstrapLearner
 from buir.model import checkpoint as module
 from buir.model.storage import CHECKPOINT, read_file, write_file
-from tests.support.mortal_fits import CASES, SMALL, TRAIN, VALID, WIDE, content, settings_of
+from tests.support.mortal_fits import CASES, SMALL, TRAIN, VALID, WIDE, Killed, Mortal, content, settings_of
 
 ROOT = Path(__file__).parents[2]
-
-
-class Killed(BaseException):
-    """Ends a fit without a word, as SIGKILL does."""
-
-
-class Mortal:
-    """Lets a process write its checkpoint so many times, and dies in the next writing or right after it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left, self.within, self.dead, self.epochs = -1, False, False, 0
-        write, run_epoch = module.write_file, loop.run_epoch
-
-        def write_or_die(path: Path, *what) -> None:
-            if self.dead:
-                raise Killed
-            self.dead = self.left == 0
-            if self.dead and self.within:
-                half = io.BytesIO()
-                write(half, *what)
-                (path.parent / f".{path.name}.{'0' * 16}").write_bytes(half.getvalue()[: len(half.getvalue()) // 2])
-                raise Killed
-            write(path, *what)
-            self.left -= 1
-            if self.dead:
-                raise Killed
-
-        def count(*arguments):
-            self.epochs += 1
-            return run_epoch(*arguments)
-
-        monkeypatch.setattr(module, "write_file", write_or_die)
-        monkeypatch.setattr(loop, "run_epoch", count)
-
-    def lives(self, n_writings: int, *, within: bool = False) -> None:
-        self.left, self.within, self.dead = n_writings, within, False
 
 
 @pytest.mark.parametrize("case", CASES)

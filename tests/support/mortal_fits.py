@@ -15,9 +15,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy.sparse import csr_array
 
 from buir import BUIR
+from buir.learning import loop
+from buir.model import checkpoint as module
 from buir.model.storage import read_file
 
 SMALL = {"embedding_dim": 4, "epochs": 4, "batch_size": 64, "device": "cpu"}
@@ -62,6 +65,42 @@ CASES = {
     "inner validation of a start": ({"inner_validation": True, "learning_rate": 0.05, "terms": {}}, False),
     "blind": ({"inner_validation": False, "uniformity": 0.1, "terms": {"popularity": 0.3}, "epochs": 2}, False),
 }
+
+
+class Killed(BaseException):
+    """Ends a fit without a word, as SIGKILL does."""
+
+
+class Mortal:
+    """Lets a process write its checkpoint so many times, and dies in the next writing or right after it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left, self.within, self.dead, self.epochs = -1, False, False, 0
+        write, run_epoch = module.write_file, loop.run_epoch
+
+        def write_or_die(path: Path, *what) -> None:
+            if self.dead:
+                raise Killed
+            self.dead = self.left == 0
+            if self.dead and self.within:
+                half = io.BytesIO()
+                write(half, *what)
+                (path.parent / f".{path.name}.{'0' * 16}").write_bytes(half.getvalue()[: len(half.getvalue()) // 2])
+                raise Killed
+            write(path, *what)
+            self.left -= 1
+            if self.dead:
+                raise Killed
+
+        def count(*arguments):
+            self.epochs += 1
+            return run_epoch(*arguments)
+
+        monkeypatch.setattr(module, "write_file", write_or_die)
+        monkeypatch.setattr(loop, "run_epoch", count)
+
+    def lives(self, n_writings: int, *, within: bool = False) -> None:
+        self.left, self.within, self.dead = n_writings, within, False
 
 
 def settings_of(case: str) -> tuple[dict, csr_array | None]:

@@ -5,6 +5,7 @@ from buir.experiment.records.clock import Clock
 from buir.experiment.records.journal import Journal, Kind, experiment_name, find_results, latest_results
 from buir.experiment.records.provenance import available_cores, mixture, versions
 from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, per_cent
+from buir.experiment.records.sittings import Sittings
 
 __all__ = [
     "Cell",
@@ -12,6 +13,7 @@ __all__ = [
     "Journal",
     "Kind",
     "Record",
+    "Sittings",
     "available_cores",
     "cell_key",
     "experiment_name",

@@ -19,13 +19,15 @@ class Clock:
 
     limit: float | None
     """Processor seconds; None never ends a training."""
+    spent: float = 0.0
+    """Those of earlier processes, which count as well."""
     _started: float = field(default_factory=time.process_time, init=False)
     _ended_at: int | None = field(default=None, init=False)
 
     @property
     def seconds(self) -> float:
         """Processor seconds since the start."""
-        return time.process_time() - self._started
+        return self.spent + time.process_time() - self._started
 
     def is_up(self, record: Mapping[str, Any]) -> bool:
         """Hear of a validation; tell whether the training has to end here."""

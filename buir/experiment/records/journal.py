@@ -17,6 +17,7 @@ from buir.data import remove_leftovers, replace_atomically
 from buir.errors import ConfigError, ExperimentError
 from buir.experiment.config import suggestion
 from buir.experiment.records.record import Record, plain
+from buir.experiment.records.sittings import Sittings
 from buir.model import BUIR
 
 Kind = Literal["benchmark", "tune"]
@@ -33,11 +34,13 @@ class Journal:
     Notes
     -----
     The JSON file is what makes a cell finished, and it is renamed into place after the other files: a process that is
-    killed at any moment leaves either a whole cell or none. Several processes may write at once.
+    killed at any moment leaves either a whole cell or none. Several processes may write at once. With
+    ``checkpoint_minutes`` fits that are not finished are kept as well, see ``Sittings``.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, checkpoint_minutes: float | None = None) -> None:
         self.folder = Path(folder)
+        self.sittings = Sittings(self.folder / "checkpoints", checkpoint_minutes)
         self.cells = self.folder / "cells"
         self.searches = self.folder / "searches"
 

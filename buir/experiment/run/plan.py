@@ -84,6 +84,7 @@ def run(
     sources: Sources | None = None,
     cells: Sequence[Cell] | None = None,
     command: str | None = None,
+    checkpoint_minutes: float | None = None,
 ) -> Outcome:
     """Run the cells that the journal under ``out`` lacks, and return all records.
 
@@ -99,6 +100,8 @@ def run(
         Data already read and the plan, if there are any.
     command
         The command line that asks for this, to be kept with the plan.
+    checkpoint_minutes
+        See :func:`buir.experiment.comparison.compare`.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def run(
     A cell that breaks down is reported and does not end the benchmark; it has no record, so the next run tries it
     again. Ctrl-C, or worse, leaves finished cells as they are.
     """
-    sources, journal = sources or Sources(config), Journal(out)
+    sources, journal = sources or Sources(config), Journal(out, checkpoint_minutes)
     cells = plan(config, sources) if cells is None else cells
     journal.write_plan(describe(config, cells) | {"jobs": jobs} | ({"command": command} if command else {}))
     tasks = group(unfinished(cells, journal), together=config.tuning is not None)

@@ -13,7 +13,7 @@ import pandas as pd
 from buir.data import Split
 from buir.errors import Refused, one_line
 from buir.experiment.config import BenchmarkConfig
-from buir.experiment.records import Cell, Clock, Journal, Record
+from buir.experiment.records import Cell, Clock, Journal, Record, Sittings
 from buir.experiment.run.groups import group_metrics
 from buir.experiment.run.monitor import Monitor
 from buir.experiment.run.sources import Sources
@@ -73,7 +73,8 @@ def fit_cell(cell: Cell, bench: Bench, step: Step) -> None:
 
     try:
         tuned = _searched(cell, bench, step)
-        record, users, model = measure(cell, split, tuned.params if tuned else {}, callback)
+        found = tuned.params if tuned else {}
+        record, users, model = measure(cell, split, found, callback, bench.journal.sittings)
     except Refused as refusal:
         bench.journal.write(replace(_head(cell, split), status="refused", reason=one_line(refusal)))
     else:
@@ -97,19 +98,21 @@ def _searched(cell: Cell, bench: Bench, step: Step) -> Tuned | None:
 
 
 def measure(
-    cell: Cell, split: Split, found: Mapping[str, Any], callback: Callable[[dict[str, Any]], Any]
+    cell: Cell, split: Split, found: Mapping[str, Any], callback: Callable[[dict[str, Any]], Any], sittings: Sittings
 ) -> tuple[Record, pd.DataFrame, Any]:
     """Fit a cell with the parameters ``found`` on top of its own; return record, per-user values and fitted model."""
     record = _head(cell, split)
     chosen = replace(cell, params={**cell.params, **found})
-    with Monitor() as monitor:
-        clock = Clock(cell.fit_seconds)
+    model = chosen.build()
+    with Monitor() as monitor, sittings.of(model, cell.key) as sitting:
+        clock = Clock(cell.fit_seconds, sitting.spent)
 
         def watch(entry: dict[str, Any]) -> bool:
             callback(entry)
             return clock.is_up(entry)
 
-        model = chosen.build().fit(split.train, split.valid, show_progress=False, callback=watch, **cell.weights)
+        told = {"show_progress": False, "callback": watch, **cell.weights, **sitting.options}
+        model = model.fit(split.train, split.valid, **told)
         fit_s = clock.seconds
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)

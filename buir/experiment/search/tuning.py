@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from buir.data import PairWeights, Split
 from buir.errors import Refused, TuningError, one_line
 from buir.experiment.config import TuningConfig
-from buir.experiment.records import Cell, Clock, Journal, Record
+from buir.experiment.records import Cell, Clock, Journal, Record, Sittings
 from buir.experiment.search.spaces import Space, as_json, contains, find_space
 from buir.ranking import evaluate
 
@@ -86,6 +86,7 @@ def search(cell: Cell, split: Split, journal: Journal, on_trial: Callable[[str],
             budget,
             journal.folder / "tuning" / f"{endless.search_key}.journal",
             on_trial=lambda done, wanted: on_trial(f"trial {done}/{wanted}"),
+            sittings=journal.sittings,
             **cell.weights,
         )
     except Refused as refusal:
@@ -105,6 +106,7 @@ def tune(
     *,
     on_trial: Callable[[int, int], Any] | None = None,
     weights: PairWeights = None,
+    sittings: Sittings | None = None,
 ) -> Tuned:
     """Search a model's settings on the validation part of a split.
 
@@ -128,6 +130,8 @@ def tune(
         Called after each finished trial with the number of finished ones and of all.
     weights
         Of the training pairs, for a model that takes them.
+    sittings
+        Keep the state of the trial that is running; None keeps finished trials alone.
 
     Raises
     ------
@@ -150,7 +154,7 @@ def tune(
         study = _opened(file)
         _give_up_running(study)
         while (done := len(_finished(study))) < wanted:
-            _run_trial(study, done, build, defaults, split, space, budget, weights)
+            _run_trial(study, done, build, defaults, split, space, budget, weights, sittings or Sittings(file.parent))
             if on_trial is not None:
                 on_trial(done + 1, wanted)
         trials = [_described(number, trial) for number, trial in enumerate(_finished(study)[:wanted])]
@@ -239,6 +243,7 @@ def _run_trial(
     space: Space,
     budget: TuningConfig,
     weights: PairWeights,
+    sittings: Sittings,
 ) -> None:
     """Ask, fit, measure, tell."""
     # A generator for each trial: the state of one that ran on would be lost when the process is killed.
@@ -261,10 +266,13 @@ def _run_trial(
     try:
         model = build(params)
         heavy: dict[str, Any] = {} if weights is None else {"weights": weights}
-        watch = _watch(trial, budget, clock)
-        model.fit(split.train, split.valid, show_progress=False, callback=watch, **heavy)
-        name, _, k = budget.metric.rpartition("_at_")
-        value = evaluate(model, split.train, split.valid, ks=(int(k),), metrics=(name,)).means[budget.metric]
+        with sittings.of(model, f"{study.study_name}, trial {number}") as sitting:
+            clock.spent = sitting.spent
+            heavy |= sitting.options
+            watch = _watch(trial, budget, clock)
+            model.fit(split.train, split.valid, show_progress=False, callback=watch, **heavy)
+            name, _, k = budget.metric.rpartition("_at_")
+            value = evaluate(model, split.train, split.valid, ks=(int(k),), metrics=(name,)).means[budget.metric]
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except Refused:
