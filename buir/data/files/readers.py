@@ -328,7 +328,8 @@ def read_titles(path: str | Path) -> dict[str, str]:
     else:
         text = as_text(path, raw, gzipped=gzipped)
         first = text.content.split(b"\n", 1)[0]
-        bars = b"\t" not in first and first.count(b"|") > first.count(b",")  # as MovieLens writes its oldest files
+        # as MovieLens writes its oldest files, and not the genres of its later ones
+        bars = b"|" in first and not any(mark in first.partition(b"|")[0] for mark in (b"\t", b",", b";", b"::"))
         hints = Hints(separator="|" if bars else None)
         form = text_format(path, text, hints)
         if form.name in (*LISTS, "libsvm", "matrix-market"):
