@@ -35,6 +35,14 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="Keep rows with this value in a column, such as event=buy; repeatable, for either."),
 ]
+MaxBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--max-bytes",
+        min=1,
+        help="What the file, unpacked, or a line may have, instead of 8 GiB (of a gzip 100 times its size) and 16 MiB.",
+    ),
+]
 MinRating = Annotated[float | None, typer.Option("--min-rating", help="Keep rows with at least this rating.")]
 
 _NOTHING = "nothing was written"
@@ -50,6 +58,7 @@ def fit(
     header: Header = None,
     drop_missing: DropMissing = False,
     where: Where = None,
+    max_bytes: MaxBytes = None,
     min_rating: MinRating = None,
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
@@ -81,6 +90,7 @@ def fit(
         model = options.make_model(overrides or [], paper=paper)
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        form |= {"max_bytes": max_bytes}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item}
         weights = None if weight is None else weighting(weight)
         with reading_weights(weights):
@@ -149,6 +159,7 @@ def evaluate(
     header: Header = None,
     drop_missing: DropMissing = False,
     where: Where = None,
+    max_bytes: MaxBytes = None,
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
 ) -> None:
@@ -164,6 +175,7 @@ def evaluate(
         model = load(model_file)
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        form |= {"max_bytes": max_bytes}
         data = read(test, **form, min_rating=min_rating)
         found = held_out_pairs(model, data)
         measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
