@@ -157,7 +157,8 @@ class FittedInEpochs(Recommender):
             If the loss stops being a number.
         """
         self._check_weights(weights)
-        labelled, held_out = fit_inputs(user_items, valid, batch_size=self.batch_size, valid_metric=self.valid_metric)
+        sizes: Any = {"batch_size": self.batch_size, "embedding_dim": getattr(self, "embedding_dim", 0)}
+        labelled, held_out = fit_inputs(user_items, valid, valid_metric=self.valid_metric, **sizes)
         matrix = labelled.matrix
         degrees = np.diff(matrix.indptr)
         learns = np.repeat(degrees < matrix.shape[1], degrees)

@@ -121,7 +121,7 @@ class ExperimentError(RuntimeError):
 
 
 class TuningError(ExperimentError):
-    """A search that came to nothing: no trial gave a value, or the file of its trials is damaged."""
+    """A search that came to nothing: no trial gave a value."""
 
 
 class InputWarning(Finding, UserWarning):
@@ -166,6 +166,10 @@ class NoValidationWarning(InputWarning):
 
 class ValidSeenWarning(InputWarning):
     """Some validation pairs that are also in training, where they are masked and can never be found."""
+
+
+class DamagedWarning(InputWarning):
+    """A file of ours that is not as it was written: it is set aside, and what it held is made anew."""
 
 
 class CollapseWarning(UserWarning):

@@ -1,5 +1,6 @@
 """What a command tells whoever typed it: a line for each mistake and each warning, in words of the command line."""
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from buir.errors import (
     needing,
     one_line,
     shortage,
+    shortened,
     warnings_in_one_line,
 )
 
@@ -47,7 +49,7 @@ def option(argument: Argument) -> str:
 
 def stop(message: str, code: int) -> NoReturn:
     """End the command with one line on stderr."""
-    line = one_line(message)
+    line = re.sub(r"\S{400,}", lambda word: shortened(word[0]), one_line(message))
     typer.echo(f"error: {line if len(line) <= _LONGEST else f'{line[:_LONGEST]} ...'}", err=True)
     raise typer.Exit(code)
 

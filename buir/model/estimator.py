@@ -205,10 +205,10 @@ class BUIR(Recommender):
         """
         parameters = self.get_params()
         check_parameters(type(self), parameters)
-        size = None if self.batch_size == "auto" else self.batch_size
-        labelled, valid_matrix = fit_inputs(
-            user_items, valid, weights=weights, batch_size=size, valid_metric=self.valid_metric
-        )
+        known: Any = {
+            name: value for name in ("batch_size", "embedding_dim") if (value := getattr(self, name)) != "auto"
+        }
+        labelled, valid_matrix = fit_inputs(user_items, valid, weights=weights, valid_metric=self.valid_metric, **known)
         plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
         matrix, report = labelled.matrix, {"callback": callback, "show_progress": show_progress}
         if valid_matrix is not None:

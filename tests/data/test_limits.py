@@ -19,11 +19,12 @@ import pytest
 import scipy.sparse as sp
 from typer.testing import CliRunner
 
-from buir import Interactions
+import baselines
+from buir import BUIR, Interactions
 from buir.cli.app import app
-from buir.data import read, read_split, read_text
+from buir.data import doctor, read, read_split, read_text
 from buir.data.files import text
-from buir.errors import InputError, ReadError
+from buir.errors import InputError, ReadError, ShapeError
 
 DIGITS = "1" * 5000
 LONG = "a" * 140_000
@@ -377,3 +378,47 @@ def test_a_pipe_that_never_ends_is_refused(monkeypatch):
 def test_devices_are_refused(device):
     with pytest.raises(ReadError, match="is a device or a socket, expected a file or a pipe"):
         read(device)
+
+
+# Shapes
+
+
+@pytest.mark.parametrize("form", [sp.coo_array, sp.dok_array, sp.dia_array])
+@pytest.mark.parametrize("shape", [(2**31, 2**31), (2**31, 3), (3, 2**31), (2**30, 2**30)])
+def test_a_shape_that_has_no_room_is_refused_before_memory_is_taken(form, shape, monkeypatch):
+    monkeypatch.setattr(doctor, "free_memory", lambda: 24 << 30)
+    matrix = sp.coo_array(([1.0], ([1], [2])), shape=shape)
+    matrix = matrix if form is sp.coo_array else form(matrix)
+    taken = sum(shape) * 32 / 2**30
+    tracemalloc.start()
+    with pytest.raises(ShapeError, match=rf"matrix has shape \({shape[0]}, {shape[1]}\); .* at least {taken:.1f} GiB"):
+        Interactions.from_matrix(matrix)
+    with pytest.raises(ShapeError, match="number both from 0 without gaps"):
+        BUIR().fit(matrix)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
+
+
+def test_what_fits_is_allowed(monkeypatch):
+    matrix = sp.coo_array(([1.0, 1.0], ([0, 99_999], [2, 1])), shape=(100_000, 3))
+    monkeypatch.setattr(doctor, "free_memory", lambda: 100_003 * 32)
+    assert Interactions.from_matrix(matrix).n_users == 100_000
+    monkeypatch.setattr(doctor, "free_memory", lambda: 100_003 * 32 - 1)
+    with pytest.raises(ShapeError, match=r"shape \(100000, 3\)"):
+        Interactions.from_matrix(matrix)
+    monkeypatch.setattr(doctor, "free_memory", lambda: None)
+    assert Interactions.from_matrix(matrix).n_users == 100_000
+
+
+def test_a_fit_counts_its_vectors(monkeypatch):
+    matrix = sp.csr_array(np.eye(1000, 30) + np.eye(1000, 30, -1))
+    monkeypatch.setattr(doctor, "free_memory", lambda: 1030 * (32 + 16 * 64) - 1)
+    with pytest.raises(ShapeError, match="GiB are free"):
+        BUIR(embedding_dim=64).fit(matrix)
+    with pytest.raises(ShapeError, match="GiB are free"):
+        baselines.Contrastive(embedding_dim=64).fit(matrix)
+
+
+def test_free_memory_is_less_than_there_is():
+    free = doctor.free_memory()
+    assert free is None or 1 << 20 < free <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

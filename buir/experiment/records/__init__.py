@@ -2,7 +2,15 @@
 
 from buir.experiment.records import provenance
 from buir.experiment.records.clock import Clock
-from buir.experiment.records.journal import Journal, Kind, experiment_name, find_results, latest_results
+from buir.experiment.records.journal import (
+    Journal,
+    Kind,
+    digest,
+    experiment_name,
+    find_results,
+    latest_results,
+    set_aside,
+)
 from buir.experiment.records.provenance import available_cores, mixture, versions
 from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
 
@@ -14,6 +22,7 @@ __all__ = [
     "Record",
     "available_cores",
     "cell_key",
+    "digest",
     "experiment_name",
     "find_results",
     "frame",
@@ -22,5 +31,6 @@ __all__ = [
     "metric_label",
     "mixture",
     "provenance",
+    "set_aside",
     "versions",
 ]
