@@ -2,7 +2,7 @@
 # constraints.txt changes. Needs Python >= 3.11 and make.
 #
 #   make run PYTHON=python3.12      another interpreter
-#   make run TORCH_INDEX=URL        another build of torch, from an index that you trust
+#   make run TORCH_INDEX=URL        another build of torch, from this index alone
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,6 +11,7 @@ SHELL := bash
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+COUNT ?= 20000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,21 +21,23 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run ui test lint types imports unit test-slow test-light bench notebooks picture screenshots clean
+.PHONY: help setup run ui test lint types imports unit test-slow test-light fuzz faults lock bench notebooks picture screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 setup: $(STAMP)  ## make .venv and install what is missing
 
-$(STAMP): pyproject.toml constraints.txt
+# Everything but torch, whose files differ by index, and buir itself is what its hash says.
+$(STAMP): pyproject.toml constraints.txt requirements/hashed.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), buir needs Python >= 3.11: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing into $(VENV): the first time takes minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install -qq -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	$(BIN)/python -m pip install -qq -c constraints.txt --editable . --group dev
+	$(BIN)/python -m pip install -qq --require-hashes --no-deps -r requirements/hashed.txt
+	$(BIN)/python -m pip install -qq -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
 
 run: $(STAMP)  ## the quick comparison: a table, a figure, and runs in MLflow
@@ -62,7 +65,18 @@ test-slow: $(STAMP)  ## tests marked slow and eval (real data in BUIR_DATA), and
 	$(BIN)/python -m pytest -m "slow or eval or gpu"
 
 test-light: $(STAMP)  ## one model in a fresh environment with requirements/serving.txt alone
-	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m pytest -m "slow or not slow" tests/project/test_light.py
+	$(if $(TORCH_INDEX),BUIR_TORCH_INDEX=$(TORCH_INDEX)) $(BIN)/python -m pytest -m "slow or not slow" tests/project/test_light.py
+
+fuzz: $(STAMP)  ## broken files, models, YAML and commands, counted; COUNT=200000 for many
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.support.fuzz --count $(COUNT)
+
+faults: $(STAMP)  ## kills, damage, a full disk (as root), servers that go away, counted
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.support.faults
+
+lock: $(STAMP)  ## constraints.txt -> requirements/hashed.txt, after a change of the versions
+	$(BIN)/python -m pip install -qq 'uv>=0.9'
+	grep -v '^torch==' constraints.txt | $(BIN)/uv pip compile - --no-deps --generate-hashes --universal \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q -o requirements/hashed.txt
 
 bench: $(STAMP)  ## speed and memory against the plain implementation -> docs/results/speed.md
 	$(BIN)/python -m benchmarks

@@ -43,6 +43,12 @@ MaxBytes = Annotated[
         help="What the file, unpacked, or a line may have, instead of 8 GiB (of a gzip 100 times its size) and 16 MiB.",
     ),
 ]
+Excel = Annotated[
+    bool,
+    typer.Option(
+        "--excel", help="In text, put ' before a value that a spreadsheet would run: one with =, +, - or @ first."
+    ),
+]
 MinRating = Annotated[float | None, typer.Option("--min-rating", help="Keep rows with at least this rating.")]
 
 _NOTHING = "nothing was written"
@@ -119,6 +125,7 @@ def recommend(
     allow: Annotated[Path | None, typer.Option(help="File of the only items to list, an id per line.")] = None,
     deny: Annotated[Path | None, typer.Option(help="File of items never to list, an id per line.")] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="List what a user has already.")] = False,
+    excel: Excel = False,
 ) -> None:
     """List the best items for users, as rows of user, item, score and rank."""
     with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
@@ -142,9 +149,9 @@ def recommend(
         if frame["user"].map(type).nunique() > 1:  # Parquet has no column of integers and texts together
             frame = frame.assign(user=frame["user"].astype(str))
         if out is None:
-            typer.echo(frame.to_csv(index=False), nl=False)
+            typer.echo(options.as_text(frame, excel=excel), nl=False)
             return
-        options.write_table(frame, out)
+        options.write_table(frame, out, excel=excel)
         typer.echo(f"{out}: {counted(len(frame), 'row')}, lists for {counted(frame['user'].nunique(), 'user')}")
 
 
@@ -162,6 +169,7 @@ def evaluate(
     max_bytes: MaxBytes = None,
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
+    excel: Excel = False,
 ) -> None:
     """Measure a model on held-out pairs: training pairs are never listed, what it cannot know is dropped and said."""
     with one_line_errors(_NOTHING, "use a smaller number for --k"):
@@ -184,7 +192,7 @@ def evaluate(
         result = evaluate(model, found.seen, found.pairs, ks=cutoffs)
         typer.echo(options.metric_table(result, cutoffs))
         if out is not None:
-            options.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
+            options.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out, excel=excel)
             typer.echo(f"{out}: values of {counted(result.n_users, 'user')}")
 
 

@@ -150,12 +150,27 @@ def check_target(path: Path, *read: Path | None, table: bool) -> None:
             raise InputError(msg)
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
+def as_text(frame: pd.DataFrame, *, excel: bool, separator: str = ",") -> str:
+    """Write a frame as text, for a spreadsheet with ``excel``: no value of text in it is then taken for a formula."""
+    if excel:
+        texts = [name for name in frame.columns if any(isinstance(value, str) for value in frame[name])]
+        frame = frame.assign(**{name: frame[name].map(_no_formula) for name in texts})
+    return frame.to_csv(index=False, sep=separator)
+
+
+def _no_formula(value: Any) -> Any:
+    # blanks and line breaks in front do not stop a spreadsheet
+    formula = isinstance(value, str) and (value[:1] in ("\t", "\r", "\n") or value.strip()[:1] in ("=", "+", "-", "@"))
+    return f"'{value}" if formula else value
+
+
+def write_table(frame: pd.DataFrame, path: Path, *, excel: bool = False) -> None:
     """Write a frame in the form its name asks for; an earlier file stays until the new one is whole."""
     if path.suffix == ".parquet":
         replace_atomically(path, frame.to_parquet(index=False))
     else:
-        replace_atomically(path, frame.to_csv(index=False, sep="\t" if path.suffix == ".tsv" else ",").encode())
+        text = as_text(frame, excel=excel, separator="\t" if path.suffix == ".tsv" else ",")
+        replace_atomically(path, text.encode())
 
 
 def _value(text: str) -> Any:

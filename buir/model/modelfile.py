@@ -210,7 +210,9 @@ def _state(held: Contents, facts: dict[str, Any], width: int, n_nodes: int) -> T
 def _number(facts: dict[str, Any], name: str, kind: type, least: float) -> Any:
     """Return a number of the facts."""
     value = facts[name]
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not math.isfinite(value) or value < least:
+    number = isinstance(value, int | kind) and not isinstance(value, bool)
+    wide = number and isinstance(value, int) and abs(value) >= 1 << 63  # such a one reaches no compiled code
+    if not number or wide or not math.isfinite(value) or value < least:
         msg = f"{name} is {value!r}"[:100] + f", expected a number{'' if least == -math.inf else f' from {least}'}"
         raise ValueError(msg)
     return value

@@ -170,6 +170,7 @@ def parquet_table(path: Path, raw: bytes | None, max_bytes: int | None = None) -
         else:
             check_size(path, _unpacked(pq.read_metadata(pa.BufferReader(raw))), max_bytes, "unpacks to")
             table = pq.read_table(pa.BufferReader(raw))
+        table.validate(full=True)  # text that is no UTF-8, and all else that would reach compiled code
     except (pa.ArrowException, OSError) as error:
         raise ReadError(path, f"is a damaged Parquet file ({one_line(error)}); write it again") from error
     if not table.num_rows:
