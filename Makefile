@@ -16,12 +16,21 @@ COUNT ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOWEST := build/lowest
+
+define EVERY_MODULE
+import importlib, pkgutil, baselines, buir
+for package in (buir, baselines):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        module.name.endswith("__main__") or importlib.import_module(module.name)
+endef
+export EVERY_MODULE
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run ui test lint types imports unit test-slow test-light fuzz faults lock bench notebooks picture screenshots clean
+.PHONY: help setup run ui test lint types imports unit test-slow test-light test-lowest fuzz faults lock bench docs notebooks picture screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -70,16 +79,36 @@ test-light: $(STAMP)  ## one model in a fresh environment with requirements/serv
 fuzz: $(STAMP)  ## broken files, models, YAML and commands, counted; COUNT=200000 for many
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.support.fuzz --count $(COUNT)
 
-faults: $(STAMP)  ## kills, damage, a full disk (as root), servers that go away, counted
+faults: $(STAMP)  ## kills of fits and benchmarks, damage, a full disk (as root), servers that go away, counted
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -rP tests/model/test_checkpoint.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.support.faults
 
 lock: $(STAMP)  ## constraints.txt -> requirements/hashed.txt, after a change of the versions
 	$(BIN)/python -m pip install -qq 'uv>=0.9'
 	grep -v '^torch==' constraints.txt | $(BIN)/uv pip compile - --no-deps --generate-hashes --universal \
-	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q -o requirements/hashed.txt
+	  --python-version 3.11.9 --no-header --no-annotate --no-emit-index-url -q -o requirements/hashed.txt
+
+test-lowest: $(STAMP)  ## the lowest version of every requirement in an environment of its own, resolved and imported
+	$(BIN)/python -m pip install -qq -c constraints.txt --group lowest
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) $(if $(TORCH_INDEX),--index $(TORCH_INDEX)) \
+	  --resolution lowest-direct --only-binary :all: --requirements pyproject.toml --all-extras --group test
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --no-deps --editable .
+	$(LOWEST)/bin/python -c "$$EVERY_MODULE"
+	$(LOWEST)/bin/buir --help > /dev/null
+	@echo "The tests there, by hand: $(LOWEST)/bin/python -m pytest"
 
 bench: $(STAMP)  ## speed and memory against the plain implementation -> docs/results/speed.md
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.documented  ## the documentation -> build/docs/index.html; a warning is an error
+	rm -rf docs/api docs/made
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+$(VENV)/.documented: $(STAMP)
+	$(BIN)/python -m pip install -qq -c constraints.txt --group docs
+	touch $@
 
 notebooks: $(STAMP)  ## run the notebooks and write them with their outputs
 	$(BIN)/python notebooks/build.py

@@ -2,9 +2,18 @@
 
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue
-from buir.recommend.held_out import HeldOut, held_out_pairs
-from buir.recommend.lookup import Lookup, as_labels, lookups
-from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
+from buir.recommend.ids import read_histories
+from buir.recommend.lookup import Lookup, lookups
+from buir.recommend.ranges import (
+    Above,
+    AtLeast,
+    MetricAtK,
+    Parameter,
+    Strengths,
+    Terms,
+    check_parameters,
+    parameters_of,
+)
 from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import BLOCKS, TERMS, ScoreTerms, make_terms
 from buir.recommend.similarity import vectors_of
@@ -15,18 +24,18 @@ __all__ = [
     "Above",
     "AtLeast",
     "Catalogue",
-    "HeldOut",
     "Lookup",
     "MetricAtK",
+    "Parameter",
     "Recommender",
     "ScoreTerms",
     "Strengths",
     "Terms",
-    "as_labels",
     "check_parameters",
-    "held_out_pairs",
     "lookups",
     "make_terms",
+    "parameters_of",
+    "read_histories",
     "recommend_frame",
     "vectors_of",
 ]

@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 from buir.data import binary, degrees, take
 from buir.errors import Argument, InputError
 from buir.ranking import FactorScorer, Scorer, as_count, top_k
-from buir.recommend.lookup import ItemLists, Lookup, lookups, read_histories, read_users
+from buir.recommend.ids import ItemLists, read_asked, read_histories
+from buir.recommend.lookup import Lookup, lookups
 
 UNKNOWN = ("error", "skip", "popular")
 _SAVE = "save it with its training matrix"
@@ -70,7 +71,7 @@ class Catalogue:
             raise InputError(msg, argument="unknown")
         strict = unknown == "error"
         named, told, told_rows = read_histories(histories, self.items, strict=strict, unit=self.weight_unit)
-        asked = read_users(users, self.users.index if histories is None else named)
+        asked = read_asked(users, self.users.index if histories is None else named, "users", "user")
         rows, told_at = self.users.rows(asked, "users", strict=False), told.get_indexer(asked)
         stranger = (rows < 0) & (told_at < 0)
         silent = stranger & (named.get_indexer(asked) >= 0)

@@ -12,7 +12,7 @@ from buir.experiment.records.journal import (
     set_aside,
 )
 from buir.experiment.records.provenance import available_cores, mixture, versions
-from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
+from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, per_cent
 
 __all__ = [
     "Cell",
@@ -30,6 +30,7 @@ __all__ = [
     "latest_results",
     "metric_label",
     "mixture",
+    "per_cent",
     "provenance",
     "set_aside",
     "versions",
