@@ -75,7 +75,7 @@ class Baseline(Recommender):
         check_callback(callback)
         self._check_weights(weights)
         settings = self.get_params()
-        watched = {name: settings[name] for name in ("batch_size", "valid_metric") if name in settings}
+        watched = {name: settings[name] for name in ("batch_size", "valid_metric", "embedding_dim") if name in settings}
         labelled, held_out = fit_inputs(user_items, valid, weights=weights, **watched)
         self.history = self._fit(labelled, held_out, show_progress=show_progress, callback=callback)
         return self

@@ -97,7 +97,7 @@ class ReadError(InputError):
         self, path: Path | str, *what: str | Argument, line: int | None = None, row: int | None = None
     ) -> None:
         place = "" if row is None else f", row {row} (from 0)"
-        super().__init__(f"{path}{place if line is None else f', line {line}'}: ", *what)
+        super().__init__(f"{shortened(path)}{place if line is None else f', line {line}'}: ", *what)
 
 
 class StorageError(InputError):
@@ -125,7 +125,7 @@ class ExperimentError(RuntimeError):
 
 
 class TuningError(ExperimentError):
-    """A search that came to nothing: no trial gave a value, or the file of its trials is damaged."""
+    """A search that came to nothing: no trial gave a value."""
 
 
 class InputWarning(Finding, UserWarning):
@@ -188,6 +188,10 @@ class RowsNotIdsWarning(InputWarning):
     """Rows are asked of a model whose ids are other integers, so that ids may have been meant."""
 
 
+class DamagedWarning(InputWarning):
+    """A file of ours that is not as it was written: it is set aside, and what it held is made anew."""
+
+
 class CollapseWarning(UserWarning):
     """The representation uses so few dimensions that lists look alike, or they do for another reason."""
 
@@ -198,6 +202,8 @@ _SHOWN = 5
 """Row numbers spelled out in a message."""
 _NAMED, _WIDEST = 12, 40
 """Names spelled out in a message, and the letters of each."""
+_END = 120
+"""Characters of each end of a long value that a message shows."""
 
 
 def counted(n: int, noun: str) -> str:
@@ -231,6 +237,12 @@ def listed(names: Iterable[object]) -> str:
 def one_line(text: object) -> str:
     """Return a text without its line breaks."""
     return " ".join(str(text).split())
+
+
+def shortened(value: object) -> str:
+    """Return a value as text; of a very long one both ends, and how many characters there were."""
+    text = str(value)
+    return text if len(text) <= 2 * _END + 20 else f"{text[:_END]}...{text[-_END:]} ({len(text):,} characters)"
 
 
 def report(findings: list[Finding], *, warn: bool = True) -> None:

@@ -258,5 +258,6 @@ def _prepare_mlflow() -> None:
     """Set what MLflow reads when it is imported, unless the user has decided otherwise."""
     for name, value in _QUIET_MLFLOW.items():
         os.environ.setdefault(name, value)
-    for chatty in ("mlflow.store.db.utils", "mlflow.models.signature"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
+    # Of what goes wrong in a store it would print a traceback beside our one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

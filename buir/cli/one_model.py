@@ -39,6 +39,20 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="Keep rows with this value in a column, such as event=buy; repeatable, for either."),
 ]
+MaxBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--max-bytes",
+        min=1,
+        help="What the file, unpacked, or a line may have, instead of 8 GiB (of a gzip 100 times its size) and 16 MiB.",
+    ),
+]
+Excel = Annotated[
+    bool,
+    typer.Option(
+        "--excel", help="In text, put ' before a value that a spreadsheet would run: one with =, +, - or @ first."
+    ),
+]
 Length = Annotated[int, typer.Option("--k", min=1, help="Length of a list.")]
 Out = Annotated[Path | None, typer.Option("--out", help="A .csv, .tsv or .parquet file; else to the screen.")]
 Titles = Annotated[
@@ -68,6 +82,7 @@ def fit(
     header: Header = None,
     drop_missing: DropMissing = False,
     where: Where = None,
+    max_bytes: MaxBytes = None,
     min_rating: MinRating = None,
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
@@ -120,6 +135,7 @@ def fit(
         model = options.make_model(overrides or [], paper=paper)
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        form |= {"max_bytes": max_bytes}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item}
         weights = None if weight is None else weighting(weight)
         with reading_weights(weights):
@@ -195,6 +211,7 @@ def recommend(
     deny: Annotated[Path | None, typer.Option(help="File of items never to list, an id per line.")] = None,
     titles: Titles = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="List what a user has already.")] = False,
+    excel: Excel = False,
 ) -> None:
     """List the best items for users. Rows hold user, item, score and rank.
 
@@ -232,7 +249,7 @@ def recommend(
             frame["user"] = frame["user"].astype(str if text else "int64")
             return options.with_titles(frame, called, "item")
 
-        _write(options.in_blocks(asked, lists, "user", show=out is not None), out, "user")
+        _write(options.in_blocks(asked, lists, "user", show=out is not None), out, "user", excel=excel)
 
 
 def similar(
@@ -249,6 +266,7 @@ def similar(
     allow: Annotated[Path | None, typer.Option(help="File of the only ids to list, one per line.")] = None,
     deny: Annotated[Path | None, typer.Option(help="File of ids never to list, one per line.")] = None,
     titles: Titles = None,
+    excel: Excel = False,
 ) -> None:
     """List what is most similar to items, or to users. Rows hold item, similar_item, score (cosine) and rank.
 
@@ -278,16 +296,16 @@ def similar(
         def lists(block: Sequence[Any]) -> pd.DataFrame:
             return options.with_titles(similar_frame(block, k, **further), called, f"similar_{noun}")
 
-        _write(options.in_blocks(asked, lists, noun, show=out is not None), out, noun)
+        _write(options.in_blocks(asked, lists, noun, show=out is not None), out, noun, excel=excel)
 
 
-def _write(frames: Iterator[pd.DataFrame], out: Path | None, noun: str) -> None:
+def _write(frames: Iterator[pd.DataFrame], out: Path | None, noun: str, *, excel: bool) -> None:
     """Write lists to a file and say how many, or print them."""
     from buir.cli import options
 
     if out is None:
         for place, frame in enumerate(frames):
-            typer.echo(frame.to_csv(index=False, header=place == 0), nl=False)
+            typer.echo(options.as_text(frame, header=place == 0, excel=excel), nl=False)
         return
     n_rows = n_lists = 0
 
@@ -297,7 +315,7 @@ def _write(frames: Iterator[pd.DataFrame], out: Path | None, noun: str) -> None:
             n_rows, n_lists = n_rows + len(frame), n_lists + frame[noun].nunique()
             yield frame
 
-    options.write_table(counting(), out)
+    options.write_table(counting(), out, excel=excel)
     typer.echo(f"{out}: {counted(n_rows, 'row')}, lists for {counted(n_lists, noun)}")
 
 
@@ -312,9 +330,11 @@ def evaluate(
     header: Header = None,
     drop_missing: DropMissing = False,
     where: Where = None,
+    max_bytes: MaxBytes = None,
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
     as_json: AsJson = False,
+    excel: Excel = False,
 ) -> None:
     """Measure a model on held-out pairs. Training pairs are never listed; what it cannot know is dropped and said.
 
@@ -330,6 +350,7 @@ def evaluate(
         model = load(model_file)
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        form |= {"max_bytes": max_bytes}
         data = read(test, **form, min_rating=min_rating)
         if model.seen_ is None:
             msg = f"{model_file} was saved without its training rows, which must not be listed; save it with them"
@@ -342,7 +363,7 @@ def evaluate(
             except InputError as error:
                 raise InputError(str(test), ": ", *error.message, argument="test") from error
         if out is not None:
-            options.write_table([result.to_frame()], out)
+            options.write_table([result.to_frame()], out, excel=excel)
         if as_json:
             counts = {"n_pairs": data.n_pairs, "n_measured": result.n_pairs, "n_users": result.n_users}
             dropped = {what.removeprefix("that are ").replace(" ", "_"): n for what, n in result.dropped.items()}

@@ -179,7 +179,21 @@ def check_target(path: Path, *read: Path | None, table: bool, option: str = "--o
             raise InputError(msg)
 
 
-def write_table(frames: Iterable[pd.DataFrame], path: Path) -> None:
+def as_text(frame: pd.DataFrame, *, header: bool = True, excel: bool = False, separator: str = ",") -> str:
+    """Write a frame as text, for a spreadsheet with ``excel``: no value of text in it is then taken for a formula."""
+    if excel:
+        texts = [name for name in frame.columns if any(isinstance(value, str) for value in frame[name])]
+        frame = frame.assign(**{name: frame[name].map(_no_formula) for name in texts})
+    return frame.to_csv(index=False, header=header, sep=separator)
+
+
+def _no_formula(value: Any) -> Any:
+    # blanks and line breaks in front do not stop a spreadsheet
+    formula = isinstance(value, str) and (value[:1] in ("\t", "\r", "\n") or value.strip()[:1] in ("=", "+", "-", "@"))
+    return f"'{value}" if formula else value
+
+
+def write_table(frames: Iterable[pd.DataFrame], path: Path, *, excel: bool = False) -> None:
     """Write the rows of frames of one form, as the file's name asks for, holding no more than one of them.
 
     An earlier file stays until the new one is whole.
@@ -192,8 +206,8 @@ def write_table(frames: Iterable[pd.DataFrame], path: Path) -> None:
         first = next(frames)
         if path.suffix != ".parquet":
             for frame in chain([first], frames):
-                text = frame.to_csv(index=False, header=frame is first, sep="\t" if path.suffix == ".tsv" else ",")
-                stream.write(text.encode())
+                separator = "\t" if path.suffix == ".tsv" else ","
+                stream.write(as_text(frame, header=frame is first, excel=excel, separator=separator).encode())
             return
         # an empty frame does not say what its columns would hold
         kinds = [
@@ -277,5 +291,5 @@ def _value(text: str) -> Any:
         return _WORDS[text.lower()]
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

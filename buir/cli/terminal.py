@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from buir.errors import (
     needing,
     one_line,
     shortage,
+    shortened,
     warnings_in_one_line,
 )
 
@@ -55,7 +57,7 @@ def option(argument: Argument) -> str:
 
 def stop(message: str, code: int) -> NoReturn:
     """End the command with one line on stderr."""
-    line = one_line(message)
+    line = re.sub(r"\S{400,}", lambda word: shortened(word[0]), one_line(message))
     typer.echo(f"error: {line if len(line) <= _LONGEST else f'{line[:_LONGEST]} ...'}", err=True)
     raise typer.Exit(code)
 

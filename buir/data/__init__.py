@@ -1,7 +1,7 @@
 """Who had what: interactions, the files they come from, what may be wrong with them, and their splits."""
 
 from buir.data import datasets, doctor, splits
-from buir.data.datasets import load, load_split
+from buir.data.datasets import load
 from buir.data.files.columns import ROLES
 from buir.data.files.description import describe
 from buir.data.files.formats import FORMATS
@@ -57,7 +57,6 @@ __all__ = [
     "keep",
     "leave_one_out",
     "load",
-    "load_split",
     "log_counts",
     "make_interactions",
     "nested_levels",

@@ -1,45 +1,64 @@
-"""Data by name: "synthetic" is made up on the spot, the others are downloaded once through PyG's data sets."""
+"""Data by name: "synthetic" is made up on the spot, the others are downloaded once, over a checked connection."""
 
+import hashlib
 import inspect
+import io
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from buir.data.files.readers import read, read_split
+from buir.data.files.readers import read
+from buir.data.files.writing import replace_atomically
 from buir.data.interactions import Interactions
 from buir.data.synthetic import make_interactions
-from buir.errors import InputError, near, needing
+from buir.errors import InputError, near
 
 
 @dataclass(frozen=True)
 class Download:
-    """A data set that PyG knows where to fetch."""
+    """A published archive."""
 
-    pyg_class: str
-    """Name of the class in ``torch_geometric.datasets``."""
-    files: tuple[str, ...]
-    """Files of its raw folder: one with all interactions, or train and test; none: PyG's graph is taken."""
-    format: str = ""
-    """Their format."""
-    sizes: tuple[int, int, int] | None = None
-    """Users, items and distinct pairs that must be found; None where releases change."""
+    url: str
+    sha256: str
+    """Digest of the archive, in hexadecimal digits."""
+    file: str
+    """The file of interactions in it, with raw ids, ratings and times."""
+    format: str
+    """Its format."""
 
 
+_GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 DOWNLOADS = {
-    "ml-100k": Download("MovieLens100K", ("u.data",), "tab", (943, 1_682, 100_000)),
-    "ml-1m": Download("MovieLens1M", ("ratings.dat",), "double-colon", (6_040, 3_706, 1_000_209)),
-    "ml-latest-small": Download("MovieLens", ("ml-latest-small/ratings.csv",), "comma"),
-    "amazon-book": Download("AmazonBook", ("train.txt", "test.txt"), "adjacency", (52_643, 91_599, 2_984_108)),
-    "lastfm": Download("LastFM", ()),
+    "ml-100k": Download(
+        f"{_GROUPLENS}/ml-100k.zip",
+        "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+        "ml-100k/u.data",
+        "tab",
+    ),
+    "ml-1m": Download(
+        f"{_GROUPLENS}/ml-1m.zip",
+        "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+        "ml-1m/ratings.dat",
+        "double-colon",
+    ),
+    "ml-latest-small": Download(
+        f"{_GROUPLENS}/ml-latest-small.zip",
+        "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+        "ml-latest-small/ratings.csv",
+        "comma",
+    ),
 }
-"""Named downloads.  Their files carry raw ids, ratings and times, which PyG's own graphs drop."""
+"""Named downloads; "ml-latest-small" is the release of September 2018."""
 
 DATASETS = ("synthetic", *DOWNLOADS)
 """Names that :func:`load` knows."""
+
+_LARGEST = 1 << 26
+"""Bytes of an archive: those above have fewer than 6 million."""
+_PATIENCE = 60.0
+"""Seconds without a byte after which a server is given up."""
 
 
 def load(name: str, *, root: str | Path | None = None, **options: Any) -> Interactions:
@@ -58,29 +77,25 @@ def load(name: str, *, root: str | Path | None = None, **options: Any) -> Intera
     Raises
     ------
     ValueError
-        If the name or an option is unknown, or the download is not what it should be.
+        If the name or an option is unknown, or the archive is not the published one.
     ConnectionError
         If the download fails.
 
     Notes
     -----
-    PyG fetches without checking certificates or checksums; the sizes of what was read are checked instead.
+    The server's certificate is checked, and the archive's digest before anything in it is read; nothing is unpickled.
     """
     check_request(name, **options)
     if name == "synthetic":
         return make_interactions(**options)
     source = DOWNLOADS[name]
-    if len(source.files) == 1:
-        path = _fetch(name, root) / source.files[0]
-        if source.sizes is not None:
-            data = read(path, format=source.format, columns={"user": 0, "item": 1})
-            _check_sizes(name, data.n_users, data.n_items, data.n_pairs)
-        return read(path, format=source.format, **options)
-    if source.files:
-        frame = pd.concat([part.to_frame() for part in load_split(name, root=root)])
-        return Interactions.from_frame(frame, source=name, **options)
-    users, items = _graph_pairs(name, root)
-    return Interactions.from_pairs(users, items, source=name, **options)
+    folder = _cache(root) / name
+    with zipfile.ZipFile(io.BytesIO(_archive(name, folder))) as archive:
+        content = archive.read(source.file)
+    file = folder / Path(source.file).name
+    if not file.is_file() or file.read_bytes() != content:
+        replace_atomically(file, content)
+    return read(file, format=source.format, **options)
 
 
 def check_request(name: str, /, **options: Any) -> None:
@@ -89,65 +104,46 @@ def check_request(name: str, /, **options: Any) -> None:
     if name == "synthetic":
         known = tuple(inspect.signature(make_interactions).parameters)
     else:
-        graph_or_lists = not DOWNLOADS[name].files or DOWNLOADS[name].format == "adjacency"
-        known = (() if graph_or_lists else ("min_rating",)) + ("min_user", "min_item", "core")
+        known = ("min_rating", "min_user", "min_item", "core")
     for option in options:
         _check_known(f"data set {name!r} has no option", option, known, "some", option)
 
 
-def load_split(name: str, *, root: str | Path | None = None) -> tuple[Interactions, Interactions]:
-    """Return the published train and test parts of a data set that has them ("amazon-book")."""
-    published = tuple(name for name, source in DOWNLOADS.items() if len(source.files) == 2)
-    _check_known("unknown data set", name, published, "one", "name")
-    folder = _fetch(name, root)
-    train, test = (folder / file for file in DOWNLOADS[name].files)
-    given_train, given_test = read_split(train, test, format=DOWNLOADS[name].format)
-    n_pairs = given_train.n_pairs + given_test.n_pairs
-    _check_sizes(name, given_train.n_users, given_train.n_items, n_pairs)
-    return given_train, given_test
+def _cache(root: str | Path | None) -> Path:
+    if root is not None:
+        return Path(root)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "buir"
 
 
-def _fetch(name: str, root: str | Path | None) -> Path:
-    """Download once; return PyG's folder of raw files."""
-    with needing("downloading a data set"):
-        from torch_geometric import datasets
+def _archive(name: str, folder: Path) -> bytes:
+    """Return the published archive, which is fetched once; its digest is looked at every time."""
+    import urllib.request  # slow to import, seldom needed
 
-    known = getattr(datasets, DOWNLOADS[name].pyg_class)
-    # only the files are wanted: what PyG makes of them drops ids and may need further packages
-    raw_only = type(known.__name__, (known,), {"process": lambda _: None, "load": lambda *_, **__: None})
-    return Path(_downloaded(raw_only, name, root).raw_dir)
-
-
-def _graph_pairs(name: str, root: str | Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Edges of users to items in PyG's graph, held-out positives included."""
-    with needing("downloading a data set"):
-        from torch_geometric import datasets
-
-    graph = _downloaded(getattr(datasets, DOWNLOADS[name].pyg_class), name, root)[0]
-    edges = next(graph[kind] for kind in graph.edge_types if kind[0] == "user" and kind[2] != "user")
-    parts = ("edge_index", "val_pos_edge_index", "test_pos_edge_index")
-    users, items = np.concatenate([edges[part].numpy() for part in parts if part in edges], axis=1)
-    return users, items
-
-
-def _downloaded(make: Any, name: str, root: str | Path | None) -> Any:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "buir"
-    folder = Path(cache if root is None else root) / name
+    source = DOWNLOADS[name]
+    kept = folder / source.url.rpartition("/")[2]
+    fetched = not kept.is_file()
     try:
-        return make(str(folder))
+        if fetched:
+            folder.mkdir(parents=True, exist_ok=True)
+            with urllib.request.urlopen(source.url, timeout=_PATIENCE) as reply:
+                content = reply.read(_LARGEST)
+        else:
+            content = kept.read_bytes()
     except OSError as error:
         msg = (
-            f"cannot download {name!r} from {make.url} ({error}); with a network, try again; without, fetch the file "
+            f"cannot download {name!r} from {source.url} ({error}); with a network, try again; without, fetch the file "
             "elsewhere and use buir.data.read, or load('synthetic'), which needs no network"
         )
         raise ConnectionError(msg) from error
-
-
-def _check_sizes(name: str, *found: int) -> None:
-    expected = DOWNLOADS[name].sizes
-    if expected is not None and found != expected:
-        msg = f"{name!r} has {found} users, items and pairs, expected {expected}; delete its folder and load it again"
+    found = hashlib.sha256(content).hexdigest()
+    if found != source.sha256:
+        place = source.url if fetched else str(kept)
+        remedy = "try again later, from a network that you trust" if fetched else "delete it and load it again"
+        msg = f"{place} has the SHA-256 {found}, expected {source.sha256} of {name!r} as it was published; {remedy}"
         raise ValueError(msg)
+    if fetched:
+        replace_atomically(kept, content)
+    return content
 
 
 def _check_known(what: str, name: str, known: tuple[str, ...], expected: str, argument: str) -> None:

@@ -4,6 +4,9 @@ What cannot be trained on is an error; what can, but is probably not meant, is a
 can be silenced or turned into an error by name. The doctor reads and reports; it changes nothing.
 """
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +31,54 @@ from buir.errors import (
     show_rows,
 )
 
+_PER_ROW = 32
+"""Bytes kept of each user and item beside vectors: an id, a pointer, counts."""
+_TABLES = 4
+"""Tables of vectors that training holds at least: weights, their slow copy, moments, factors."""
 UNREAD = "to weigh pairs by them"
 """What a warning says of values that nobody reads and that may be weights."""
+
+
+def check_room(shape: tuple[int, int], what: str, *, width: int = 0) -> None:
+    """Make sure that what is kept of each user and item has room in memory, before any of it is taken.
+
+    Parameters
+    ----------
+    shape
+        What a matrix says that its shape is, however few entries it has.
+    what
+        The argument's name, for the message.
+    width
+        Of the vectors that a model trains, 0 if it trains none.
+
+    Raises
+    ------
+    ShapeError
+        If it has not, or rows and columns have no numbers of 32 bits.
+    """
+    needed, free = sum(shape) * (_PER_ROW + _TABLES * 4 * width), free_memory()
+    fits = free is None or needed <= free
+    if fits and max(shape) < 1 << 31:
+        return
+    takes = f"for so many users and items at least {needed / 2**30:,.1f} GiB are taken"
+    fault = takes if fits or free is None else f"{takes}, and {free / 2**30:,.1f} GiB are free"
+    remedy = "the shape goes up to the largest user and item number: number both from 0 without gaps"
+    msg = f"{what} has shape {shape}; {fault}; expected a smaller one: {remedy}"
+    raise ShapeError(msg, argument=what)
+
+
+def free_memory() -> int | None:
+    """Return how many bytes the system could still give to this process; None where it does not tell."""
+    found: list[int] = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
+    with suppress(OSError, ValueError):  # of a container
+        most, taken = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        found.append(most - taken)
+    with suppress(AttributeError, OSError, ValueError):  # no Linux: what the machine has
+        found = found or [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    return min(found, default=None)
 
 
 def stored_entries(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

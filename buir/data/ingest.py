@@ -188,6 +188,7 @@ def distinct_pairs(matrix: Any, what: str = "matrix", *, warn: bool = False) -> 
         remedy = f"convert them first, {what}.astype(float)"
         msg = f"{what} has values of type {matrix.dtype}; expected bool, int or float: {remedy}"
         raise TypeError(msg)
+    doctor.check_room(matrix.shape, what)
     rows, columns, values = doctor.stored_entries(matrix)
     report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)
     stored = values > 0

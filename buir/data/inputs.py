@@ -115,6 +115,7 @@ def fit_inputs(
     weights: PairWeights = None,
     batch_size: int | None = None,
     valid_metric: str | None = None,
+    embedding_dim: int = 0,
 ) -> tuple[Labelled, csr_array | None]:
     """Read and examine the arguments of ``fit``.
 
@@ -131,6 +132,8 @@ def fit_inputs(
         Pairs in one training step, if the model has batches.
     valid_metric
         Name of the metric that validation watches, such as "ndcg_at_20".
+    embedding_dim
+        Width of the vectors that are trained, 0 if none are.
 
     Returns
     -------
@@ -157,6 +160,7 @@ def fit_inputs(
         findings = _values_findings(user_items, "user_items")
     else:
         train, findings = weigh(user_items, weights, "user_items"), []
+    doctor.check_room(train.matrix.shape, "user_items", width=embedding_dim)
     at = re.search(r"_at_(\d+)$", valid_metric or "")
     findings += doctor.pattern_findings(
         train.matrix,

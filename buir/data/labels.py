@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from buir.data.files.formats import NAMES
-from buir.errors import InputError, listed, near, show_rows
+from buir.errors import InputError, listed, near, shortened, show_rows
 
 
 def as_ids(values: Any, name: str) -> np.ndarray:
@@ -27,6 +27,8 @@ def as_ids(values: Any, name: str) -> np.ndarray:
         If a label is missing, a float, a bool, beyond int64, or if integers and strings are mixed.
     """
     array = np.asarray(values)
+    if array.dtype.kind == "U" and not isinstance(values, np.ndarray):
+        array = np.asarray(values, dtype=object)  # texts of one width lose a NUL at their end, and numbers become texts
     if array.ndim != 1:
         msg = f"{name} ids have shape {array.shape}, expected one dimension, one id per row"
         raise InputError(msg, argument=name)
@@ -37,7 +39,7 @@ def as_ids(values: Any, name: str) -> np.ndarray:
             msg = f"the {name} id in {show_rows(rows)} (from 0) is missing; drop such rows or name them"
             raise InputError(msg, rows=rows, argument=name)
     if array.dtype.kind in "TU" or (array.dtype == object and pd.api.types.infer_dtype(array) in ("string", "empty")):
-        return array.astype(object)
+        return _checked(array.astype(object), name)
     if array.dtype.kind in "iu" or (array.dtype == object and pd.api.types.infer_dtype(array) == "integer"):
         if array.size and int(array.max()) > np.iinfo(np.int64).max:
             msg = f"{name} id {array.max()} does not fit into 64 bits; pass the ids as strings"
@@ -48,6 +50,26 @@ def as_ids(values: Any, name: str) -> np.ndarray:
     kind = pd.api.types.infer_dtype(array) if array.dtype == object else str(array.dtype)
     msg = f"{name} ids are {kind} (first: {array[0]}), expected integers or strings; cast the column to one of them"
     raise InputError(msg, argument=name)
+
+
+def _checked(texts: np.ndarray, name: str) -> np.ndarray:
+    """Return ids that are text, each of which a file can keep: a NUL ends texts elsewhere, half a letter is none."""
+    together = "".join(texts)
+    if "\0" in together or not (together.isascii() or _is_whole(together)):
+        rows = np.flatnonzero(["\0" in text or not _is_whole(text) for text in texts])
+        text = texts[rows[0]]
+        fault = "a NUL" if "\0" in text else "half of a letter (a surrogate)"
+        msg = f"the {name} id in {show_rows(rows)} (from 0) is {shortened(repr(text))}, with {fault}; write it without"
+        raise InputError(msg, rows=rows, argument=name)
+    return texts
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def as_numbers(values: Any) -> np.ndarray:

@@ -283,8 +283,10 @@ def _plan(journal: Journal) -> dict[str, Any]:
 def _make_tracker(journal: Journal, tracking_uri: str | None, say: Say) -> Tracker:
     """Choose MLflow's store and make what writes to it."""
     uri = store.choose_uri(journal.folder, tracking_uri)
-    if uri == store.store_uri(journal.folder):
-        store.prepare(store.database(journal.folder), say)
+    own = store.database(journal.folder) if uri == store.store_uri(journal.folder) else None
+    # one that others may have made is only made where it is not there
+    if file := own or store.missing_file(uri):
+        store.prepare(file, say)
     from buir.experiment.tracking import Tracker  # MLflow takes two seconds to import: the lines above come first
 
     return Tracker(journal, uri, say)

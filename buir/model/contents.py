@@ -141,7 +141,9 @@ def training_state(held: Contents, epoch: int, width: int, n_nodes: int, *, wait
 def number(facts: Mapping[str, Any], name: str, kind: type, least: float) -> Any:
     """Return a number of the facts."""
     value = facts[name]
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not math.isfinite(value) or value < least:
+    known = isinstance(value, int | kind) and not isinstance(value, bool)
+    wide = known and isinstance(value, int) and abs(value) >= 1 << 63  # such a one reaches no compiled code
+    if not known or wide or not math.isfinite(value) or value < least:
         msg = f"{name} is {value!r}"[:100] + f", expected a number{'' if least == -math.inf else f' from {least}'}"
         raise ValueError(msg)
     return value

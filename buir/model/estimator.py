@@ -242,9 +242,10 @@ class BUIR(Recommender):
         check_parameters(type(self), parameters)
         check_callback(callback)
         with Checkpoint(checkpoint, parameters, minutes=checkpoint_minutes, resume=resume) as journal:
-            size = None if self.batch_size == "auto" else self.batch_size
+            sizes = ("batch_size", "embedding_dim")
+            known: Any = {name: value for name in sizes if (value := getattr(self, name)) != "auto"}
             labelled, valid_matrix = fit_inputs(
-                user_items, valid, weights=weights, batch_size=size, valid_metric=self.valid_metric
+                user_items, valid, weights=weights, valid_metric=self.valid_metric, **known
             )
             plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
             journal.learns_from(labelled, valid_matrix)

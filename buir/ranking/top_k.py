@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, issparse
 
-from buir.data import canonical
-from buir.errors import counted
+from buir.data import canonical, doctor
+from buir.errors import InputError, counted
 from buir.ranking.arguments import as_count, as_rows, check_shape
 from buir.ranking.selection import largest, padded_width
 
@@ -150,6 +150,7 @@ def top_k(
         columns = allow if not isinstance(deny, np.ndarray) else np.setdiff1d(allow, deny, assume_unique=True)
         allow = None
         deny = None if isinstance(deny, np.ndarray) else deny
+    _check_room(k, len(users), scorer.n_items)
     ids = np.full((len(users), k), -1, dtype=np.int32)
     scores = np.full((len(users), k), -np.inf, dtype=np.float32)
     listed = min(k, scorer.n_items if columns is None else len(columns))
@@ -179,6 +180,17 @@ def top_k(
         raise ValueError(msg)
     ids[scores == -np.inf] = -1
     return ids, scores
+
+
+def _check_room(k: int, n_users: int, n_items: int) -> None:
+    """Make sure that lists longer than the catalogue, which end in no items, have room in memory."""
+    needed, free = 8 * k * n_users, doctor.free_memory() if k > n_items else None
+    if free is not None and needed > free:
+        takes = f"take {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB are free"
+        msg = (
+            f"lists of {k:,} items for {counted(n_users, 'user')} {takes}; there are {n_items:,} items: ask for as many"
+        )
+        raise InputError(msg)
 
 
 class _Block:

@@ -601,6 +601,28 @@ def test_mistakes_of_update(folder, tmp_path):
     assert said.startswith("error: partial_fit needs the old training rows, and this model was saved without them")
 
 
+# Spreadsheets
+
+
+@pytest.mark.parametrize("name", ["lists.csv", "lists.tsv", "-"])
+def test_cells_that_a_spreadsheet_would_run_are_escaped_on_request(tmp_path, name):
+    users = ["=cmd", "+1", "-2+3", "@sum", " =x", "plain"]
+    path = write(tmp_path / "train.csv", [(f'"{user}"', item) for user in users for item in (-10, 20)][:-1])
+    run("fit", path, "--out", tmp_path / "m", *TINY, "--set", "batch_size=2", "--set", "inner_validation=false")
+    separator = "\t" if name == "lists.tsv" else ","
+    to = [] if name == "-" else ["--out", tmp_path / name]
+
+    def listed(*options: str) -> list[str]:
+        told = run("recommend", tmp_path / "m", "--include-seen", "--k", 1, *to, *options).stdout
+        text = told if name == "-" else (tmp_path / name).read_text()
+        rows = [line.split(separator) for line in text.splitlines()[1:]]
+        assert all(row[1] in ("-10", "20") for row in rows)  # numbers are no text
+        return [row[0] for row in rows]
+
+    assert listed() == users
+    assert listed("--excel") == [f"'{user}" for user in users[:-1]] + ["plain"]
+
+
 def test_json_of_a_description(tmp_path):
     path = write(tmp_path / "train.csv", [*TRAIN, ("ann", 10)])
     found = json.loads(run("data", "describe", path, "--json").stdout)

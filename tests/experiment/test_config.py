@@ -100,7 +100,7 @@ def test_all_mistakes_at_once_with_the_nearest_name(write):
         ),
         (("{dataset: synthetic}", "{dataset: synthetc}"), "data.0.dataset", "did you mean 'synthetic'?"),
         (("{dataset: synthetic}", "{dataset: synthetic, options: {n_usrs: 9}}"), "data.0.dataset", "'n_users'?"),
-        (("{dataset: synthetic}", "{dataset: lastfm, min_rating: 3.0}"), "data.0.dataset", "no option 'min_rating'"),
+        (("{dataset: synthetic}", "{dataset: synthetic, min_rating: 3.0}"), "data.0.dataset", "no option 'min_rating'"),
         (("{encoder: graph}", "{encoder: graph, device: gpu}"), "models.2.params", "device is 'gpu'"),
         (("{kind: popularity}", "{kind: lightgcn, params: {device: 'cuda:99'}}"), "models.0.params", "'cuda:99'"),
         (("{dataset: synthetic}", "{name: 'a/b', dataset: synthetic}"), "data.0.name", "got 'a/b', expected letters"),

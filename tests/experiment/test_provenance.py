@@ -1,5 +1,7 @@
 """What computed the numbers: versions, commits and the machine."""
 
+import subprocess
+
 import torch
 
 from buir.experiment.records import provenance
@@ -11,6 +13,18 @@ def test_versions_name_what_searches_and_keeps_too():
     assert {"python", "buir", "torch", "implicit", "optuna", "mlflow"} <= set(known)
     assert known["torch"] == torch.__version__
     assert provenance.version("no-such-package") == "unknown"
+
+
+def test_asking_git_takes_no_lock(monkeypatch):
+    asked = []
+
+    def run(command, *, env, **options):
+        asked.append(env["GIT_OPTIONAL_LOCKS"])
+        return subprocess.CompletedProcess(command, 0, stdout="abc\n")
+
+    monkeypatch.setattr(provenance.subprocess, "run", run)
+    assert provenance.git_commit.__wrapped__() == "abc"
+    assert asked == ["0", "0"]
 
 
 def test_the_machine_has_a_processor_cores_and_threads():

@@ -540,7 +540,7 @@ def test_a_store_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
             store.prepare(file, told.append)
     assert not file.exists()
     store.prepare(file, told.append)
-    assert [path.name for path in file.parent.iterdir()] == ["mlflow.db"]
+    assert sorted(path.name for path in file.parent.iterdir()) == [".lock-mlflow.db", "mlflow.db"]
     assert told == ["Creating the MLflow store (once, a few seconds)."] * 2
     before = file.read_bytes()
     store.prepare(file, told.append)

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from scipy.sparse import csr_array
 
 from baselines import Refused
-from buir.errors import ConfigError, TuningError
+from buir.errors import ConfigError, DamagedWarning, TuningError
 from buir.experiment.config import TuningConfig, models
 from buir.experiment.records import Journal
 from buir.experiment.run import Sources
@@ -317,14 +317,33 @@ def test_half_a_line_of_a_killed_process_is_dropped(tmp_path):
     assert [json.loads(line)["op_code"] for line in file.read_text().splitlines()].count(4) == 4
 
 
-@pytest.mark.parametrize("content", [b"SQLite format 3\x00\n", b'{"op_code": 0}\n{}\n', b"[1]\n", b"\xff\xfe\n\n"])
-def test_a_damaged_file_is_named_with_the_way_out(tmp_path, content):
-    file = tmp_path / "trials.journal"
+GARBLED = [b"SQLite format 3\x00\n", b'{"op_code": 0}\n{}\n', b"[1]\n", b"\xff\xfe\n\n", b'"digest_before"\n{}\n']
+
+
+@pytest.mark.parametrize("content", GARBLED)
+def test_a_damaged_file_is_set_aside_named_and_searched_again(tmp_path, content):
+    file = tmp_path / "tuning" / "trials.journal"
+    file.parent.mkdir()
     file.write_bytes(content)
-    with pytest.raises(TuningError, match=rf"^{re.escape(str(file))}: .*; delete the file"):
-        search(tmp_path, trials=1)
-    file.unlink()
-    assert len(search(tmp_path, trials=1).trials) == 1
+    told = rf"^{re.escape(str(file))} holds no search as it was written \(.*\): it is kept in .*damaged, and the search"
+    with pytest.warns(DamagedWarning, match=told):
+        tuned = search(tmp_path / "tuning", trials=2)
+    assert tuned.trials == search(tmp_path / "tuning", trials=2).trials  # which finds the new file whole
+    assert (tmp_path / "damaged" / "trials.journal").read_bytes() == content
+
+
+def test_no_byte_of_a_finished_trial_changes_unseen(tmp_path):
+    whole = search(tmp_path / "whole" / "tuning", trials=3)
+    (file,) = (tmp_path / "whole" / "tuning").iterdir()
+    content = file.read_bytes()
+    sealed = content.rindex(b'"digest_before"')
+    damaged = tmp_path / "other" / "tuning" / file.name
+    damaged.parent.mkdir(parents=True)
+    for place in np.random.default_rng(0).choice(sealed, 12, replace=False):
+        damaged.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.warns(DamagedWarning):
+            tuned = search(damaged.parent, trials=3)
+        assert [trial["params"] for trial in tuned.trials] == [trial["params"] for trial in whole.trials]
 
 
 def test_a_default_outside_the_space_is_tried_all_the_same(tmp_path):

@@ -265,7 +265,9 @@ def test_a_fresh_environment_of_the_light_requirements_serves(wheel_file, tmp_pa
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     run = partial(subprocess.run, cwd=work, env=environment, capture_output=True, text=True, check=False)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for what in (["-c", ROOT / "constraints.txt", "-r", SERVING], ["--no-deps", wheel_file]):
+    index = os.environ.get("BUIR_TORCH_INDEX")
+    torch = [["--index-url", index, "-c", ROOT / "constraints.txt", "torch"]] if index else []
+    for what in (*torch, ["-c", ROOT / "constraints.txt", "-r", SERVING], ["--no-deps", wheel_file]):
         done = run([*pip, *map(str, what)])
         assert done.returncode == 0, done.stderr
     installed = {

@@ -254,6 +254,23 @@ def test_constraints_are_exact_and_cover_what_the_project_names():
     assert "torch==2.13.0" in pins
 
 
+def test_everything_but_torch_has_hashes_of_the_version_that_is_tested():
+    text = (ROOT / "requirements" / "hashed.txt").read_text(encoding="utf-8").replace("\\\n", "")
+    hashed = {}
+    for line in text.splitlines():
+        pin, *hashes = line.split()
+        name, _, version = pin.partition("==")
+        assert hashes
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes)
+        hashed[canonical(name)] = version
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert hashed == {canonical(name): version for name, version in pins.items() if name != "torch"}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "--require-hashes" in makefile
+    assert "extra-index-url" not in makefile
+
+
 def canonical(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
 

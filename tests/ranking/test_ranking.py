@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array, csr_matrix
 
+from buir.errors import InputError
 from buir.ranking.selection import GROUP, largest, padded_width
 from buir.ranking.top_k import FactorScorer, Scorer, top_k
 from tests.support import oracles
@@ -299,3 +300,13 @@ def test_cuda_equals_cpu():
             found = top_k(scorer, np.arange(300), 20, **arguments)
             for part in (0, 1):
                 np.testing.assert_array_equal(found[part], expected[part])
+
+
+@pytest.mark.parametrize("k", [10**12, 10**15])
+def test_lists_that_have_no_room_are_refused_before_memory_is_taken(k):
+    scorer = FactorScorer(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32))
+    with pytest.raises(
+        InputError, match=rf"lists of {k:,} items for 3 users take .* there are 3 items: ask for as many"
+    ):
+        top_k(scorer, [0, 1, 2], k)
+    assert top_k(scorer, [0, 1, 2], 1000)[0].shape == (3, 1000)

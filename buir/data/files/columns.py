@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from buir.data.files.formats import FIRST_TIME, NAMES
-from buir.errors import AmbiguousFileWarning, Argument, InputError, InputWarning, ReadError, listed, near
+from buir.errors import AmbiguousFileWarning, Argument, InputError, InputWarning, ReadError, listed, near, shortened
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
@@ -96,11 +97,12 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
             raise InputError(Argument("columns"), f" names a role {role!r}, expected one of {ROLES}")
         if isinstance(column, str) and column in (header or ()):
             roles[role] = list(header or ()).index(column)
-        elif str(column).isdecimal() and int(column) < n_columns:
-            roles[role] = int(column)
+        elif (place := position(column, n_columns)) is not None:
+            roles[role] = place
         else:
             guess = "" if isinstance(column, int) else near(column, header or ())
-            msg = f"has no column {column!r} for {role!r}{guess}; {seen}; name one, or give its position from 0"
+            came = shortened(repr(column))
+            msg = f"has no column {came} for {role!r}{guess}; {seen}; name one, or give its position from 0"
             if not header and not str(column).isdecimal():
                 msg += ", or, if the first row holds names, pass "
                 raise InputError(msg, Argument("header", True))
@@ -123,6 +125,13 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
         what = f"reads one column as two things: {roles}; pass "
         raise InputError(what, Argument("columns"), " with one position for each")
     return roles
+
+
+def position(column: str | int, n_columns: int) -> int | None:
+    """Return the position, from 0, that a caller gives for a column, as a number or as text; None if it is none."""
+    text = str(column)
+    # of so many digits Python makes no number
+    return int(text) if text.isdecimal() and len(text) < _WIDE and int(text) < n_columns else None
 
 
 def guess_roles(roles: dict[str, int], fields: Sequence[pa.ChunkedArray]) -> dict[str, int]:
@@ -259,6 +268,11 @@ def label_column(
             row = int(np.argmax(missing))
             what = f"the {role} id is missing ({field[row].as_py()!r}); give the {role} an id, or pass "
             raise InputError(what, Argument("drop_missing", True), " to leave such rows out", rows=[row])
+        if pc.any(pc.match_substring(field, "\0")).as_py():
+            row = int(np.argmax(pc.match_substring(field, "\0").to_numpy()))
+            came = f"the {role} id {_shown(field, row)} holds a NUL, which many programs take for the end of a text"
+            msg = f"{came}; write the id without it"
+            raise InputError(msg, rows=[row])
         row = None if text else _first_decimal(field)
         if row is not None:
             msg = (
@@ -281,8 +295,9 @@ def label_column(
     if pa.types.is_null(field.type):
         msg = f"{column} holds nothing; expected integers or strings: name another column"
         raise InputError(msg)
-    first = f" (first: {field[0].as_py()!r})" if len(field) else ""
-    msg = f"{column} holds {field.type}{first}, expected integers or strings; cast it to one of them"
+    first = f" (first: {_shown(field, 0)})" if len(field) else ""
+    kind = shortened(field.type)
+    msg = f"{column} holds {kind}{first}, expected integers or strings; cast it to one of them"
     raise InputError(msg)
 
 
@@ -290,7 +305,7 @@ def missing_values(field: pa.ChunkedArray, *, typed: bool) -> np.ndarray:
     """Return which rows of a column hold nothing or, where the file has no types, a word that says so."""
     if pa.types.is_dictionary(field.type):
         field = pc.cast(field, field.type.value_type)
-    gone = pc.is_null(field, nan_is_null=True)
+    gone = pc.is_null(field, nan_is_null=pa.types.is_floating(field.type))
     if is_text(field):
         named = pc.cast(field, pa.string())
         named = named if typed else pc.utf8_trim(named, " \t\r")
@@ -302,7 +317,8 @@ def present(field: pa.ChunkedArray, kept: np.ndarray) -> pa.ChunkedArray:
     """Return the rows of a column that are ``kept``; integers that became floats for the others are integers again."""
     field = field.filter(pa.array(kept))
     if pa.types.is_floating(field.type) and pc.all(pc.equal(field, pc.floor(field))).as_py():
-        return pc.cast(field, pa.int64())
+        with suppress(pa.ArrowInvalid):  # 1e300 is a whole number too
+            return pc.cast(field, pa.int64())
     return field
 
 
@@ -332,16 +348,20 @@ def labels(field: pa.ChunkedArray, *, text: bool = False) -> np.ndarray:
 
 
 def rating_column(field: pa.ChunkedArray, *, decimal_comma: bool = False) -> np.ndarray:
-    """Return ratings as float64; one that is no number is an InputError.
+    """Return ratings as float64; one that is no number, or a column of another kind, is an InputError.
 
     With ``decimal_comma``, "3,5" is a number, as it is where the comma separates nothing.
     """
     numbers = _numbers(_with_points(field) if decimal_comma else field)
+    if numbers is None:
+        raise _other_kind(field, "rating", "numbers")
     _check(np.isnan(numbers), field, "rating", "not a number")
     return numbers
 
 
 def _with_points(field: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(field.type):
+        field = pc.cast(field, field.type.value_type)
     if is_text(field) and pc.any(pc.match_substring_regex(field, _DECIMAL_COMMA)).as_py():
         return pc.replace_substring_regex(field, _DECIMAL_COMMA, r"\1.\2")
     return field
@@ -349,37 +369,77 @@ def _with_points(field: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def weight_column(field: pa.ChunkedArray, *, decimal_comma: bool = False) -> np.ndarray:
     """Return weights as float64, NaN where one is no number: only a fit that reads them minds."""
-    return _numbers(_with_points(field) if decimal_comma else field)
+    numbers = _numbers(_with_points(field) if decimal_comma else field)
+    return np.full(len(field), np.nan) if numbers is None else numbers
 
 
 def time_column(field: pa.ChunkedArray) -> np.ndarray:
     """Return times as int64, float64, or float64 Unix seconds where they are dates; else an InputError."""
-    if pa.types.is_temporal(field.type):
-        numbers = pc.cast(pc.cast(field, pa.timestamp("us")), pa.int64()).to_numpy() / 1e6
-    elif pa.types.is_integer(field.type) and not field.null_count:
+    if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type):
+        numbers = _unix_seconds(field)
+    elif pa.types.is_integer(field.type) and not field.null_count and field.type != pa.uint64():
         return pc.cast(field, pa.int64()).to_numpy()
     else:
         numbers = _numbers(field)
-        if np.isnan(numbers).all():
+        if numbers is None:
+            raise _other_kind(field, "time", "numbers or dates")
+        if is_text(field) and np.isnan(numbers).all():
             moments = pd.to_datetime(field.to_pandas(), errors="coerce", utc=True, format="ISO8601")
             numbers = (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64)
     _check(~np.isfinite(numbers), field, "time", "neither a number nor an ISO date")
+    if (np.abs(numbers) >= 2.0**63).any():
+        return numbers
     whole = numbers.astype(np.int64)
     return whole if np.array_equal(whole, numbers) else numbers
+
+
+def _unix_seconds(field: pa.ChunkedArray) -> np.ndarray:
+    """Moments as float64 seconds since 1970, NaN where there is none."""
+    if pa.types.is_date32(field.type):
+        field = pc.cast(field, pa.timestamp("s"))
+    elif pa.types.is_date64(field.type):
+        field = pc.cast(field, pa.timestamp("ms"))
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[field.type.unit]
+    counts = pc.cast(field, pa.int64())
+    if per_second == 10**9:  # most count nanoseconds and mean microseconds, of which a float64 holds each
+        thousands = pc.divide(counts, 1000)
+        if pc.all(pc.equal(pc.multiply(thousands, 1000), counts)).as_py():
+            counts, per_second = thousands, 10**6
+    return counts.to_numpy() / per_second
 
 
 def _check(wrong: np.ndarray, field: pa.ChunkedArray, role: str, what: str) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
-        what = f"the {role} {field[row].as_py()!r} is {what}; correct it, or pass "
+        what = f"the {role} {_shown(field, row)} is {what}; correct it, or pass "
         otherwise = f"; to read no {role}s, name the other columns alone"
         raise InputError(what, Argument("columns", role), otherwise, rows=[row])
 
 
-def _numbers(field: pa.ChunkedArray) -> np.ndarray:
-    """Numbers as float64, NaN where there is none."""
-    if not _is_string(field.type):
-        return pc.cast(field, pa.float64()).to_numpy()
+def _other_kind(field: pa.ChunkedArray, role: str, expected: str) -> InputError:
+    first = f" (first: {_shown(field, 0)})" if len(field) else ""
+    what = f"the {role} column holds {shortened(field.type)}{first}, expected {expected}; cast it, or pass "
+    return InputError(what, Argument("columns", role), f"; to read no {role}s, name the other columns alone")
+
+
+def _shown(field: pa.ChunkedArray, row: int) -> str:
+    try:
+        return shortened(repr(field[row].as_py()))
+    except (ValueError, OverflowError):
+        return "beyond the dates of Python"
+
+
+def _numbers(field: pa.ChunkedArray) -> np.ndarray | None:
+    """Numbers as float64, NaN where there is none; None of a column whose type is none of numbers."""
+    if pa.types.is_dictionary(field.type):
+        field = pc.cast(field, field.type.value_type)
+    kind = field.type
+    if pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return pc.cast(field, pa.float64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pc.cast(field, pa.float64(), safe=False).to_numpy()
+    if not _is_string(kind):
+        return None
     try:
         return pc.cast(pc.utf8_trim_whitespace(field), pa.float64()).to_numpy()
     except pa.ArrowInvalid:  # slow, but it finds the rows

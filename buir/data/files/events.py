@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from buir.errors import Argument, InputError, near
+from buir.data.files.columns import position
+from buir.errors import Argument, InputError, near, shortened
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
@@ -29,15 +30,22 @@ def rows_where(fields: Sequence[pa.ChunkedArray], header: Sequence[str] | None, 
     for column, values in where.items():
         if header and column in header:
             place = list(header).index(column)
-        elif str(column).isdecimal() and int(column) < len(fields):
-            place = int(column)
+        elif (number := position(column, len(fields))) is not None:
+            place = number
         else:
-            there = f"it has {', '.join(header)}" if header else f"it has {len(fields)} columns and names none"
+            there = (
+                f"it has {shortened(', '.join(header))}" if header else f"it has {len(fields)} columns and names none"
+            )
             guess = near(column, header) if header else ""
-            raise InputError(Argument("where"), f" names the column {column!r}{guess}; {there}; name one of them")
+            came = f" names the column {shortened(repr(column))}{guess}; {there}; name one of them"
+            raise InputError(Argument("where"), came)
         field = fields[place]
         field = pc.cast(field, field.type.value_type) if pa.types.is_dictionary(field.type) else field
-        text = pc.utf8_trim_whitespace(pc.cast(field, pa.string()))
+        try:
+            text = pc.utf8_trim_whitespace(pc.cast(field, pa.string()))
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+            came = f" names the column {shortened(repr(column))}, which holds {shortened(field.type)}"
+            raise InputError(Argument("where"), f"{came}; expected text or numbers: write it as text") from error
         for value in [values] if isinstance(values, str) else values:
             if not pc.any(pc.equal(text, value)).as_py():
                 found = [str(one) for one in pc.unique(text).to_pylist() if one is not None]

@@ -1,9 +1,10 @@
 """What form a text has: its separator, its header, lists or columns; told from the first megabyte."""
 
 import csv
+import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,7 @@ class Hints:
     header: bool | None = None
     drop_missing: bool = False
     where: Mapping[str, str | Sequence[str]] | None = None
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ class Format:
 def check_hints(hints: Hints) -> None:
     """Raise an InputError if a format or separator is none, or both say different things."""
     format, separator = hints.format, hints.separator
+    if hints.max_bytes is not None and hints.max_bytes < 1:
+        raise InputError(Argument("max_bytes"), f" is {hints.max_bytes}, expected the bytes that a file may have")
     if format is not None and format not in FORMATS:
         expected = f"expected one of {', '.join(FORMATS)}{near(format, FORMATS)}"
         raise InputError(Argument("format"), f" is {format!r}; {expected}")
@@ -254,13 +258,32 @@ def text_format(path: Path, text: Text, hints: Hints) -> Format:
     )
 
 
+def quoted_rows(text: bytes, separator: bytes, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Iterate over rows in which quotes hold values together: the number of a row's last line, from 1, and its fields.
+
+    Raises
+    ------
+    csv.Error
+        With ``strict``, if a quote never closes, or closes within a value.
+    """
+    decoded = text.decode(errors="replace")
+    before = csv.field_size_limit(len(decoded) + 1)  # else 131,072 letters; the module has one limit for everybody
+    try:
+        rows = csv.reader(io.StringIO(decoded, newline=""), delimiter=separator.decode(), strict=strict)
+        for row in rows:
+            csv.field_size_limit(before)
+            yield rows.line_num, row
+            csv.field_size_limit(len(decoded) + 1)
+    finally:
+        csv.field_size_limit(before)
+
+
 def fields_of(line: bytes, separator: bytes) -> list[str]:
     """Cut a line into fields, quotes taken off where they hold a value together."""
     if separator == b" ":
         return line.decode(errors="replace").split()
     if separator in _QUOTED and b'"' in line:
-        csv.field_size_limit(max(csv.field_size_limit(), len(line) + 1))
-        fields = next(csv.reader([line.decode(errors="replace")], delimiter=separator.decode()))
+        _, fields = next(quoted_rows(line, separator))
         return [field.strip(" ") for field in fields]
     return [field.decode(errors="replace").strip(" ") for field in line.split(separator)]
 
@@ -420,11 +443,13 @@ def _may_be_lists(rows: list[list[str]]) -> bool:
     if len({len(row) for row in rows}) > 1 or len(rows[0]) < 3 or len({row[0] for row in rows}) < len(rows):
         return False
     whole = all(field.isdecimal() for row in rows for field in row)
-    return whole and min(int(row[-1]) for row in rows) < FIRST_TIME
+    return whole and any(len(row[-1]) < _TIME_DIGITS and int(row[-1]) < FIRST_TIME for row in rows)
 
 
 FIRST_TIME = 1e8
 """Smallest number taken for a Unix time in a file that names no columns (March 1973)."""
+_TIME_DIGITS = 30
+"""More than a time has: of thousands Python makes no number."""
 
 
 def _header(

@@ -10,7 +10,7 @@ import pyarrow as pa
 from buir.data.files.columns import Rows, label_column, missing_values, present, rating_column
 from buir.data.files.formats import Format
 from buir.data.files.text import Text
-from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, report
+from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, report, shortened
 
 _VALUED = re.compile(r"(\d+):(\S+)$")
 
@@ -70,8 +70,8 @@ def read_valued_lists(path: Path, text: Text) -> Rows:
         for field in fields:
             found = _VALUED.match(field)
             if found is None:
-                what = f"has {field!r}, expected item:value, such as 7:1, with a whole number before the colon"
-                raise ReadError(path, what, line=number + skipped)
+                what = f"has {shortened(repr(field))}, expected item:value, such as 7:1"
+                raise ReadError(path, f"{what}, with a whole number before the colon", line=number + skipped)
             users.append(str(labels[place] if named else place))
             items.append(found[1])
             values.append(found[2])
@@ -120,11 +120,11 @@ def _check_counts(path: Path, lines: list[list[str]], skipped: int) -> None:
         if not line:
             what = "is blank, so that the users after it would get wrong numbers; write 0 for a user without items"
         elif re.fullmatch(r"-\d+", line[0]):
-            what = f"has the negative count {line[0]}; write the number of items that follow"
+            what = f"has the negative count {shortened(line[0])}; write the number of items that follow"
         elif not re.fullmatch(r"0|[1-9]\d*", line[0]):
-            what = f"starts with {line[0]!r}, expected the count of the items that follow"
+            what = f"starts with {shortened(repr(line[0]))}, expected the count of the items that follow"
         else:
-            promised = f"promises {line[0]} item{'' if int(line[0]) == 1 else 's'}"
+            promised = f"promises {shortened(line[0])} item{'' if line[0] == '1' else 's'}"
             what = f"{promised} and lists {len(line) - 1}; correct the count or the list"
         otherwise = Argument("format", "adjacency"), " if lines start with a user"
         raise ReadError(path, f"{what}; or pass ", *otherwise, line=number)

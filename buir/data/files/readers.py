@@ -38,7 +38,7 @@ from buir.data.files.formats import LISTS, NAMES, Format, Hints, binary_format, 
 from buir.data.files.lists import read_lists, read_valued_lists
 from buir.data.files.matrices import read_matrix_market, read_npz
 from buir.data.files.tables import Table, count_blank_lines, json_table, parquet_table, text_table
-from buir.data.files.text import Text, as_text, read_bytes
+from buir.data.files.text import Text, as_text, is_folder, read_bytes
 from buir.data.interactions import Interactions, in_one_space
 from buir.errors import AmbiguousFileWarning, Argument, Finding, InputError, ReadError, counted, listed, report
 
@@ -57,6 +57,7 @@ def read(
     header: bool | None = None,
     drop_missing: bool = False,
     where: Where | None = None,
+    max_bytes: int | None = None,
     min_rating: float | None = None,
     min_user: int = 0,
     min_item: int = 0,
@@ -67,7 +68,8 @@ def read(
     Parameters
     ----------
     path
-        The file; gzip is unpacked.  A folder of Parquet files is one table.
+        The file; gzip is unpacked.  A folder of Parquet files is one table.  A pipe, such as ``/dev/stdin``, is read to
+        its end.
     format
         One of :data:`FORMATS`; None detects it.
     columns
@@ -84,6 +86,9 @@ def read(
         error.
     where
         Only rows with these values in these columns, such as ``{"event": "buy"}`` or ``{"event": ["buy", "cart"]}``.
+    max_bytes
+        What the file, unpacked, and a line of it may have at most.  None: 8 GiB, a pipe 1 GiB, and a gzip 64 MiB or a
+        hundred times its own size; a line 16 MiB.
     min_rating, min_user, min_item, core
         Filters, see :meth:`buir.data.interactions.Interactions.from_pairs`.
 
@@ -105,7 +110,7 @@ def read(
         If it has ratings other than one and there is no ``min_rating``.
     """
     path = Path(path)
-    hints = Hints(format, columns, separator, encoding, header, drop_missing, where)
+    hints = Hints(format, columns, separator, encoding, header, drop_missing, where, max_bytes)
     check_hints(hints)
     rows, form, findings = _read_rows(path, hints)
     filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
@@ -127,6 +132,7 @@ def read_split(
     header: bool | None = None,
     drop_missing: bool = False,
     where: Where | None = None,
+    max_bytes: int | None = None,
     min_rating: float | None = None,
 ) -> tuple[Interactions, ...]:
     """Read a published split: files of one form, with one space of labels.
@@ -139,7 +145,7 @@ def read_split(
     train, test, valid
         The files; or a folder alone, whose files say in their names what they are, as in ``train.txt`` and
         ``data.valid.inter``.
-    format, columns, separator, encoding, header, drop_missing, where, min_rating
+    format, columns, separator, encoding, header, drop_missing, where, max_bytes, min_rating
         As in :func:`read`, for all.
 
     Returns
@@ -147,7 +153,7 @@ def read_split(
     Train and test, and valid if there is such a file.
     """
     paths = _split_paths(Path(train), test, valid)
-    hints = Hints(format, columns, separator, encoding, header, drop_missing, where)
+    hints = Hints(format, columns, separator, encoding, header, drop_missing, where, max_bytes)
     check_hints(hints)
     tables = _alike(paths, hints)
     ids = []
@@ -164,7 +170,7 @@ def read_split(
 
 
 def _split_paths(train: Path, test: str | Path | None, valid: str | Path | None) -> list[Path]:
-    if train.is_dir() and test is None:
+    if is_folder(train) and test is None:
         found = split_files(train)
         lacking = [part for part in ("train", "test") if part not in found]
         if lacking:
@@ -181,14 +187,16 @@ def _split_paths(train: Path, test: str | Path | None, valid: str | Path | None)
 
 def _alike(paths: Sequence[Path], hints: Hints) -> list[tuple[Rows, Format, list[Finding]]]:
     """Read the files of a split in one form: that of the file that shows it, with the names that one of them gives."""
-    tables = [_read_rows(path, hints) for path in paths]
+    # once only: a pipe gives nothing twice
+    contents = [None if is_folder(path) else read_bytes(path, hints.max_bytes) for path in paths]
+    tables = [_read_rows(path, hints, content) for path, content in zip(paths, contents, strict=True)]
     forms = [form for _, form, _ in tables]
     sure = [form for form in forms if not form.doubtful and (form.name in LISTS or not form.also)]
     sure.sort(key=lambda form: form.name not in LISTS)
     model = next(iter([*sure, *(form for form in forms if form.doubtful), *forms]))
     for place, form in enumerate(forms):
         if form.name != model.name and model.name in form.also:
-            tables[place] = _read_rows(paths[place], replace(hints, format=model.name))
+            tables[place] = _read_rows(paths[place], replace(hints, format=model.name), contents[place])
         elif form.doubtful and sure and form.name == model.name:
             rows, _, findings = tables[place]
             tables[place] = rows, form, [finding for finding in findings if finding.argument != "format"]
@@ -198,7 +206,7 @@ def _alike(paths: Sequence[Path], hints: Hints) -> list[tuple[Rows, Format, list
     for place, (rows, form, _) in enumerate(tables):
         if form.header is None and form.separator == named.separator and rows.n_columns == len(named.header):
             roles = find_roles(named.header, len(named.header), None)
-            tables[place] = _read_rows(paths[place], replace(hints, columns=roles, header=False))
+            tables[place] = _read_rows(paths[place], replace(hints, columns=roles, header=False), contents[place])
     return tables
 
 
@@ -249,24 +257,26 @@ def _interactions(
     return replace(result, report=account)
 
 
-def _read_rows(path: Path, hints: Hints) -> tuple[Rows, Format, list[Finding]]:
-    """Return the rows of a file, its form, and what should be said about how it was read."""
-    if path.is_dir():
+def _read_rows(
+    path: Path, hints: Hints, content: tuple[bytes, bool] | None = None
+) -> tuple[Rows, Format, list[Finding]]:
+    """Return the rows of a file, its form, and what should be said about how it was read; None: read it here."""
+    if is_folder(path):
         parts_of(path)
-        rows, findings = _table_rows(path, parquet_table(path, None), hints)
+        rows, findings = _table_rows(path, parquet_table(path, None, hints.max_bytes), hints)
         return rows, Format("parquet"), findings
-    raw, gzipped = read_bytes(path)
+    raw, gzipped = read_bytes(path, hints.max_bytes) if content is None else content
     kind = binary_format(path, raw, hints)
     if kind is not None:
         form = Format(kind, gzipped=gzipped)
         if kind == "parquet":
-            rows, findings = _table_rows(path, parquet_table(path, raw), hints)
+            rows, findings = _table_rows(path, parquet_table(path, raw, hints.max_bytes), hints)
             return rows, form, findings
         _no_columns(path, form, hints)
-        rows = read_npz(path, raw)
+        rows = read_npz(path, raw, hints.max_bytes)
         rows.weights = rows.ratings
         return rows, form, []
-    text = as_text(path, raw, gzipped=gzipped, encoding=hints.encoding)
+    text = as_text(path, raw, gzipped=gzipped, encoding=hints.encoding, max_line=hints.max_bytes)
     form = text_format(path, text, hints)
     findings: list[Finding] = [*told(path, form)]
     if form.name in (*LISTS, "libsvm", "matrix-market"):

@@ -17,8 +17,8 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from buir.data.files.columns import MISSING, find_roles, missing_values
-from buir.data.files.formats import Format, fields_of, quotes_hold
-from buir.data.files.text import Text
+from buir.data.files.formats import Format, fields_of, quoted_rows, quotes_hold
+from buir.data.files.text import Text, check_size
 from buir.errors import Argument, ReadError, counted, listed, one_line
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
@@ -27,6 +27,8 @@ _UNIT = b"\x1f"
 """Stands in for separators of several bytes, as the parser wants one; no text holds it."""
 _SAMPLE = 1000
 """Lines of JSON whose keys and types are looked at."""
+_VALUE = 4
+"""Bytes that a value of a Parquet file takes at least, about."""
 _THREADED = 1 << 20
 """Bytes from which several threads pay; those of a process that ends at once may abort it."""
 
@@ -85,6 +87,10 @@ def text_table(path: Path, text: Text, form: Format) -> Table:
     elif b"\n " in content:
         content = re.sub(rb"^ +(?=\r?$)", b"", content, flags=re.M)  # lines of blanks are blank
     if len(separator) > 1:
+        if _UNIT in content:
+            line = content.count(b"\n", 0, content.index(_UNIT)) + 1
+            what = "holds the control character 0x1f, which cannot be told from the separator of several letters"
+            raise ReadError(path, f"{what}; take it out", line=line)
         content, separator = content.replace(separator, _UNIT), _UNIT
     quoted = quotes_hold(separator) and b'"' in content
     stripped = 0
@@ -130,8 +136,7 @@ def json_table(path: Path, text: Text, columns: Mapping[str, str | int] | None, 
     header = tuple(types)
     needed = {header[place] for place in find_roles(header, len(header), columns).values()} | set(further)
     schema = pa.schema([(name, _json_type(path, name, types[name])) for name in header if name in needed])
-    lengths = np.diff(np.flatnonzero(np.frombuffer(text.content, dtype=np.uint8) == ord("\n")), prepend=0)
-    block = max(1 << 24, 2 * int(lengths.max(initial=len(text.content) if not lengths.size else 0)))
+    block = max(1 << 24, 2 * _longest_line(text.content))
     try:
         table = pa_json.read_json(
             pa.BufferReader(text.content),
@@ -148,8 +153,11 @@ def json_table(path: Path, text: Text, columns: Mapping[str, str | int] | None, 
     return Table(fields, header, typed=True, text=text.content)
 
 
-def parquet_table(path: Path, raw: bytes | None) -> Table:
+def parquet_table(path: Path, raw: bytes | None, max_bytes: int | None = None) -> Table:
     """Return names and columns of a Parquet file, or of the files in a folder where ``raw`` is None.
+
+    What the file says that it holds is compared with ``max_bytes``, see :func:`buir.data.files.text.read_bytes`, before
+    memory is taken.
 
     Raises
     ------
@@ -157,8 +165,13 @@ def parquet_table(path: Path, raw: bytes | None) -> Table:
         If it is damaged or has no rows, or files have different columns.
     """
     try:
-        table = pq.read_table(pa.BufferReader(raw)) if raw is not None else _parts(path)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+        if raw is None:
+            table = _parts(path, max_bytes)
+        else:
+            check_size(path, _unpacked(pq.read_metadata(pa.BufferReader(raw))), max_bytes, "unpacks to")
+            table = pq.read_table(pa.BufferReader(raw))
+        table.validate(full=True)  # text that is no UTF-8, and all else that would reach compiled code
+    except (pa.ArrowException, OSError) as error:
         raise ReadError(path, f"is a damaged Parquet file ({one_line(error)}); write it again") from error
     if not table.num_rows:
         raise ReadError(path, "holds columns and no rows; give a file with interactions")
@@ -171,7 +184,19 @@ def count_blank_lines(text: bytes) -> int:
     return int(np.count_nonzero(np.diff(ends, prepend=-1) == 1))
 
 
-def _parts(folder: Path) -> pa.Table:
+def _unpacked(metadata: pq.FileMetaData) -> int:
+    """Bytes that the columns of a file take at least: a few of them can stand for a billion values."""
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    n_values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+    return max(_VALUE * n_values, sum(group.total_byte_size for group in groups))
+
+
+def _longest_line(content: bytes) -> int:
+    ends = np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == ord("\n"))
+    return int(np.diff(ends, prepend=-1, append=len(content)).max())
+
+
+def _parts(folder: Path, max_bytes: int | None) -> pa.Table:
     """Read the Parquet files below a folder, in the order of their names; keys in folder names are columns."""
     from pyarrow import dataset  # slow to import, seldom needed
 
@@ -180,6 +205,7 @@ def _parts(folder: Path) -> pa.Table:
         for file in sorted(folder.rglob("*.parquet"))
         if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
     ]
+    check_size(folder, sum(_unpacked(pq.read_metadata(file)) for file in files), max_bytes, "unpacks to")
     names = [set(pq.read_schema(file).names) for file in files]
     for file, found in zip(files, names, strict=True):
         if found != names[0]:
@@ -210,16 +236,22 @@ def _parse(content: bytes, separator: bytes, n_columns: int, *, skip: int = 0, n
     """Cut text into columns of strings; with ``nulls``, unquoted words that say that a value is missing are none."""
     names = [str(place) for place in range(n_columns)]
     quoting = quotes_hold(separator)
+    in_quotes = quoting and b'"' in content
+    # a value in quotes may have lines of its own
+    block = max(1 << 20, len(content) if in_quotes and len(content) < _THREADED << 6 else 2 * _longest_line(content))
     return pa_csv.read_csv(
         pa.BufferReader(content),
         # leading blank lines count as rows to skip
         read_options=pa_csv.ReadOptions(
-            column_names=names, skip_rows_after_names=skip, use_threads=len(content) > _THREADED
+            column_names=names,
+            skip_rows_after_names=skip,
+            use_threads=len(content) > _THREADED,
+            block_size=min(block, (1 << 31) - 1),
         ),
         parse_options=pa_csv.ParseOptions(
             delimiter=separator.decode(),
             quote_char='"' if quoting else False,
-            newlines_in_values=quoting and b'"' in content,
+            newlines_in_values=in_quotes,
         ),
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -240,19 +272,16 @@ def _check_quotes(path: Path, content: bytes, separator: bytes) -> None:
         breaks = np.flatnonzero(data == ord("\n"))
         if np.array_equal(np.searchsorted(breaks, quotes[::2]), np.searchsorted(breaks, quotes[1::2])):
             return  # all in pairs around whole values, or doubled, each pair on one line
-    rows = csv.reader(io.StringIO(content.decode(), newline=""), delimiter=separator.decode(), strict=True)
     before, width = 0, 0
     remedy = "close it, double the quotes within a value, or pass the frame that pandas.read_csv makes of the file"
     try:
-        for row in rows:
+        for last, row in quoted_rows(content, separator, strict=True):
             width = width or len(row)
             for lines in (field.split("\n")[1:-1] for field in row if "\n" in field):
                 if any(len(fields_of(line.encode(), separator)) == width for line in lines):
-                    what = (
-                        f"opens a quote that closes at line {rows.line_num}, over lines that look like rows; {remedy}"
-                    )
+                    what = f"opens a quote that closes at line {last}, over lines that look like rows; {remedy}"
                     raise ReadError(path, what, line=before + 1)
-            before = rows.line_num
+            before = last
     except csv.Error as error:
         what = f"opens a quote that never closes, or closes within a value ({error}); {remedy}"
         raise ReadError(path, what, line=before + 1) from error
@@ -285,11 +314,11 @@ def _starts(content: bytes, separator: bytes) -> Iterator[int]:
     if not quotes_hold(separator) or b'"' not in content:
         yield from (number for number, _ in _filled(content))
         return
-    rows, before = csv.reader(io.StringIO(content.decode(), newline=""), delimiter=separator.decode()), 0
-    for row in rows:
+    before = 0
+    for last, row in quoted_rows(content, separator):
         if row:
             yield before + 1
-        before = rows.line_num
+        before = last
 
 
 def _filled(text: bytes) -> Iterator[tuple[int, bytes]]:

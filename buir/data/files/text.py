@@ -1,14 +1,20 @@
 """The bytes of a file, and the text in them: gzip, byte order marks, encodings, line ends and comments."""
 
 import codecs
+import errno
 import gzip
+import io
+import os
 import re
+import select
+import stat
+import time
 import zlib
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, listed, near, report
+from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, listed, near, report, shortened
 
 _REFUSED = {
     b"BZh": "is a bzip2 archive; unpack it first (only gzip is read as it is)",
@@ -25,6 +31,16 @@ _REFUSED = {
 }
 """How files begin that hold no text that could be read, and what to do about them."""
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_LARGEST = 1 << 33
+"""Bytes of a file, unpacked, that are read without being asked for."""
+_LARGEST_PIPED = 1 << 30
+"""Of a pipe, which may never end."""
+_UNPACKED_FREELY, _UNPACKED_TIMES = 1 << 26, 100
+"""Bytes that any gzip may unpack to, and how many times its own size a large one may: tables come to about ten."""
+_LONGEST_LINE = 1 << 24
+_PATIENCE = 60.0
+"""Seconds that a pipe may say nothing."""
+_CHUNK = 1 << 20
 _SAMPLE = 1 << 16
 _MARKS = "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u20ac\u00ab\u00bb"
 """Quotes, dashes and the like, of Western text."""
@@ -48,20 +64,30 @@ class Text:
     """Lines of comment, marks included."""
 
 
-def read_bytes(path: Path) -> tuple[bytes, bool]:
-    """Return the content, unpacked, and whether it was gzipped.
+def read_bytes(path: Path, max_bytes: int | None = None) -> tuple[bytes, bool]:
+    """Return the content of a file or of a pipe, unpacked, and whether it was gzipped.
+
+    Parameters
+    ----------
+    path
+        Of the file, or of a pipe, such as ``/dev/stdin``.
+    max_bytes
+        How much it may hold, unpacked.  None: 8 GiB, a pipe 1 GiB, and a gzip 64 MiB or a hundred times its own size.
 
     Raises
     ------
     ReadError
-        If there is no such file, it may not be read, or it is damaged or of a kind that is not read.
+        If there is no such file, it may not be read, it is too large, or it is damaged or of a kind that is not read.
     """
     try:
-        with path.open("rb") as file:
-            gzipped = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            with gzip.open(file) if gzipped else nullcontext(file) as content:
-                raw = content.read()
+        kind = path.stat().st_mode
+        if stat.S_ISFIFO(kind):
+            raw = _piped(path, _LARGEST_PIPED if max_bytes is None else max_bytes)
+        elif stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+            with path.open("rb") as file:
+                raw = _within(path, file.read, _LARGEST if max_bytes is None else max_bytes, "holds")
+        else:
+            raise ReadError(path, "is a device or a socket, expected a file or a pipe; name one of these")
     except FileNotFoundError as error:
         raise ReadError(path, _missing(path)) from error
     except IsADirectoryError as error:
@@ -69,12 +95,83 @@ def read_bytes(path: Path) -> tuple[bytes, bool]:
         raise ReadError(path, f"is a folder, expected a file, such as one of {listed(names)}") from error
     except PermissionError as error:
         raise ReadError(path, "may not be read; change its permissions") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ReadError(path, f"is a damaged gzip file ({error}); fetch it again") from error
+    except OSError as error:
+        long = error.errno == errno.ENAMETOOLONG
+        remedy = "expected the name of a file: check the path" if long else "check the path and the disk"
+        raise ReadError(path, f"cannot be read ({error.strerror}); {remedy}") from error
+    except InputError:
+        raise
+    except ValueError as error:  # a NUL, or letters that no name of a file can have
+        raise ReadError(repr(path.name), f"is no name of a file ({error}); check the path") from error
+    gzipped = raw[:2] == b"\x1f\x8b"
+    if gzipped:
+        most = max(_UNPACKED_FREELY, _UNPACKED_TIMES * len(raw)) if max_bytes is None else max_bytes
+        try:
+            with gzip.open(io.BytesIO(raw)) as content:
+                raw = _within(path, content.read, most, "unpacks to")
+        except (OSError, EOFError, zlib.error) as error:
+            raise ReadError(path, f"is a damaged gzip file ({error}); fetch it again") from error
     for start, what in _REFUSED.items():
         if raw.startswith(start):
             raise ReadError(path, what)
     return raw, gzipped
+
+
+def _within(path: Path, read: Callable[[int], bytes], most: int, verb: str) -> bytes:
+    """Read to the end, piece by piece, so that what is too large takes no more memory than it may."""
+    content = io.BytesIO()
+    while piece := read(_CHUNK):
+        content.write(piece)
+        check_size(path, content.tell(), most, verb)
+    return content.getvalue()
+
+
+def check_size(path: Path, size: int, most: int | None, verb: str = "holds") -> None:
+    """Raise a ReadError if a file has more bytes than ``most``; None: than is read without being asked for."""
+    most = _LARGEST if most is None else most
+    if size > most:
+        what = f"{verb} more than {most:,} bytes, which may be a mistake or an attack; if it is meant, pass a larger "
+        raise ReadError(path, what, Argument("max_bytes"))
+
+
+def _piped(path: Path, most: int) -> bytes:
+    """Read a pipe until all who write to it have gone, with patience for each piece."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    # A pipe without a name, as of <(command), has had its writer; one with a name may wait for it.
+    named = Path(os.path.realpath(path)).exists()
+    came = False
+    try:
+        poll, start = select.poll(), time.monotonic()
+        poll.register(descriptor, select.POLLIN)
+
+        def read(size: int) -> bytes:
+            nonlocal came, start
+            while True:
+                try:
+                    piece = os.read(descriptor, size)
+                except BlockingIOError:
+                    piece = None
+                if piece or (piece == b"" and (came or not named)):
+                    came, start = True, time.monotonic()
+                    return piece
+                left = start + _PATIENCE - time.monotonic()
+                if left <= 0:
+                    what = f"is a pipe that has said nothing for {_PATIENCE:g} s"
+                    raise ReadError(path, f"{what}; start what writes to it, or write a file first and read that")
+                if poll.poll(1000 * left) and piece == b"":
+                    came = True  # somebody wrote, or came and went without a word
+
+        return _within(path, read, most, "holds")
+    finally:
+        os.close(descriptor)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder; a path that cannot be one is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def read_text(path: Path, encoding: str | None = None) -> Text:
@@ -83,7 +180,9 @@ def read_text(path: Path, encoding: str | None = None) -> Text:
     return as_text(path, raw, gzipped=gzipped, encoding=encoding)
 
 
-def as_text(path: Path, raw: bytes, *, gzipped: bool = False, encoding: str | None = None) -> Text:
+def as_text(
+    path: Path, raw: bytes, *, gzipped: bool = False, encoding: str | None = None, max_line: int | None = None
+) -> Text:
     """Return bytes as text in UTF-8, with old line ends made new and comments made blank lines.
 
     Parameters
@@ -96,11 +195,13 @@ def as_text(path: Path, raw: bytes, *, gzipped: bool = False, encoding: str | No
         Whether they were packed.
     encoding
         A name that Python knows; None takes UTF-8, or what a byte order mark or, with a warning, the letters say.
+    max_line
+        Bytes that a line may have; None: 16 MiB.
 
     Raises
     ------
     ReadError
-        If they are no text.
+        If they are no text, or a line is too long.
 
     Warns
     -----
@@ -110,6 +211,7 @@ def as_text(path: Path, raw: bytes, *, gzipped: bool = False, encoding: str | No
     content, found = _in_utf8(path, raw, encoding)
     if b"\r" in content and b"\n" not in content:
         content = content.replace(b"\r", b"\n")
+    _check_lines(path, content, _LONGEST_LINE if max_line is None else max_line)
     comments: tuple[bytes, ...] = ()
     if hint := _EXCEL.match(content):  # what follows tells the separator as well
         comments, content = (hint[0],), content[hint.end() :]
@@ -120,24 +222,39 @@ def as_text(path: Path, raw: bytes, *, gzipped: bool = False, encoding: str | No
     return Text(content, gzipped, found, comments)
 
 
+def _check_lines(path: Path, content: bytes, most: int) -> None:
+    place = 0
+    while len(content) - place > most:
+        end = content.rfind(b"\n", place, place + most + 1)
+        if end < 0:
+            what = f"is longer than {most:,} bytes, which may be a mistake or an attack; if it is meant, pass "
+            line = content.count(b"\n", 0, place) + 1
+            raise ReadError(path, what, Argument("max_bytes"), ", which lines may then have too", line=line)
+        place = end + 1
+
+
 def _in_utf8(path: Path, raw: bytes, encoding: str | None) -> tuple[bytes, str]:
     """Return the text in UTF-8 and the encoding that it was in, if another."""
     if encoding is not None:
         try:
             text = raw.decode(encoding)
-        except LookupError as error:
+            text.encode()  # some encodings make halves of letters
+        except (LookupError, ValueError, TypeError) as error:
+            if isinstance(error, UnicodeError):
+                raise ReadError(path, f"is not {encoding} ({error}); pass another ", Argument("encoding")) from error
             expected = "expected a name that Python knows, such as 'utf-8', 'cp1252' or 'utf-16'"
-            raise InputError(Argument("encoding"), f" is {encoding!r}, {expected}") from error
-        except UnicodeError as error:
-            raise ReadError(path, f"is not {encoding} ({error}); pass another ", Argument("encoding")) from error
+            raise InputError(Argument("encoding"), f" is {shortened(repr(encoding))}, {expected}") from error
         # As Python knows them, "utf_8" and "UTF8" are one name.
         name = codecs.lookup(encoding).name
+        _check_no_nul(path, text)
         return text.removeprefix("\ufeff").encode(), "" if name in ("utf-8", "utf-8-sig", "ascii") else name
     if raw[:2] in _UTF16:
         try:
-            return raw.decode("utf-16").encode(), "utf-16"
+            text = raw.decode("utf-16")
         except UnicodeDecodeError as error:
             raise ReadError(path, f"is damaged text in UTF-16 ({error}); fetch it again") from error
+        _check_no_nul(path, text)
+        return text.encode(), "utf-16"
     raw = raw.removeprefix(codecs.BOM_UTF8)
     if b"\0" in raw:
         remedy = "expected text, Parquet or a matrix of SciPy; export the interactions as CSV"
@@ -148,6 +265,14 @@ def _in_utf8(path: Path, raw: bytes, encoding: str | None) -> tuple[bytes, str]:
         line = raw.count(b"\n", 0, error.start) + 1
         return _guessed(path, raw, line, f"is not UTF-8 (byte {raw[error.start]:#04x})")
     return raw, ""
+
+
+def _check_no_nul(path: Path, text: str) -> None:
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ReadError(
+            path, "holds a NUL, which no text has; take it out, or export the interactions again", line=line
+        )
 
 
 def _guessed(path: Path, raw: bytes, line: int, fault: str) -> tuple[bytes, str]:
@@ -195,8 +320,8 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _missing(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"no such file, and no folder {path.parent}; check the path"
+    if not is_folder(path.parent):
+        return f"no such file, and no folder {shortened(path.parent)}; check the path"
     names = sorted(child.name for child in path.parent.iterdir() if child.is_file())
     packed = f"{path.name}.gz"
     return f"no such file{near(packed if packed in names else path.name, names) or '; check the path'}"

@@ -16,6 +16,8 @@ from buir.experiment.config.mistakes import shown
 
 PATH_KEYS = ("path", "train", "valid", "test")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LARGEST = 1 << 20
+"""Bytes of a configuration: reading takes a minute for so many, and nobody writes them."""
 
 
 def parse(text: str, source: str) -> Any:
@@ -36,6 +38,9 @@ def parse(text: str, source: str) -> Any:
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a file that must hold a mapping."""
     try:
+        if file.stat().st_size > _LARGEST:
+            msg = f"{file}: has {file.stat().st_size:,} bytes, expected at most {_LARGEST:,}: give fewer entries"
+            raise ConfigError([msg])
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{file}: cannot be read as text: {error}"

@@ -32,7 +32,7 @@ _PANEL_NAME = r"[A-Za-z0-9][A-Za-z0-9 ._-]*"
 _COMMON_STEMS = frozenset({"data", "data1", "interactions", "ratings", "train", "u", "user_artists", "users"})
 _FILTERS = ("min_rating", "min_user", "min_item", "core")
 _LONGEST_PATH = 1000
-_READING = ("separator", "encoding", "header", "drop_missing", "where")
+_READING = ("separator", "encoding", "header", "drop_missing", "where", "max_bytes")
 """How a file is read, beside its format and its columns."""
 _RECIPE_HEAD = """\
 # What the runs of this report were: buir benchmark {name}.yaml --out FOLDER
@@ -150,6 +150,8 @@ class DataConfig(Strict):
     """Leave out rows without a value that is read, and count them."""
     where: dict[str, str | list[str]] | None = None
     """Only rows with these values in these columns, such as ``{event: buy}``."""
+    max_bytes: Annotated[int, Field(gt=0)] | None = None
+    """What a file, unpacked, or a line of it may have, in place of the usual limits."""
     weight: Annotated[str, AfterValidator(_weighting)] | None = None
     """How much training pairs count, for every model that takes weights: see ``buir.data.weighting``."""
     min_rating: float | None = None

@@ -2,7 +2,15 @@
 
 from buir.experiment.records import provenance
 from buir.experiment.records.clock import Clock
-from buir.experiment.records.journal import Journal, Kind, experiment_name, find_results, latest_results
+from buir.experiment.records.journal import (
+    Journal,
+    Kind,
+    digest,
+    experiment_name,
+    find_results,
+    latest_results,
+    set_aside,
+)
 from buir.experiment.records.provenance import available_cores, mixture, versions
 from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, per_cent
 from buir.experiment.records.sittings import Sittings
@@ -16,6 +24,7 @@ __all__ = [
     "Sittings",
     "available_cores",
     "cell_key",
+    "digest",
     "experiment_name",
     "find_results",
     "frame",
@@ -25,5 +34,6 @@ __all__ = [
     "mixture",
     "per_cent",
     "provenance",
+    "set_aside",
     "versions",
 ]

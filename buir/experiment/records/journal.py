@@ -31,6 +31,8 @@ RESULTS = Path("results")
 class Journal:
     """Records of cells under ``folder/cells``, of searches for settings under ``folder/searches``.
 
+    ``folder/tuning`` has the trials of searches, finished or not.
+
     Notes
     -----
     The JSON file is what makes a cell finished, and it is renamed into place after the other files: a process that is
@@ -43,6 +45,7 @@ class Journal:
         self.sittings = Sittings(self.folder / "checkpoints", checkpoint_minutes)
         self.cells = self.folder / "cells"
         self.searches = self.folder / "searches"
+        self.tuning = self.folder / "tuning"
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -69,7 +72,7 @@ class Journal:
         if users is not None:
             content = users.to_parquet(index=False, compression="zstd")
             replace_atomically(self.users_file(key), content)
-            record = replace(record, users_digest=_digest(content))
+            record = replace(record, users_digest=digest(content))
         if model is not None:
             model.save(self.model_file(key))
         replace_atomically(folder / f"{key}.json", record.to_json().encode())
@@ -93,7 +96,7 @@ class Journal:
             If they are not those that were written.
         """
         content, record = self.users_file(key).read_bytes(), self.read(key)
-        if record is not None and record.users_digest not in (None, _digest(content)):
+        if record is not None and record.users_digest not in (None, digest(content)):
             msg = f"{self.users_file(key)} is not what was written; run the benchmark again, which sets it aside"
             raise ExperimentError(msg)
         return pd.read_parquet(io.BytesIO(content))
@@ -108,7 +111,7 @@ class Journal:
         say
             Told of each.
         """
-        for folder in (self.folder, self.cells, self.searches):
+        for folder in (self.folder, self.cells, self.searches, self.tuning):
             if folder.is_dir():
                 remove_leftovers(folder)
         if self.plan_file().is_file() and self.read_plan() is None:
@@ -126,14 +129,10 @@ class Journal:
         file = self.users_file(record.key)
         if record.users_digest is None or not file.is_file():
             return _is_parquet(file)
-        return _digest(file.read_bytes()) == record.users_digest
+        return digest(file.read_bytes()) == record.users_digest
 
     def _set_aside(self, files: list[Path], why: str, say: Callable[[str], object]) -> None:
-        aside = self.folder / "damaged"
-        aside.mkdir(exist_ok=True)
-        for file in files:
-            if file.exists():
-                file.replace(aside / file.name)
+        aside = set_aside(files, self.folder)
         say(f"warning: {files[0]} {why}: it is kept in {aside}, and what it was is run again.")
 
     def users_file(self, key: str) -> Path:
@@ -165,6 +164,21 @@ class Journal:
     def plan_file(self, kind: Kind = "benchmark") -> Path:
         """Return where the latest plan of a kind lies."""
         return self.folder / f"{kind}.json"
+
+
+def set_aside(files: Iterable[Path], folder: Path) -> Path:
+    """Move files that are not as they were written to ``folder/damaged``, as far as they are there; return where."""
+    aside = folder / "damaged"
+    aside.mkdir(exist_ok=True)
+    for file in files:
+        if file.exists():
+            file.replace(aside / file.name)
+    return aside
+
+
+def digest(content: bytes) -> str:
+    """Return 32 hexadecimal digits by which a content is known again: they find accidents, not intent."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def experiment_name(benchmark: str, dataset: str) -> str:
@@ -233,10 +247,6 @@ def _read(folder: Path, key: str) -> Record | None:
         # An unreadable file is no result: the work is done again and the file replaced.
         return None
     return record if record.key == key else None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _is_parquet(file: Path) -> bool:

@@ -84,9 +84,11 @@ def git_commit() -> str | None:
     """Commit of the source this package runs from, with ``-dirty`` after local changes; None outside a repository."""
     git = ["git", "-C", str(Path(__file__).parent)]
     describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    # Asking must not write: git would refresh its index, and be in the way of somebody who commits.
+    calm = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
     try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
-        out = subprocess.run(describe, capture_output=True, text=True, check=True)
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], env=calm, capture_output=True, check=True)
+        out = subprocess.run(describe, env=calm, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return out.stdout.strip() or None

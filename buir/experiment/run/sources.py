@@ -72,6 +72,7 @@ def read(data: DataConfig, *, split: bool = False) -> tuple[Interactions, ...]:
         "encoding": data.encoding,
     }
     form |= {"header": data.header, "drop_missing": data.drop_missing, "where": data.where}
+    form |= {"max_bytes": data.max_bytes}
     with reading_weights(data.weight):
         if split:
             first = data.train or data.path

@@ -14,9 +14,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from buir.data import PairWeights, Split
-from buir.errors import Refused, TuningError, one_line
+from buir.errors import DamagedWarning, Refused, TuningError, one_line, report
 from buir.experiment.config import TuningConfig
-from buir.experiment.records import Cell, Clock, Journal, Record, Sittings
+from buir.experiment.records import Cell, Clock, Journal, Record, Sittings, digest, set_aside
 from buir.experiment.search.spaces import Space, as_json, contains, find_space
 from buir.ranking import evaluate
 
@@ -25,6 +25,7 @@ Build = Callable[[Mapping[str, Any]], Any]
 
 _STARTUP = 5  # trials drawn at random, and trials that finish before any can be pruned
 _WARM_UP = 10  # epochs before a trial is judged: a small learning rate starts slowly
+_SEAL = "digest_before"
 _PRUNE_BELOW = 75.0  # per cent of the trials that are better at the same epoch
 
 
@@ -70,7 +71,7 @@ def search(cell: Cell, split: Split, journal: Journal, on_trial: Callable[[str],
     Refused
         If the model declines the data; the record says so.
     TuningError
-        If every trial failed, or the file of the trials is damaged.
+        If every trial failed.
     """
     cell = cell.searched_as or cell
     asked = {name: value for name, value in (cell.tuning or {}).items() if name in TuningConfig.model_fields}
@@ -84,7 +85,7 @@ def search(cell: Cell, split: Split, journal: Journal, on_trial: Callable[[str],
             split,
             find_space(cell.kind, cell.fixed(), cell.model),
             budget,
-            journal.folder / "tuning" / f"{endless.search_key}.journal",
+            journal.tuning / f"{endless.search_key}.journal",
             on_trial=lambda done, wanted: on_trial(f"trial {done}/{wanted}"),
             sittings=journal.sittings,
             **cell.weights,
@@ -125,7 +126,8 @@ def tune(
     budget
         How much.
     file
-        Keeps the trials, in Optuna's journal format; to be called after everything that decides them.
+        Keeps the trials, in Optuna's journal format; to be called after everything that decides them. One that is not
+        as it was written is set aside in ``damaged``, beside its folder, and the search starts anew.
     on_trial
         Called after each finished trial with the number of finished ones and of all.
     weights
@@ -138,7 +140,12 @@ def tune(
     Refused
         If the model declines these data.
     TuningError
-        If every trial failed, or the file is damaged.
+        If every trial failed.
+
+    Warns
+    -----
+    buir.errors.DamagedWarning
+        If the file was set aside.
 
     Notes
     -----
@@ -155,6 +162,7 @@ def tune(
         _give_up_running(study)
         while (done := len(_finished(study))) < wanted:
             _run_trial(study, done, build, defaults, split, space, budget, weights, sittings or Sittings(file.parent))
+            _seal(study, file)
             if on_trial is not None:
                 on_trial(done + 1, wanted)
         trials = [_described(number, trial) for number, trial in enumerate(_finished(study)[:wanted])]
@@ -181,8 +189,35 @@ def _quiet() -> Iterator[None]:
 
 
 def _opened(file: Path) -> optuna.Study:
-    """Open the study of a file, or make it."""
+    """Open the study of a file, or make it; what is not as it was written is set aside."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _check_seal(file)
+        return _study(file)
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
+        aside = set_aside([file], file.parent.parent)
+        why = f"holds no search as it was written ({type(error).__name__}: {one_line(error)[:200]})"
+        report([DamagedWarning(f"{file} {why}: it is kept in {aside}, and the search starts anew")])
+        return _study(file)
+
+
+def _seal(study: optuna.Study, file: Path) -> None:
+    """Add a line with the digest of all lines before it."""
+    study.set_user_attr(_SEAL, digest(file.read_bytes()))
+
+
+def _check_seal(file: Path) -> None:
+    """Raise a ValueError if a line is no JSON, or what stands before the last seal is not what it sealed."""
+    content = file.read_bytes() if file.exists() else b""
+    for line in content[: content.rfind(b"\n") + 1].splitlines():  # the rest is of a process that was killed
+        json.loads(line)  # Optuna would take the last one for half written, and write behind it
+    start = content.rfind(b"\n", 0, max(0, content.rfind(f'"{_SEAL}"'.encode()))) + 1
+    if start and json.loads(content[start:].partition(b"\n")[0])["user_attr"][_SEAL] != digest(content[:start]):
+        msg = "its digest is another"
+        raise ValueError(msg)
+
+
+def _study(file: Path) -> optuna.Study:
     whole, _, rest = file.read_bytes().rpartition(b"\n") if file.exists() else (b"", b"", b"")
     if rest:
         # A process that was killed while it wrote left half a line, and the next one would be glued to it.
@@ -190,18 +225,14 @@ def _opened(file: Path) -> optuna.Study:
             stream.truncate(len(whole) + bool(whole))
     path, name = str(file.absolute()), file.stem
     pruner = optuna.pruners.PercentilePruner(_PRUNE_BELOW, n_startup_trials=_STARTUP, n_warmup_steps=_WARM_UP)
-    try:
-        # The other lock is a symbolic link, which Windows does not give to everybody.
-        storage = optuna.storages.JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
-        if name in optuna.get_all_study_names(storage):
-            return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+    # The other lock is a symbolic link, which Windows does not give to everybody.
+    storage = optuna.storages.JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+    if name not in optuna.get_all_study_names(storage):
         return optuna.create_study(study_name=name, storage=storage, pruner=pruner, direction="maximize")
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        msg = (
-            f"{file}: the trials of a search cannot be read ({type(error).__name__}: {one_line(error)}); "
-            "delete the file, and run the same again: the search starts anew"
-        )
-        raise TuningError(msg) from error
+    study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+    for number, trial in enumerate(_finished(study)):
+        _described(number, trial)  # whether each tells what is asked of it
+    return study
 
 
 def _give_up_running(study: optuna.Study) -> None:

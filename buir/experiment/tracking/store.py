@@ -13,9 +13,11 @@ from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from buir.errors import ConfigError, near, one_line
+from filelock import FileLock
+
+from buir.errors import ConfigError, ExperimentError, near, one_line
 
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 VIEW_KEY = "sparsity"
@@ -53,6 +55,12 @@ def address(file: Path) -> str:
 def database(out: str | Path) -> Path:
     """Return the database file of an output folder."""
     return Path(out).resolve() / "mlflow.db"
+
+
+def missing_file(uri: str) -> Path | None:
+    """Return the database that a store of this machine has not made yet; None where there is nothing to make."""
+    path = unquote(urlsplit(uri).path)[1:] if uri.startswith("sqlite:///") else ""
+    return Path(path).absolute() if path and path != ":memory:" and not Path(path).exists() else None
 
 
 def choose_uri(out: str | Path, given: str | None = None) -> str:
@@ -105,7 +113,7 @@ def check_uri(uri: str) -> None:
 def prepare(file: Path, say: Callable[[str], object]) -> None:
     """Make the database of a store where it is missing, all or nothing, and set aside one that cannot be opened.
 
-    Nobody else may be preparing the same store; what a killed process left half made is removed.
+    Of several processes one does it, and the others wait; what a killed one left half made is removed.
 
     Parameters
     ----------
@@ -113,8 +121,18 @@ def prepare(file: Path, say: Callable[[str], object]) -> None:
         The database.
     say
         Told what is done, where it takes seconds or changes something.
+
+    Raises
+    ------
+    ExperimentError
+        If it cannot be made, as on a full disk.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".lock-{file.name}")):
+        _prepare(file, say)
+
+
+def _prepare(file: Path, say: Callable[[str], object]) -> None:
     for part in file.parent.glob(f".{file.name}.*"):
         part.unlink()
     if file.exists():
@@ -127,8 +145,14 @@ def prepare(file: Path, say: Callable[[str], object]) -> None:
     from mlflow import MlflowClient
 
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    MlflowClient(tracking_uri=address(part)).search_experiments(max_results=1)
-    part.replace(file)
+    try:
+        MlflowClient(tracking_uri=address(part)).search_experiments(max_results=1)
+        part.replace(file)
+    except Exception as error:
+        part.unlink(missing_ok=True)
+        reason = one_line(getattr(error, "orig", error))[:200]
+        msg = f"{file}: the MLflow store cannot be made ({reason}); check the folder and the space on the disk"
+        raise ExperimentError(msg) from error
 
 
 def fault(file: Path) -> str | None:
