@@ -12,6 +12,7 @@ import torch
 from scipy.sparse import csr_array
 
 from buir.data import Labelled, PairWeights, fit_inputs, partial_fit_inputs, take
+from buir.errors import InputError
 from buir.learning import Weights, initial_weights, warn_of_collapse
 from buir.model.checkpoint import Checkpoint
 from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Chosen, Fitted, Plan, hold_out, run, warn_of_defaults
