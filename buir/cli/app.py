@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from buir.cli import many_models, one_model
+from buir.cli import many_models, negatives, one_model
 from buir.cli.terminal import one_line_errors, wants_traceback
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for command in (
     one_model.fit,
     one_model.recommend,
     one_model.evaluate,
+    negatives.negatives,
 ):
     app.command()(command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,13 @@ from buir.errors import InputError, counted, near
 
 # What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from buir.model import BUIR
     from buir.ranking import Evaluation
 
 _TABLES = (".csv", ".tsv", ".parquet")
+_PICTURES = (".png", ".svg", ".pdf")
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -129,23 +133,23 @@ def metric_table(result: Evaluation, ks: Sequence[int]) -> str:
     return "\n".join([head, *body])
 
 
-def check_target(path: Path, *read: Path | None, table: bool) -> None:
+def check_target(path: Path, *read: Path | None, table: bool, option: str = "--out") -> None:
     """Make sure that a file can be written there, over none of the files ``read``, before the work is done."""
-    if table and path.suffix not in _TABLES:
-        msg = f"--out is {str(path)!r}; expected a name that ends in {', '.join(_TABLES)}"
+    endings = _PICTURES if option == "--figure" else _TABLES if table else ()
+    if endings and path.suffix not in endings:
+        msg = f"{option} is {str(path)!r}; expected a name that ends in {', '.join(endings)}"
         raise InputError(msg)
     if path.is_dir():
-        msg = (
-            f"--out is {str(path)!r}, a folder; expected the name of a file: write {str(path / 'model.safetensors')!r}"
-        )
+        example = str(path / f"model{endings[0] if endings else '.safetensors'}")
+        msg = f"{option} is {str(path)!r}, a folder; expected the name of a file: write {example!r}"
         raise InputError(msg)
     if not path.parent.is_dir():
-        msg = f"--out is {str(path)!r}, but there is no folder {str(path.parent)!r}; create it first"
+        msg = f"{option} is {str(path)!r}, but there is no folder {str(path.parent)!r}; create it first"
         raise InputError(msg)
     for source in read:
         # Also by another name: over a link, upwards and down again, or in other letters where these do not count.
         if source is not None and path.exists() and source.exists() and path.samefile(source):
-            said = f"--out is {str(path)!r}, which is the file {str(source)!r} that this command reads"
+            said = f"{option} is {str(path)!r}, which is the file {str(source)!r} that this command reads"
             msg = f"{said} and would be lost; expected another name"
             raise InputError(msg)
 
@@ -156,6 +160,13 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         replace_atomically(path, frame.to_parquet(index=False))
     else:
         replace_atomically(path, frame.to_csv(index=False, sep="\t" if path.suffix == ".tsv" else ",").encode())
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in the form its name asks for; an earlier file stays until the new one is whole."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=150)
+    replace_atomically(path, content.getvalue())
 
 
 def _value(text: str) -> Any:
