@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from buir.ranking import FactorScorer, Scorer
 from buir.recommend import Above, AtLeast, Terms
 
-from .fitting import FittedAtOnce
+from .fitting import FittedAtOnce, Look
 from .inner import fit_inner, make_inner
 
 
@@ -62,10 +62,10 @@ class ALS(FittedAtOnce):
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides the initial factors."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         params: Any = self.get_params() | {"alpha": float(self.alpha), "regularization": float(self.regularization)}
         inner = make_inner(AlternatingLeastSquares, **params)
-        self._inner = fit_inner(inner, train, show_progress=show_progress)
+        self._inner = fit_inner(inner, train, show_progress=show_progress, look=look)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
@@ -108,9 +108,9 @@ class BPR(FittedAtOnce):
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         inner = make_inner(BayesianPersonalizedRanking, num_threads=1, **self.get_params())
-        fit_inner(inner, train, show_progress=show_progress)
+        fit_inner(inner, train, show_progress=show_progress, look=look)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
 
@@ -146,8 +146,8 @@ class LMF(FittedAtOnce):
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides initial factors and draws."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         params = self.get_params()
         inner = make_inner(LogisticMatrixFactorization, num_threads=1, neg_prop=params.pop("negatives"), **params)
-        fit_inner(inner, train, show_progress=show_progress)
+        fit_inner(inner, train, show_progress=show_progress, look=look)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
