@@ -31,7 +31,7 @@ FOLDER = RESULTS / "negatives"
 SETS: dict[str, tuple[str, dict[str, Any]]] = {
     "citeulike": ("citeulike-t/users.dat", {"min_user": 5}),
     "ml-100k": ("ml-100k/u.data", {"min_rating": 1}),
-    "amazon-beauty": ("amazon-beauty/Beauty.inter.gz", {"min_rating": 1}),
+    "amazon-beauty": ("amazon-beauty/Beauty.inter.gz", {}),
 }
 LEVELS, DRAWS, SECONDS = (0.2, 0.5), 16, 20.0
 MANY_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0)

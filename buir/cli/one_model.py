@@ -109,6 +109,15 @@ def recommend(
     allow: Annotated[Path | None, typer.Option(help="File of the only items to list, an id per line.")] = None,
     deny: Annotated[Path | None, typer.Option(help="File of items never to list, an id per line.")] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="List what a user has already.")] = False,
+    less_like: Annotated[
+        list[str] | None,
+        typer.Option("--less-like", help="An item id; lists have less of what it is like. Repeatable."),
+    ] = None,
+    more_like: Annotated[
+        list[str] | None,
+        typer.Option("--more-like", help="An item id; lists have more of what it is like. Repeatable."),
+    ] = None,
+    strength: Annotated[float, typer.Option("--strength", help="How far such an item turns lists, from 0.")] = 0.5,
 ) -> None:
     """List the best items for users, as rows of user, item, score and rank."""
     with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
@@ -128,6 +137,9 @@ def recommend(
             deny=options.read_labels(deny, model.item_ids_),
             unknown=unknown,
             histories=None if history is None else options.read_histories(history, model),
+            less_like=as_labels(less_like or [], model.item_ids_),
+            more_like=as_labels(more_like or [], model.item_ids_),
+            strength=strength,
         )
         if frame["user"].map(type).nunique() > 1:  # Parquet has no column of integers and texts together
             frame = frame.assign(user=frame["user"].astype(str))

@@ -13,7 +13,9 @@ from scipy.sparse import csr_array
 from buir.data import binary, degrees, take
 from buir.errors import Argument, InputError
 from buir.ranking import FactorScorer, Scorer, as_count, top_k
-from buir.recommend.lookup import ItemLists, Lookup, lookups, read_histories, read_users
+from buir.recommend.arguments import is_one
+from buir.recommend.lookup import ItemLists, Lookup, as_index, as_list, lookups, read_histories, read_users
+from buir.recommend.steering import Steering
 
 UNKNOWN = ("error", "skip", "popular")
 _SAVE = "save it with its training matrix"
@@ -62,8 +64,9 @@ class Catalogue:
         unknown: str,
         histories: Any,
         trained_only: bool,
+        steering: Steering | None = None,
     ) -> pd.DataFrame:
-        """Make the frame; the arguments are those of ``Recommender.recommend_frame``."""
+        """Make the frame; the arguments are those of ``Recommender.recommend_frame``, with steering read already."""
         k = min(as_count(k, "k"), len(self.items.index))
         if unknown not in UNKNOWN:
             msg = f"unknown is {unknown!r}; expected one of {', '.join(map(repr, UNKNOWN))}"
@@ -86,6 +89,10 @@ class Catalogue:
             groups.append(self._folded(places, rows[places], take(told_rows, told_at[places])))
         if unknown == "popular" and stranger.any():
             groups.append(self._popular(np.flatnonzero(stranger)))
+        if steering is not None:
+            if unknown == "popular" and stranger.any():
+                raise self.users.without_vector(asked[stranger])
+            groups = [_steered(group, steering, asked) for group in groups]
         allowed = ItemLists(allow, "allow", asked, self.items, self.users, named, strict=strict)
         denied = ItemLists(deny, "deny", asked, self.items, self.users, named, strict=strict)
         trained = self._training_counts(Argument("trained_only")) > 0 if trained_only else None
@@ -143,6 +150,24 @@ class Catalogue:
             msg = f"leaving out what users have needs {missing}; {_SAVE}, or pass "
             raise InputError(msg, Argument("exclude_seen", value=False), " or ", Argument("histories"))
         return group.seen if part.all() else take(group.seen, np.flatnonzero(part))
+
+
+def _steered(group: _Group, steering: Steering, asked: pd.Index) -> _Group:
+    """Turn the users of a group; of one without anybody there is nothing to turn."""
+    if not len(group.places):
+        return group
+    turned = steering.over(group.scorer(), group.rows, asked[group.places].to_numpy(), group.seen)
+    return group._replace(scorer=lambda: turned)
+
+
+def steering_rows(items: Lookup, less: Any, more: Any, unknown: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the ids of what lists should have less, and more, of: one of them, or a list."""
+    found = []
+    for ids, what in ((less, "less_like"), (more, "more_like")):
+        labels = [] if ids is None else [ids] if is_one(ids) else as_list(ids, what)
+        rows = items.rows(as_index(labels), what, strict=unknown == "error")
+        found.append(rows[rows >= 0])
+    return found[0], found[1]
 
 
 def _trained(allow: np.ndarray | csr_array | None, trained: np.ndarray | None) -> np.ndarray | csr_array | None:

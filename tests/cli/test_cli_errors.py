@@ -227,6 +227,26 @@ WRONG_ORDERS = {
         1,
         ("lists.dat", "--min-rating is 3.0", "leave --min-rating out", "pass --format"),
     ),
+    "recommend: less like what is not there": (
+        ["recommend", "model", "--less-like", "99"],
+        2,
+        ("--less-like holds item ids unknown to the model: 99", "look like 10"),
+    ),
+    "recommend: less and more of the same": (
+        ["recommend", "model", "--less-like", "10", "--more-like", "10"],
+        2,
+        ("--less-like and --more-like both name item 10", "one side"),
+    ),
+    "recommend: a negative strength": (
+        ["recommend", "model", "--less-like", "10", "--strength", "-1"],
+        2,
+        ("--strength is -1.0", "from 0"),
+    ),
+    "recommend: popular lists turned": (
+        ["recommend", "model", "--user", "zoe", "--unknown", "popular", "--more-like", "10"],
+        2,
+        ("--unknown popular", "'zoe'", "--more-like", "--unknown skip"),
+    ),
     "negatives: nothing to hold out": (
         ["negatives", "train.csv"],
         2,
