@@ -20,7 +20,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run ui test lint types imports unit test-slow test-light bench notebooks picture screenshots clean
+.PHONY: help setup run ui test lint types imports unit test-slow faults test-light bench notebooks picture screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -60,6 +60,9 @@ unit: $(STAMP)
 
 test-slow: $(STAMP)  ## tests marked slow and eval (real data in BUIR_DATA), and gpu where there is CUDA
 	$(BIN)/python -m pytest -m "slow or eval or gpu"
+
+faults: $(STAMP)  ## kill fits at random moments and in the writing of their checkpoints; print how many there were
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -rP tests/model/test_checkpoint.py
 
 test-light: $(STAMP)  ## one model in a fresh environment with requirements/serving.txt alone
 	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m pytest -m "slow or not slow" tests/project/test_light.py

@@ -40,7 +40,7 @@ class OurTraining:
             raise LoopReached
 
         alone = type(model)(**model.get_params() | FROM_RANDOM | {"uniformity": model.uniformity})
-        with mock.patch("buir.model.fitting.train", instead_of_the_loop), contextlib.suppress(LoopReached):
+        with mock.patch("buir.model.checkpoint.train", instead_of_the_loop), contextlib.suppress(LoopReached):
             alone.fit(train, show_progress=False)
         self.learner, self.pairs, self.schedule = caught
         self.keys = count()

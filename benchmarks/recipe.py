@@ -143,11 +143,14 @@ def decay(half: float) -> Iterator[None]:
 
 
 SIDES = ((0.0, 0.0), (0.3, 0.3), (0.3, 0.0), (0.0, 0.3))
-FORMER = {"WIDTHS": (64, 32, 128), "CLEARLY": 1.02, "PAYS": 1.0}
-"""The recipe that the changes were tried on; "kept" is that of today."""
+ONCE = {"WATCHES": ("with terms",)}
+FORMER = {"WIDTHS": (64, 32, 128), "CLEARLY": 1.02, "PAYS": 1.0} | ONCE
+"""The recipe that the changes were tried on; "kept" is that of today, "watched once" the same but for its second training."""
+TODAY = ("kept", "watched once")
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "base": ({}, {}),
     "kept": ({}, {}),
+    "watched once": ({}, ONCE),
     "width 64": ({"embedding_dim": 64}, {}),
     "width 128": ({"embedding_dim": 128}, {}),
     "iso": ({}, {"loss": iso_loss}),
@@ -182,8 +185,8 @@ def measure(data: str, level: float, seed: int, name: str) -> dict[str, Any]:
     settings, changed = CHANGES[name]
     started = time.process_time()
     with ExitStack() as stack:
-        constants = {constant: changed[constant] for constant in ("BRANCHES", "START_RMS") if constant in changed}
-        for constant, value in ((FORMER if name != "kept" else {}) | constants).items():
+        constants = {constant: value for constant, value in changed.items() if constant.isupper()}
+        for constant, value in (({} if name in TODAY else FORMER) | constants).items():
             stack.enter_context(patch.object(fitting, constant, value))
         if "loss" in changed:
             stack.enter_context(patch.object(Bootstrap, "loss", changed["loss"]))

@@ -164,8 +164,24 @@ class NoValidationWarning(InputWarning):
     """No held-out pairs, given or to be taken from training, so that defaults stand where they would decide."""
 
 
+class CheckpointWarning(InputWarning):
+    """A checkpoint that could not be written while a fit went on."""
+
+
 class ValidSeenWarning(InputWarning):
-    """Some validation pairs that are also in training, where they are masked and can never be found."""
+    """Some validation pairs that are also in training, where they could never be found; they are left out."""
+
+
+class PairsDroppedWarning(InputWarning):
+    """Held-out pairs that a model cannot be measured on; they are left out, and the message counts them."""
+
+
+class ShortListsWarning(InputWarning):
+    """Lists to be measured that are missing, shorter than asked for, or hold what can be no hit."""
+
+
+class RowsNotIdsWarning(InputWarning):
+    """Rows are asked of a model whose ids are other integers, so that ids may have been meant."""
 
 
 class CollapseWarning(UserWarning):

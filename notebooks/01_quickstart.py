@@ -54,18 +54,18 @@ evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=(20,
 # %% [markdown]
 # ## Recommendations
 #
-# As a data frame with the raw ids, or as arrays of rows with the signature of `implicit`'s models. Nothing seen is recommended.
+# As a data frame with the raw ids, or, by `recommend`, as arrays of rows with the signature of `implicit`'s models. Nothing seen is
+# recommended.
 
 # %%
 model.recommend_frame(users=data.user_ids[:3], k=5)
 
 # %%
-ids, scores = model.recommend(0, N=5)
-ids, scores
+ids, scores = model.recommend(range(model.n_users), N=5)
+model.item_ids_[ids[:3]]
 
 # %%
-similar, cosines = model.similar_items(int(ids[0]), N=5)
-similar, cosines
+model.similar_items_frame(model.item_ids_[ids[0, 0]], k=5)
 
 # %% [markdown]
 # ## Watching the training

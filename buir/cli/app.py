@@ -26,6 +26,7 @@ for command in (
     many_models.ui,
     one_model.fit,
     one_model.recommend,
+    one_model.similar,
     one_model.evaluate,
     negatives.negatives,
 ):

@@ -61,7 +61,7 @@ def negatives(
             rows = part.drop(columns=["level", "train_pairs", "hidden_pairs"])
             typer.echo(rows.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"))
         if out is not None:
-            options.write_table(table, out)
+            options.write_table([table], out)
             typer.echo(f"{out}: {counted(len(table), 'row')}")
         if figure is not None:
             from buir.experiment.figures import false_negative_figure

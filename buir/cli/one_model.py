@@ -1,17 +1,21 @@
-"""The commands over one model: ``buir fit``, ``recommend`` and ``evaluate``."""
+"""The commands over one model: ``buir fit``, ``recommend``, ``similar`` and ``evaluate``."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from buir.cli.terminal import one_line_errors
-from buir.errors import StorageError, counted
+from buir.errors import InputError, PairsDroppedWarning, StorageError, counted
 
 # What needs pandas or torch is imported within the commands: that takes longer than showing the help.
 if TYPE_CHECKING:
+    import pandas as pd
+
     from buir.model import BUIR
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A file of interactions, gzip or not.")]
@@ -34,6 +38,11 @@ DropMissing = Annotated[
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="Keep rows with this value in a column, such as event=buy; repeatable, for either."),
+]
+Length = Annotated[int, typer.Option("--k", min=1, help="Length of a list.")]
+Out = Annotated[Path | None, typer.Option("--out", help="A .csv, .tsv or .parquet file; else to the screen.")]
+Titles = Annotated[
+    Path | None, typer.Option(help="File of item ids and titles, which are written beside the items of the lists.")
 ]
 MinRating = Annotated[float | None, typer.Option("--min-rating", help="Keep rows with at least this rating.")]
 
@@ -96,10 +105,11 @@ def recommend(
     model_file: Model,
     user: Annotated[list[str] | None, typer.Option("--user", help="A user id; repeatable. None: everybody.")] = None,
     users: Annotated[Path | None, typer.Option(help="File of user ids, one per line.")] = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="Length of a list.")] = 10,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A .csv, .tsv or .parquet file; else to the screen.")
-    ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--all", help="Everybody, also where --history names some: its users and the model's.")
+    ] = False,
+    k: Length = 10,
+    out: Out = None,
     unknown: Annotated[
         Literal["error", "skip", "popular"], typer.Option(help="What to do with ids the model does not know.")
     ] = "error",
@@ -108,46 +118,116 @@ def recommend(
     ] = None,
     allow: Annotated[Path | None, typer.Option(help="File of the only items to list, an id per line.")] = None,
     deny: Annotated[Path | None, typer.Option(help="File of items never to list, an id per line.")] = None,
+    titles: Titles = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="List what a user has already.")] = False,
     less_like: Annotated[
-        list[str] | None,
-        typer.Option("--less-like", help="An item id; lists have less of what it is like. Repeatable."),
+        list[str] | None, typer.Option("--less-like", help="Id of an item; lists have less of its kind. Repeatable.")
     ] = None,
     more_like: Annotated[
-        list[str] | None,
-        typer.Option("--more-like", help="An item id; lists have more of what it is like. Repeatable."),
+        list[str] | None, typer.Option("--more-like", help="Id of an item; lists have more of its kind. Repeatable.")
     ] = None,
     strength: Annotated[float, typer.Option("--strength", help="How far such an item turns lists, from 0.")] = 0.5,
 ) -> None:
     """List the best items for users, as rows of user, item, score and rank."""
     with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
         from buir.cli import options
+        from buir.data import as_labels
 
+        if everybody and (user or users):
+            msg = "--all asks for everybody, and --user and --users for some; expected one of them"
+            raise InputError(msg)
         if out is not None:
-            options.check_target(out, model_file, users, history, allow, deny, table=True)
+            options.check_target(out, model_file, users, history, allow, deny, titles, table=True)
         model = load(model_file)
-        from buir.recommend import as_labels
+        ids = model.user_ids_
+        told = None if history is None else options.read_histories(history, model)
+        called = options.titles_of(titles, model.item_ids_)
+        further = {
+            "exclude_seen": not include_seen,
+            "allow": options.read_labels(allow, model.item_ids_),
+            "deny": options.read_labels(deny, model.item_ids_),
+            "unknown": unknown,
+            "less_like": as_labels(less_like or [], model.item_ids_),
+            "more_like": as_labels(more_like or [], model.item_ids_),
+            "strength": strength,
+        }
+        named = [*(user or []), *(options.read_ids(users) if users else [])]
+        asked = as_labels(named, ids) if named else [*(told or ()), *([] if told and not everybody else ids.tolist())]
+        asked = list(dict.fromkeys(asked))
+        # Parquet has no column of integers and texts together
+        listed = asked if unknown == "popular" else told or ()
+        text = ids.dtype.kind not in "iu" or any(isinstance(label, str) for label in listed)
 
-        asked = [*(user or []), *(options.read_ids(users) if users else [])]
-        frame = model.recommend_frame(
-            list(dict.fromkeys(as_labels(asked, model.user_ids_))) if asked else None,
-            k,
-            exclude_seen=not include_seen,
-            allow=options.read_labels(allow, model.item_ids_),
-            deny=options.read_labels(deny, model.item_ids_),
-            unknown=unknown,
-            histories=None if history is None else options.read_histories(history, model),
-            less_like=as_labels(less_like or [], model.item_ids_),
-            more_like=as_labels(more_like or [], model.item_ids_),
-            strength=strength,
-        )
-        if frame["user"].map(type).nunique() > 1:  # Parquet has no column of integers and texts together
-            frame = frame.assign(user=frame["user"].astype(str))
-        if out is None:
-            typer.echo(frame.to_csv(index=False), nl=False)
-            return
-        options.write_table(frame, out)
-        typer.echo(f"{out}: {counted(len(frame), 'row')}, lists for {counted(frame['user'].nunique(), 'user')}")
+        def lists(block: Sequence[Any]) -> pd.DataFrame:
+            histories = None if told is None else {label: told[label] for label in block if label in told}
+            frame = model.recommend_frame(block, k, histories=histories, **further)
+            frame["user"] = frame["user"].astype(str if text else "int64")
+            return options.with_titles(frame, called, "item")
+
+        _write(options.in_blocks(asked, lists, "user", show=out is not None), out, "user")
+
+
+def similar(
+    model_file: Model,
+    item: Annotated[list[str] | None, typer.Option("--item", help="An item id; repeatable. None: all items.")] = None,
+    items: Annotated[Path | None, typer.Option(help="File of item ids, one per line.")] = None,
+    user: Annotated[list[str] | None, typer.Option("--user", help="A user id, for similar users; repeatable.")] = None,
+    users: Annotated[Path | None, typer.Option(help="File of user ids, one per line.")] = None,
+    k: Length = 10,
+    out: Out = None,
+    unknown: Annotated[
+        Literal["error", "skip"], typer.Option(help="What to do with ids the model does not know.")
+    ] = "error",
+    allow: Annotated[Path | None, typer.Option(help="File of the only ids to list, one per line.")] = None,
+    deny: Annotated[Path | None, typer.Option(help="File of ids never to list, one per line.")] = None,
+    titles: Titles = None,
+) -> None:
+    """List what is most similar to items, or to users, as rows of item, similar_item, score (cosine) and rank."""
+    with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer items"):
+        from buir.cli import options
+        from buir.data import as_labels
+
+        of_users = bool(user or users)
+        if of_users and (item or items or titles):
+            msg = (
+                f"--user asks for similar users, and --{'titles' if titles else 'item'} is of items; expected one kind"
+            )
+            raise InputError(msg)
+        if out is not None:
+            options.check_target(out, model_file, items, users, allow, deny, titles, table=True)
+        model = load(model_file)
+        ids, noun = (model.user_ids_, "user") if of_users else (model.item_ids_, "item")
+        called = options.titles_of(titles, model.item_ids_)
+        file, lone = (users, user) if of_users else (items, item)
+        named = [*(lone or []), *(options.read_ids(file) if file else [])]
+        asked = list(dict.fromkeys(as_labels(named, ids))) if named else ids.tolist()
+        similar_frame = model.similar_users_frame if of_users else model.similar_items_frame
+        further = {"allow": options.read_labels(allow, ids), "deny": options.read_labels(deny, ids), "unknown": unknown}
+
+        def lists(block: Sequence[Any]) -> pd.DataFrame:
+            return options.with_titles(similar_frame(block, k, **further), called, f"similar_{noun}")
+
+        _write(options.in_blocks(asked, lists, noun, show=out is not None), out, noun)
+
+
+def _write(frames: Iterator[pd.DataFrame], out: Path | None, noun: str) -> None:
+    """Write lists to a file and say how many, or print them."""
+    from buir.cli import options
+
+    if out is None:
+        for place, frame in enumerate(frames):
+            typer.echo(frame.to_csv(index=False, header=place == 0), nl=False)
+        return
+    n_rows = n_lists = 0
+
+    def counting() -> Iterator[pd.DataFrame]:
+        nonlocal n_rows, n_lists
+        for frame in frames:
+            n_rows, n_lists = n_rows + len(frame), n_lists + frame[noun].nunique()
+            yield frame
+
+    options.write_table(counting(), out)
+    typer.echo(f"{out}: {counted(n_rows, 'row')}, lists for {counted(n_lists, noun)}")
 
 
 def evaluate(
@@ -169,7 +249,6 @@ def evaluate(
         from buir.cli import options
         from buir.data import read
         from buir.ranking import evaluate
-        from buir.recommend import held_out_pairs
 
         if out is not None:
             options.check_target(out, model_file, test, table=True)
@@ -177,14 +256,21 @@ def evaluate(
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
         data = read(test, **form, min_rating=min_rating)
-        found = held_out_pairs(model, data)
-        measured = f"{counted(data.n_pairs, 'pair')}, {found.pairs.nnz:,} measured"
-        typer.echo(f"{test}: {measured}; dropped: {found.dropped}")
+        if model.seen_ is None:
+            msg = f"{model_file} was saved without its training rows, which must not be listed; save it with them"
+            raise InputError(msg, argument="model")
         cutoffs = sorted(set(k or [10, 20, 50]))
-        result = evaluate(model, found.seen, found.pairs, ks=cutoffs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PairsDroppedWarning)  # the line below says it
+            try:
+                result = evaluate(model, model.seen_, data, ks=cutoffs)
+            except InputError as error:
+                raise InputError(str(test), ": ", *error.message, argument="test") from error
+        dropped = ", ".join(f"{count:,} {what}" for what, count in result.dropped.items()) or "none"
+        typer.echo(f"{test}: {counted(data.n_pairs, 'pair')}, {result.n_pairs:,} measured; dropped: {dropped}")
         typer.echo(options.metric_table(result, cutoffs))
         if out is not None:
-            options.write_table(result.to_frame().assign(user=model.user_ids_[result.users]), out)
+            options.write_table([result.to_frame()], out)
             typer.echo(f"{out}: values of {counted(result.n_users, 'user')}")
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from buir.data import ROLES, read, read_text, replace_atomically
-from buir.errors import InputError, counted, near
+from buir.data import ROLES, as_labels, read, read_text, read_titles, replacing
+from buir.errors import InputError, InputWarning, counted, near, report
 
 # What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from buir.model import BUIR
     from buir.ranking import Evaluation
 
+BLOCK = 10_000
+"""Users, or items, whose lists are made and written at once."""
 _TABLES = (".csv", ".tsv", ".parquet")
 _PICTURES = (".png", ".svg", ".pdf")
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -106,15 +108,11 @@ def read_ids(path: Path) -> list[str]:
 
 def read_labels(path: Path | None, ids: np.ndarray) -> list[Any] | None:
     """Read a file of ids as labels of the type that a model's ``ids`` have; None where there is no file."""
-    from buir.recommend import as_labels
-
     return None if path is None else as_labels(read_ids(path), ids)
 
 
 def read_histories(path: Path, model: BUIR) -> dict[Any, list[Any]]:
     """Read a file of interactions as the items of each user, both as labels of the model's types."""
-    from buir.recommend import as_labels
-
     history = read(path)
     users, items = as_labels(history.user_ids, model.user_ids_), as_labels(history.item_ids, model.item_ids_)
     rows = np.split(history.items, history.matrix.indptr[1:-1])
@@ -154,19 +152,102 @@ def check_target(path: Path, *read: Path | None, table: bool, option: str = "--o
             raise InputError(msg)
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame in the form its name asks for; an earlier file stays until the new one is whole."""
-    if path.suffix == ".parquet":
-        replace_atomically(path, frame.to_parquet(index=False))
-    else:
-        replace_atomically(path, frame.to_csv(index=False, sep="\t" if path.suffix == ".tsv" else ",").encode())
+def write_table(frames: Iterable[pd.DataFrame], path: Path) -> None:
+    """Write the rows of frames of one form, as the file's name asks for, holding no more than one of them.
+
+    An earlier file stays until the new one is whole.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    with replacing(path) as stream:
+        frames = iter(frames)
+        first = next(frames)
+        if path.suffix != ".parquet":
+            for frame in chain([first], frames):
+                text = frame.to_csv(index=False, header=frame is first, sep="\t" if path.suffix == ".tsv" else ",")
+                stream.write(text.encode())
+            return
+        # an empty frame does not say what its columns would hold
+        kinds = [
+            (name, pa.from_numpy_dtype(kind) if pd.api.types.is_numeric_dtype(kind) else pa.string())
+            for name, kind in first.dtypes.items()
+        ]
+        schema = pa.schema(kinds)
+        with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
+            for frame in chain([first], frames):
+                writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
+
+
+def in_blocks(
+    ids: Sequence[Any], lists_of: Callable[[Sequence[Any]], pd.DataFrame], noun: str, *, show: bool
+) -> Iterator[pd.DataFrame]:
+    """Make the lists of so many users, or items, that they are better not held together.
+
+    Parameters
+    ----------
+    ids
+        Whose lists are wanted.
+    lists_of
+        Makes those of some of them.
+    noun
+        What they are, for the progress bar.
+    show
+        Whether to show one, on a terminal.
+    """
+    from tqdm import tqdm
+
+    with tqdm(total=len(ids), unit=f" {noun}s", leave=False, disable=None if show else True) as bar:
+        for start in range(0, max(1, len(ids)), BLOCK):
+            block = ids[start : start + BLOCK]
+            yield lists_of(block)
+            bar.update(len(block))
+
+
+def titles_of(path: Path | None, ids: np.ndarray) -> dict[str, str] | None:
+    """Read the titles of a model's items, by the text of their ids; None where there is no file.
+
+    Raises
+    ------
+    InputError
+        If they are those of other items.
+
+    Warns
+    -----
+    buir.errors.InputWarning
+        If some items have none.
+    """
+    if path is None:
+        return None
+    found = read_titles(path)
+    lacking = [str(label) for label in ids.tolist() if str(label) not in found]
+    if len(lacking) == len(ids):
+        looks = f"{next(iter(found), '')!r}, those of the model such as {lacking[0]!r}"
+        msg = (
+            f"{path} has titles of {counted(len(found), 'item')}, none of them the model's: its ids are such as {looks}"
+        )
+        msg += "; expected a column of the ids that the model was trained with"
+        raise InputError(msg, argument="titles")
+    if lacking:
+        msg = f"{path} has no title for {len(lacking):,} of {len(ids):,} items, such as {lacking[0]!r}"
+        report([InputWarning(f"{msg}; it stays empty there", argument="titles")])
+    return found
+
+
+def with_titles(frame: pd.DataFrame, titles: dict[str, str] | None, column: str) -> pd.DataFrame:
+    """Put what items are called beside a column of their ids."""
+    if titles is None:
+        return frame
+    place = list(frame.columns).index(column) + 1
+    called = [titles.get(str(label)) for label in frame[column].tolist()]
+    frame.insert(place, "title", pd.Series(called, dtype=object, index=frame.index))
+    return frame
 
 
 def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure in the form its name asks for; an earlier file stays until the new one is whole."""
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:], dpi=150)
-    replace_atomically(path, content.getvalue())
+    with replacing(path) as stream:
+        figure.savefig(stream, format=path.suffix[1:], dpi=150)
 
 
 def _value(text: str) -> Any:

@@ -1,5 +1,6 @@
 """What a command tells whoever typed it: a line for each mistake and each warning, in words of the command line."""
 
+import shlex
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,8 @@ def option(argument: Argument) -> str:
         return "--no-header"
     if argument.value is None or isinstance(argument.value, bool):
         return name
-    return f"{name} {argument.value}=COLUMN" if argument.name == "columns" else f"{name} {argument.value}"
+    value = f"{argument.value}=COLUMN" if argument.name == "columns" else shlex.quote(str(argument.value))
+    return f"{name} {value}"
 
 
 def stop(message: str, code: int) -> NoReturn:

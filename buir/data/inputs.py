@@ -14,14 +14,16 @@ from scipy.sparse import csr_array, issparse
 from buir.data import doctor
 from buir.data.ingest import distinct_pairs
 from buir.data.interactions import Interactions
-from buir.data.labels import read_columns
-from buir.data.weights import PairWeights, checked, counts, in_units
+from buir.data.labels import Columns, as_labels, as_numbers, is_frame, read_columns
+from buir.data.sparse import binary, keep, outside
+from buir.data.weights import PairWeights, checked, counts, in_units, reading_weights
 from buir.errors import (
     Argument,
     DuplicatePairsWarning,
     ExplicitZerosWarning,
     Finding,
     InputError,
+    PairsDroppedWarning,
     ShapeError,
     ValidSeenWarning,
     ValuesIgnoredWarning,
@@ -49,7 +51,8 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     ----------
     user_items
         A SciPy sparse matrix or array of any format, with bool, int or float values and int32 or int64 indices; or
-        ``Interactions``; or a pandas or polars frame with columns ``user`` and ``item``. It is not modified.
+        ``Interactions``; or a pandas, polars or pyarrow table with columns ``user`` and ``item``, or called otherwise
+        as in files: ``user_id``, ``movieId``. It is not modified.
     what
         The argument's name, for the messages.
     warn
@@ -77,11 +80,8 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
         return Labelled(user_items.matrix, user_items.user_ids, user_items.item_ids)
     if issparse(user_items):
         return Labelled(distinct_pairs(user_items, what, warn=warn)[0], None, None)
-    if _is_frame(user_items):
-        users, items, *_ = read_columns(user_items, "user", "item", None, None)
-        frame = Interactions.from_pairs(
-            users, items, source=what
-        )  # ratings have a warning of their own where they matter
+    if is_frame(user_items):
+        frame = _pairs(user_items, what)
         return Labelled(frame.matrix, frame.user_ids, frame.item_ids)
     kind = type(user_items).__name__
     remedies = {
@@ -101,7 +101,7 @@ def as_interactions(data: Any, what: str) -> Interactions:
         return data
     if issparse(data):
         return Interactions.from_matrix(data)
-    if _is_frame(data):
+    if is_frame(data):
         return Interactions.from_frame(data, source=what)
     as_csr(data, what)
     msg = f"{what} is of type {type(data).__name__}; expected Interactions, a data frame or a SciPy sparse matrix"
@@ -167,6 +167,12 @@ def fit_inputs(
     )
     report(findings)
     return train, None if valid is None else _valid_matrix(valid, train)
+
+
+def warn_of_ratings(frame: Any, what: str) -> None:
+    """Warn if a frame of pairs has ratings other than one, where its weights and repeated rows are no fault."""
+    with reading_weights("values"):
+        report(_ratings_findings(read_columns(frame), what))
 
 
 def partial_fit_inputs(new_interactions: Any, weights: PairWeights = None, unit: float | None = None) -> Labelled:
@@ -243,17 +249,19 @@ def _read(user_items: Any, what: str) -> tuple[Interactions, bool]:
     """Read what ``as_csr`` reads with all that came with the pairs; also tell whether it has ids of its own."""
     if isinstance(user_items, Interactions):
         return user_items, True
-    if _is_frame(user_items):
-        return Interactions.from_frame(user_items, source=what), True
+    if is_frame(user_items):
+        with reading_weights("values"):
+            return Interactions.from_frame(user_items, source=what), True
     as_csr(user_items, what, warn=False)  # its repeated pairs are no fault here: they add up
     stored = doctor.stored_findings(*doctor.stored_entries(user_items), user_items.shape, what)
     report([finding for finding in stored if isinstance(finding, ExplicitZerosWarning)])
     return Interactions.from_matrix(user_items), False
 
 
-def _is_frame(data: Any) -> bool:
-    # Not asking a lazy frame for its columns, which would compute them.
-    return type(data).__name__ != "LazyFrame" and hasattr(data, "columns") and hasattr(data, "shape")
+def _pairs(frame: Any, what: str) -> Interactions:
+    """Read the ids of a frame alone; of ratings warns who reads them as positives."""
+    columns = read_columns(frame)
+    return Interactions.from_pairs(columns.users, columns.items, source=what)
 
 
 def _values_findings(data: Any, what: str) -> list[Finding]:
@@ -261,72 +269,109 @@ def _values_findings(data: Any, what: str) -> list[Finding]:
     if issparse(data):
         rows, _, values = doctor.stored_entries(data)
         return doctor.values_finding(values, rows, what)
-    if not _is_frame(data):
+    if not is_frame(data):
         return []
-    users, items, ratings, _, weights = read_columns(data, "user", "item", None, None)
+    columns = read_columns(data)
     findings: list[Finding] = []
-    again = np.flatnonzero(pd.DataFrame({"user": users, "item": items}).duplicated())
+    names = [columns.names["user"], columns.names["item"]]
+    again = np.flatnonzero(pd.DataFrame({"user": columns.users, "item": columns.items}).duplicated())
     if again.size:
         msg = (
             f"{what} holds {counted(again.size, 'pair')} that an earlier row has, in {show_rows(again)}; each is read "
-            "as one pair: drop them first to say that this is meant, as in frame.drop_duplicates(['user', 'item'])"
+            f"as one pair: drop them first to say that this is meant, as in frame.drop_duplicates({names})"
         )
         findings.append(DuplicatePairsWarning(msg, rows=again, argument=what))
-    if ratings is not None:
-        values = pd.to_numeric(pd.Series(ratings), errors="coerce").to_numpy(np.float64)
-        findings += doctor.ratings_findings(values, f"{what}: the column 'rating'", argument=what)
-    if weights is not None:
-        given = pd.to_numeric(pd.Series(weights), errors="coerce").to_numpy(np.float64)
-        other = np.flatnonzero(given != 1)
+    return findings + _ratings_findings(columns, what)
+
+
+def _ratings_findings(columns: Columns, what: str) -> list[Finding]:
+    """Warn about ratings, and about weights that nobody reads."""
+    findings: list[Finding] = []
+    both = columns.ratings_are_weights
+    if columns.ratings is not None:
+        name = f"{what}: the column {columns.names['rating']!r}"
+        findings += doctor.ratings_findings(as_numbers(columns.ratings), name, argument=what, weights=both)
+    if columns.weights is not None and not both:
+        other = np.flatnonzero(as_numbers(columns.weights) != 1)
         if other.size:
             msg = (
-                f"{what} has a column 'weight' with {counted(other.size, 'value')} other than 1, which is not read; "
-                "pass weights='values', or drop the column"
+                f"{what} has a column {columns.names['weight']!r} with {counted(other.size, 'value')} other than 1, "
+                f"which is not read; {doctor.UNREAD} pass weights='values', or drop the column"
             )
             findings.append(ValuesIgnoredWarning(msg, rows=other, argument=what))
     return findings
 
 
-def _valid_labelled(valid: Any, train: Labelled) -> Labelled:
-    """Read held-out pairs; a frame has ids and no rows, so its pairs are put where ``train`` has these ids."""
-    if not _is_frame(valid):
-        return as_csr(valid, "valid")
-    held_out = read_columns(valid, "user", "item", None, None)
-    frame = Interactions.from_pairs(held_out[0], held_out[1], source="valid")
+class Placed(NamedTuple):
+    """Pairs in the rows and columns of some ids, and how many had other ids."""
+
+    matrix: csr_array
+    of_unknown_users: int
+    of_unknown_items: int
+    """Those of known users."""
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """The numbers that are not 0, by what they count."""
+        counts = {"of unknown users": self.of_unknown_users, "of unknown items": self.of_unknown_items}
+        return {what: count for what, count in counts.items() if count}
+
+
+def place(data: Interactions, user_ids: np.ndarray, item_ids: np.ndarray) -> Placed:
+    """Put pairs into the rows and columns of these ids; an integer and its spelling are one id."""
+    if np.array_equal(data.user_ids, user_ids) and np.array_equal(data.item_ids, item_ids):
+        return Placed(data.matrix, 0, 0)
+    rows = []
+    for own, ids, pairs in ((data.user_ids, user_ids, data.users), (data.item_ids, item_ids, data.items)):
+        alike = own if own.dtype.kind == ids.dtype.kind else np.array(as_labels(own, ids), dtype=object)
+        rows.append(pd.Index(ids).get_indexer(pd.Index(alike))[pairs])
+    users, items = rows
+    known = (users >= 0) & (items >= 0)
+    pairs = binary(users[known], items[known], (len(user_ids), len(item_ids)))
+    return Placed(pairs, int((users < 0).sum()), int(((users >= 0) & (items < 0)).sum()))
+
+
+def _valid_placed(valid: Any, train: Labelled) -> csr_array:
+    """Read held-out pairs; those with ids, and a frame has no rows, are put where ``train`` has these ids."""
+    data = _pairs(valid, "valid") if is_frame(valid) else valid
+    labelled = isinstance(data, Interactions) and (is_frame(valid) or train.user_ids is not None)
+    if not labelled:
+        return as_csr(valid, "valid").matrix
     users, items = (
         np.arange(size) if ids is None else ids
         for size, ids in zip(train.matrix.shape, (train.user_ids, train.item_ids), strict=True)
     )
-    for noun, own, ids in (("user", frame.user_ids, users), ("item", frame.item_ids, items)):
-        unknown = own[pd.Index(ids).get_indexer(pd.Index(own)) < 0]
-        if unknown.size:
-            msg = (
-                f"valid holds {unknown.size:,} of {own.size:,} {noun} ids that user_items does not have, such as "
-                f"{unknown[:1].tolist()[0]!r}; those of user_items look like {ids[:1].tolist()[0]!r}: expected "
-                "held-out pairs of users and items that training sees: drop the others"
-            )
+    found = place(data, users, items)
+    if found.dropped:
+        counts = ", ".join(f"{count:,} {what}" for what, count in found.dropped.items())
+        looks = [repr(ids[:1].tolist()[0]) for ids in (data.user_ids, data.item_ids, users, items)]
+        msg = (
+            f"valid holds {counted(data.n_pairs, 'pair')}, {counts}, which user_items does not have; ids of valid are "
+            f"such as {looks[0]} and {looks[1]}, those of user_items {looks[2]} and {looks[3]}: "
+        )
+        if not found.matrix.nnz:
+            msg += "expected held-out pairs of users and items that training sees"
             raise ShapeError(msg, argument="valid")
-    return Labelled(frame.aligned(users, items).matrix, users, items)
+        report([PairsDroppedWarning(f"{msg}these pairs are left out", argument="valid")])
+    return found.matrix
 
 
 def _valid_matrix(valid: Any, train: Labelled) -> csr_array:
-    held_out = _valid_labelled(valid, train)
-    report(_values_findings(valid, "valid"))
-    report(doctor.shape_findings(held_out.matrix.shape, train.matrix.shape, "valid"))
-    for name, ours, theirs in zip(("user", "item"), train[1:3], held_out[1:3], strict=True):
-        if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
-            msg = f"valid and user_items give their {name} rows different ids: take both from one split"
-            raise ShapeError(msg, argument="valid")
-    if held_out.matrix.nnz == 0:
+    held_out = _valid_placed(valid, train)
+    with reading_weights("values" if is_frame(valid) else None):  # held-out pairs have none
+        report(_values_findings(valid, "valid"))
+    report(doctor.shape_findings(held_out.shape, train.matrix.shape, "valid"))
+    if held_out.nnz == 0:
         msg = "valid holds no interaction; expected at least one: pass valid=None to train without validation"
         raise InputError(msg, argument="valid")
-    both = csr_array(held_out.matrix.multiply(train.matrix))
-    if both.nnz:
-        rows = np.flatnonzero(np.diff(both.indptr))
-        msg = (
-            f"valid holds {counted(held_out.matrix.nnz, 'pair')}, {both.nnz:,} of them also in user_items, where they "
-            "are masked and can never be found; expected held-out pairs: take both from one split"
-        )
-        kind = InputError if both.nnz == held_out.matrix.nnz else ValidSeenWarning
-        report([kind(msg, rows=rows, argument="valid")])
-    return held_out.matrix
+    new = outside(held_out, train.matrix)
+    if new.all():
+        return held_out
+    rows = np.unique(np.repeat(np.arange(held_out.shape[0]), np.diff(held_out.indptr))[~new])
+    counts = f"valid holds {counted(held_out.nnz, 'pair')}, {np.sum(~new):,} of them also in user_items, where they"
+    if not new.any():
+        msg = f"{counts} can never be found; expected held-out pairs: take both from one split"
+        raise InputError(msg, rows=rows, argument="valid")
+    msg = f"{counts} could never be found and are left out; expected held-out pairs alone: take both from one split"
+    report([ValidSeenWarning(msg, rows=rows, argument="valid")])
+    return keep(held_out, new)

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from buir.data import doctor, sparse
 from buir.data.hetero import make_graph, read_graph
 from buir.data.ingest import IngestReport, distinct_pairs, stored_sums, summed_weights, surviving_rows
-from buir.data.labels import as_ids, as_ratings, as_times, label_bytes, places, read_columns, space_ids
+from buir.data.labels import as_ids, as_numbers, as_ratings, as_times, label_bytes, places, read_columns, space_ids
 from buir.errors import InputError, counted
 from buir.errors import report as tell
 
@@ -106,7 +106,7 @@ class Interactions:
 
         held = ""
         if ratings is not None and min_rating is None:
-            numbers = pd.to_numeric(pd.Series(np.asarray(ratings)), errors="coerce").to_numpy(dtype=np.float64)
+            numbers = as_numbers(ratings)
             held = doctor.ratings_summary(numbers)
             tell(doctor.ratings_findings(numbers, f"{source}: the column of ratings"))
 
@@ -152,8 +152,8 @@ class Interactions:
         cls,
         frame: Any,
         *,
-        user: str = "user",
-        item: str = "item",
+        user: str | None = None,
+        item: str | None = None,
         rating: str | None = None,
         time: str | None = None,
         weight: str | None = None,
@@ -170,15 +170,25 @@ class Interactions:
         frame
             Any eager frame that narwhals knows.
         user, item
-            Names of the columns with the labels.
+            Names of the columns with the labels; None takes "user" and "item", or what is known to hold them, as in
+            files: "user_id", "movieId", "asin", ...
         rating, time, weight
-            Names of further columns; None takes the columns called "rating", "time" and "weight" if there are any.
+            Names of further columns; None takes those known to hold them, if there are any: "rating", "stars",
+            "timestamp", "plays", ... A column of "weight" is no rating, unless it is named as one.
         """
-        users, items, ratings, times, weights = read_columns(frame, user, item, rating, time, weight)
+        columns = read_columns(frame, user=user, item=item, rating=rating, time=time, weight=weight)
         filters: Any = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-        read: Any = {"ratings": ratings, "times": times, "weights": weights}
-        result = cls.from_pairs(users, items, **read, source=source, **filters)
-        return replace(result, report=replace(result.report, format="frame"))
+        read: Any = {"times": columns.times, "weights": columns.weights, **filters}
+        if min_rating is not None:
+            read["ratings"] = columns.ratings
+        result = cls.from_pairs(columns.users, columns.items, **read, source=source)
+        held = ""
+        if columns.ratings is not None and min_rating is None:
+            numbers = as_numbers(columns.ratings)
+            held = doctor.ratings_summary(numbers)
+            name = f"{source}: the column {columns.names['rating']!r}"
+            tell(doctor.ratings_findings(numbers, name, weights=columns.ratings_are_weights))
+        return replace(result, report=replace(result.report, format="frame", ratings=held))
 
     @classmethod
     def from_matrix(

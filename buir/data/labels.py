@@ -1,12 +1,14 @@
 """Columns of labels, ratings and times, checked and brought to one type each."""
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from buir.errors import InputError, listed, show_rows
+from buir.data.files.formats import NAMES
+from buir.errors import InputError, listed, near, show_rows
 
 
 def as_ids(values: Any, name: str) -> np.ndarray:
@@ -48,9 +50,14 @@ def as_ids(values: Any, name: str) -> np.ndarray:
     raise InputError(msg, argument=name)
 
 
+def as_numbers(values: Any) -> np.ndarray:
+    """Return values as float64, NaN where one is no number."""
+    return pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce").to_numpy(dtype=np.float64)
+
+
 def as_ratings(values: Any) -> np.ndarray:
     """Return ratings as float64; a missing or non-numeric one is an InputError."""
-    ratings = pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce").to_numpy(dtype=np.float64)
+    ratings = as_numbers(values)
     if np.any(np.isnan(ratings)):
         rows = np.flatnonzero(np.isnan(ratings))
         msg = (
@@ -81,34 +88,114 @@ def as_times(values: Any) -> np.ndarray:
     return times
 
 
+def is_frame(data: Any) -> bool:
+    """Tell a table with named columns; the columns of a lazy one are not asked for, which would compute them."""
+    return type(data).__name__ != "LazyFrame" and hasattr(data, "columns") and hasattr(data, "shape")
+
+
+class Columns(NamedTuple):
+    """The columns of a table by what they hold, None where there is none."""
+
+    users: np.ndarray
+    items: np.ndarray
+    ratings: np.ndarray | None
+    times: np.ndarray | None
+    weights: np.ndarray | None
+    names: dict[str, Any]
+    """What the table calls them, by role."""
+
+    @property
+    def ratings_are_weights(self) -> bool:
+        """Whether one column is known as both, as that of plays is: a rating with a threshold, and a weight."""
+        return self.names["rating"] is not None and self.names["rating"] == self.names["weight"]
+
+
 def read_columns(
-    frame: Any, user: str, item: str, rating: str | None, time: str | None, weight: str | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    frame: Any,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    rating: str | None = None,
+    time: str | None = None,
+    weight: str | None = None,
+) -> Columns:
     """Return users, items, ratings, times and weights of an eager pandas, polars or pyarrow table.
 
-    ``rating``, ``time`` and ``weight`` of None take the columns of those names, if there are any.
+    A name of None takes the column that is known to hold it, by the names that files are read by, if no other role
+    names it. One called "weight" holds weights alone.
     """
+    table = _table(frame)
+    given = {"user": user, "item": item, "rating": rating, "time": time, "weight": weight}
+    free = [column for column in table.columns if column not in given.values()]
+    names: dict[str, Any] = {}
+    for role, name in given.items():
+        names[role] = known_column(free, role) if name is None else name
+        if names[role] is None and role in ("user", "item"):
+            msg = f"the frame {_lacks(frame, table, role)}, or name it: Interactions.from_frame(frame, {role}=...)"
+            raise InputError(msg, argument=role)
+        if name is not None and name not in table.columns:
+            msg = (
+                f"the frame has no column {name!r}; it has {listed(table.columns)}"
+                f"{near(name, map(str, table.columns))}; rename the one that holds it, or name it: "
+                f"Interactions.from_frame(frame, {role}=...)"
+            )
+            raise InputError(msg, argument=role)
+    if rating is None and str(names["rating"]).lower() == NAMES["weight"][0]:
+        names["rating"] = None
+    read = {role: table[name].to_numpy() for role, name in names.items() if name is not None}
+    return Columns(read["user"], read["item"], read.get("rating"), read.get("time"), read.get("weight"), names)
+
+
+def frame_ids(frame: Any, role: str, what: str) -> np.ndarray:
+    """Return the labels of users, or of items, in a pandas, polars or pyarrow table.
+
+    Parameters
+    ----------
+    frame
+        The table, which has a column that is known to hold them.
+    role
+        "user" or "item".
+    what
+        The argument's name, for the messages.
+    """
+    table = _table(frame)
+    name = known_column(table.columns, role)
+    if name is None:
+        msg = f"{what} is a frame that {_lacks(frame, table, role)}"
+        raise InputError(msg, argument=what)
+    return as_ids(table[name].to_numpy(), role)
+
+
+def column_of(frame: Any, role: str) -> str | None:
+    """Return the column of a table that is known to hold a role; None where there is none."""
+    return known_column(_table(frame).columns, role)
+
+
+def known_column(columns: Sequence[Any], role: str) -> str | None:
+    """Return the column that is known to hold a role, by the names that files are read by, whatever its capitals."""
+    lowered = {str(column).lower(): column for column in reversed(columns)}
+    exact = NAMES[role][0]
+    return exact if exact in columns else next((lowered[name] for name in NAMES[role] if name in lowered), None)
+
+
+def _table(frame: Any) -> Any:
     import narwhals as nw  # here, since a model that is loaded and asked for lists meets no frame
 
     try:
-        table = nw.from_native(frame, eager_only=True)
+        return nw.from_native(frame, eager_only=True)
     except TypeError as error:
         way = ": call .collect() first" if type(frame).__name__ == "LazyFrame" else ""
         msg = f"expected a pandas, polars or pyarrow table, got {type(frame).__name__}{way}"
         raise TypeError(msg) from error
-    rating = "rating" if rating is None and "rating" in table.columns else rating
-    time = "time" if time is None and "time" in table.columns else time
-    weight = "weight" if weight is None and "weight" in table.columns else weight
-    named = {"user": user, "item": item, "rating": rating, "time": time, "weight": weight}
-    for role, name in named.items():
-        if name is not None and name not in table.columns:
-            msg = (
-                f"the frame has no column {name!r}; it has {listed(table.columns)}; rename the one that holds it, or "
-                f"name it: Interactions.from_frame(frame, {role}=...)"
-            )
-            raise InputError(msg, argument=role)
-    ratings, times, weights = (None if name is None else table[name].to_numpy() for name in (rating, time, weight))
-    return table[user].to_numpy(), table[item].to_numpy(), ratings, times, weights
+
+
+def _lacks(frame: Any, table: Any, role: str) -> str:
+    """Say that a table has no column for a role, what it has, and what to do."""
+    index = getattr(getattr(frame, "index", None), "names", None) or []
+    said = f"has no column that is known to hold the {role}; it has {listed(table.columns)}"
+    if known_column([name for name in index if name is not None], role) is not None:
+        return f"{said}, and an index of that name: pass .reset_index()"
+    return f"{said}: rename the one that does to {role!r}"
 
 
 def space_ids(ids: Sequence[Any] | np.ndarray | None, n: int, name: str) -> np.ndarray:
@@ -140,3 +227,14 @@ def label_bytes(ids: np.ndarray) -> bytes:
         return b"int" + ids.astype("<i8").tobytes()
     texts = [label.encode() for label in ids]  # each with its length: no separator can be forged
     return b"str" + b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def as_labels(values: Any, ids: np.ndarray) -> list[Any]:
+    """Give ids the type of a model's: "7" is 7 for integers, and what no 64 bits hold stays unknown."""
+    if ids.dtype.kind not in "iu":
+        return [str(value) for value in values]
+    texts = [(value, str(value)) for value in values]
+    return [
+        int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) and -(2**63) <= int(text) < 2**63 else value
+        for value, text in texts
+    ]

@@ -89,6 +89,17 @@ def keep(matrix: csr_array, mask: np.ndarray) -> csr_array:
     return csr_array((matrix.data[mask], matrix.indices[mask], indptr), shape=matrix.shape)
 
 
+def outside(matrix: csr_array, other: csr_array) -> np.ndarray:
+    """Tell which entries a matrix of that shape lacks: bool, in the order of ``matrix.data``; both are canonical."""
+    keys, others = (
+        np.repeat(np.arange(one.shape[0], dtype=np.int64), np.diff(one.indptr)) * one.shape[1] + one.indices
+        for one in (matrix, other)
+    )
+    if not len(others):
+        return np.ones(len(keys), dtype=bool)
+    return others[np.minimum(np.searchsorted(others, keys), len(others) - 1)] != keys
+
+
 def take(matrix: csr_array, rows: np.ndarray) -> csr_array:
     """Return these rows of a matrix, in this order; the matrix itself, no copy, if they are all in their own order."""
     everything = len(rows) == matrix.shape[0] and np.array_equal(rows, np.arange(len(rows)))

@@ -118,7 +118,7 @@ def explore(
         found = _found(journal, cells)
         for (dataset, pct), rows in frame(found).groupby(["dataset", "train_pct"], sort=False):
             table = report.aligned(report.searches_table(list(rows["record"])), words=True)
-            say(f"\n{dataset}, train {pct} %\n{table}")
+            say(f"\n{dataset}, train {pct:g} %\n{table}")
         file = journal.folder / "best.yaml"
         replace_atomically(file, best_settings(config, _found(journal, every)).encode())
         say(f"\nBest settings, to be pasted into a configuration: {file}")

@@ -40,6 +40,10 @@ class Spectrum:
         users, items = (table[:, :width].contiguous() for table in (self.users, self.items))
         return Spectrum(users, self.values[:width], items, self.n_connected)
 
+    def to(self, device: torch.device) -> "Spectrum":
+        """Return the triplets on another device."""
+        return Spectrum(self.users.to(device), self.values.to(device), self.items.to(device), self.n_connected)
+
     def tables(self, rms: float = 0.02) -> tuple[Tensor, Tensor]:
         r"""Return the start of training, :math:`c\, U S^{1/2}` and :math:`c\, V S^{1/2}`.
 

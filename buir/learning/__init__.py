@@ -3,7 +3,7 @@
 from buir.learning.bootstrap import Bootstrap, Weights, initial_weights
 from buir.learning.diagnostics import ScoreSample, effective_rank, warn_of_collapse
 from buir.learning.learner import BootstrapLearner, TrainingState
-from buir.learning.loop import Pairs, Schedule, Validation, train, training_device
+from buir.learning.loop import Pairs, Progress, Schedule, Validation, train, training_device
 from buir.learning.losses import bootstrap_loss, uniformity_loss
 from buir.learning.optimisers import DenseAdam, RowAdam
 from buir.learning.targets import LazyTarget, TableTarget
@@ -14,6 +14,7 @@ __all__ = [
     "DenseAdam",
     "LazyTarget",
     "Pairs",
+    "Progress",
     "RowAdam",
     "Schedule",
     "ScoreSample",

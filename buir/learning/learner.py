@@ -30,7 +30,8 @@ class TrainingState:
     epoch: int
     """Epochs done: with the seed it decides all further draws."""
     tensors: dict[str, Tensor]
-    """"target" (n_nodes, d), and for each weight "mean/...", "square/..." (Adam's moments) and "steps/..."."""
+    """"target" (n_nodes, d), and for each weight "mean/...", "square/..." (Adam's moments) and "steps/..."; between
+    validations of a row-sparse training also "age" (n_nodes,), see ``LazyTarget``."""
 
 
 class BootstrapLearner:
@@ -138,7 +139,7 @@ class BootstrapLearner:
 
     def state(self, epoch: int) -> TrainingState:
         """Copy the moments and the target table as they are after ``epoch`` epochs."""
-        tensors = {"target": self.bootstrap.target.settled()}
+        tensors = self.bootstrap.target.state()
         for optimiser in self.optimisers:
             names = self._names(optimiser)
             for place, kept in optimiser.moments.items():
@@ -147,7 +148,7 @@ class BootstrapLearner:
 
     def resume(self, state: TrainingState) -> None:
         """Go on from a state; the rows must be those of the weights."""
-        self.bootstrap.target.resume(state.tensors["target"])
+        self.bootstrap.target.resume(state.tensors)
         for optimiser in self.optimisers:
             optimiser.resume(
                 {

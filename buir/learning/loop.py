@@ -18,7 +18,7 @@ from buir.graph import permutation, stream
 from buir.learning.diagnostics import ScoreSample
 from buir.ranking import Scorer, evaluate
 
-__all__ = ["REMEDY", "Objective", "Pairs", "Schedule", "Validation", "train", "training_device"]
+__all__ = ["REMEDY", "Objective", "Pairs", "Progress", "Schedule", "Validation", "train", "training_device"]
 
 REMEDY = "lower learning_rate, or raise momentum towards 1"
 """What to do about a training whose numbers leave the range of floats."""
@@ -85,6 +85,20 @@ class Pairs:
         return len(self.users)
 
 
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """Where a training stands at the end of an epoch, besides the state of its objective."""
+
+    epoch: int
+    """Epochs done, as ``Schedule.first_epoch`` counts them: with the seed they decide all further draws."""
+    history: list[dict[str, Any]]
+    """The records so far, from which patience follows."""
+    best_state: Any
+    """The best snapshot; None where no metric is watched, or no validation has come yet."""
+    seconds: float
+    """Since the start, all sittings together."""
+
+
 class Validation:
     """Held-out pairs and the metric watched on them.
 
@@ -125,6 +139,8 @@ def train(
     *,
     callback: Callable[[dict[str, Any]], bool | None] | None = None,
     show_progress: bool = True,
+    progress: Progress | None = None,
+    keep: Callable[[Progress], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run the epochs and return one record for each validation.
 
@@ -141,6 +157,11 @@ def train(
         Called with every record; returning True ends the training.
     show_progress
         Show a bar on a terminal.
+    progress
+        Go on from there, with an objective that is in the state of that moment. The callback hears of its records
+        first, so that it decides as if it had been there.
+    keep
+        Called with the progress at the end of every epoch.
 
     Returns
     -------
@@ -152,49 +173,69 @@ def train(
     FloatingPointError
         If the loss stops being a number, or the objective finds its state unsound.
     """
-    history: list[dict[str, Any]] = []
-    best, best_state, misses = -math.inf, None, 0
-    started = time.perf_counter()
-    last = schedule.first_epoch + schedule.epochs
-    bar = tqdm(
-        range(schedule.first_epoch + 1, last + 1), disable=None if show_progress else True, unit="epoch", leave=False
-    )
-    if schedule.start:
-        record = {"epoch": schedule.epochs_told + schedule.first_epoch, "loss": math.nan, "seconds": 0.0}
+    history: list[dict[str, Any]] = [] if progress is None else list(progress.history)
+    best_state = None if progress is None else progress.best_state
+    first, last = schedule.first_epoch, schedule.first_epoch + schedule.epochs
+    done = first if progress is None else progress.epoch
+    started = time.perf_counter() - (0.0 if progress is None else progress.seconds)
+
+    def ends(record: dict[str, Any]) -> bool:
+        answer = None if callback is None else callback(record)
+        return isinstance(answer, bool | np.bool_) and bool(answer)
+
+    answers = [ends(record) for record in history]  # all are told, even after one that ends it
+    if schedule.start and progress is None:
+        record = {"epoch": schedule.epochs_told + first, "loss": math.nan, "seconds": 0.0}
         record |= objective.validate() | {"best": True}
         history.append(record)
-        best = -math.inf if schedule.metric is None else record[schedule.metric]
         best_state = objective.snapshot()
-        if callback is not None and callback(record) is True:
+        if ends(record):
             return history
+    best, misses = _standing(history, schedule)
+    stop = any(answers) or misses >= schedule.patience
+    bar = tqdm(
+        range(done + 1, done + 1 if stop else last + 1),
+        initial=done - first,
+        total=schedule.epochs,
+        disable=None if show_progress else True,
+        unit="epoch",
+        leave=False,
+    )
     for epoch in bar:
         loss = run_epoch(objective, pairs, schedule.batch_size, stream(schedule.seed, epoch))
-        if epoch % schedule.validate_every and epoch != last:
-            continue
-        record = {"epoch": schedule.epochs_told + epoch, "loss": math.nan, "seconds": 0.0}
-        try:
-            record |= {"loss": checked(loss), "seconds": time.perf_counter() - started, **objective.validate()}
-        except FloatingPointError as error:
-            steps = counted(-(-len(pairs) // schedule.batch_size), "step")
-            msg = f"{error} (after epoch {record['epoch']}, {steps} each)"
-            raise FloatingPointError(msg) from None
-        value = -math.inf if schedule.metric is None else record[schedule.metric]
-        record["best"] = value > best
-        if record["best"]:
-            best, best_state = value, objective.snapshot()
-            misses = misses if schedule.cumulative else 0
-        else:
-            misses += 1
-        history.append(record)
-        bar.set_postfix({"loss": record["loss"]} | ({} if schedule.metric is None else {schedule.metric: best}))
-        answer = None if callback is None else callback(record)
-        stop = isinstance(answer, bool | np.bool_) and bool(answer)
-        if stop or (schedule.metric is not None and misses >= schedule.patience):
+        validated = epoch % schedule.validate_every == 0 or epoch == last
+        if validated:
+            record = {"epoch": schedule.epochs_told + epoch, "loss": math.nan, "seconds": 0.0}
+            try:
+                record |= {"loss": checked(loss), "seconds": time.perf_counter() - started, **objective.validate()}
+            except FloatingPointError as error:
+                steps = counted(-(-len(pairs) // schedule.batch_size), "step")
+                msg = f"{error} (after epoch {record['epoch']}, {steps} each)"
+                raise FloatingPointError(msg) from None
+            record["best"] = schedule.metric is not None and record[schedule.metric] > best
+            if record["best"]:
+                best_state = objective.snapshot()
+            history.append(record)
+            best, misses = _standing(history, schedule)
+            bar.set_postfix({"loss": record["loss"]} | ({} if schedule.metric is None else {schedule.metric: best}))
+        if keep is not None:
+            keep(Progress(epoch, list(history), best_state, time.perf_counter() - started))
+        if validated and (ends(history[-1]) or misses >= schedule.patience):
             break
     bar.close()
     if best_state is not None:
         objective.restore(best_state)
     return history
+
+
+def _standing(history: list[dict[str, Any]], schedule: Schedule) -> tuple[float, int]:
+    """Return the best value so far, and the validations without improvement that patience counts."""
+    if schedule.metric is None:
+        return -math.inf, 0
+    best = [place for place, record in enumerate(history) if record["best"]]
+    value = history[best[-1]][schedule.metric] if best else -math.inf
+    since = best[-1] + 1 if best else 0
+    return value, len(history) - (len(best) if schedule.cumulative else since)
 
 
 def run_epoch(objective: Objective, pairs: Pairs, batch_size: int, key: int) -> Tensor:

@@ -1,5 +1,7 @@
 """The target network: it learns nothing and follows the online network by an exponential moving average."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -38,9 +40,13 @@ class TableTarget:
         """Return the target table as of now."""
         return self.table
 
-    def resume(self, table: Tensor) -> None:
-        """Go on from a settled table, whose online table is the present one."""
-        self.table.copy_(table)
+    def state(self) -> dict[str, Tensor]:
+        """Return what continues it: "target", the table."""
+        return {"target": self.table}
+
+    def resume(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state, whose online table is the present one."""
+        self.table.copy_(state["target"])
 
 
 class LazyTarget:
@@ -82,10 +88,20 @@ class LazyTarget:
         self.settled_at.fill_(self.clock)
         return self.table
 
-    def resume(self, table: Tensor) -> None:
-        """Go on from a settled table, whose online table is the present one."""
-        self.table.copy_(table)
+    def state(self) -> dict[str, Tensor]:
+        """Return what continues it: "target", the table, and where rows of it wait, "age", int32, for how many steps.
+
+        Settling here would round otherwise than at the moment that comes without it.
+        """
+        age = self.clock - self.settled_at
+        return {"target": self.table} | ({"age": age} if age.any() else {})
+
+    def resume(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state, whose online table is the present one."""
+        self.table.copy_(state["target"])
         self.settled_at.fill_(self.clock)
+        if "age" in state:
+            self.settled_at -= state["age"].to(self.settled_at.device)
 
     def _kept(self, rows: Tensor | None) -> Tensor:
         """Return tau^k for rows that were settled k steps ago."""

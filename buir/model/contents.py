@@ -4,13 +4,18 @@ A checksum finds accidents, not intent: whoever writes a file can write its chec
 the type, the shape and the numbers that the code behind it relies on, compiled code above all.
 """
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import torch
 from scipy.sparse import csr_array
 
-__all__ = ["Contents"]
+from buir.learning import TrainingState
+
+__all__ = ["Contents", "number", "training_state"]
 
 _KINDS = {"f": (np.float32,), "i": (np.int32, np.int64), "u": (np.uint8,)}
 
@@ -99,3 +104,44 @@ class Contents:
             msg = f"{name} hold a label twice, expected distinct ones"
             raise ValueError(msg)
         return labels
+
+
+def training_state(held: Contents, epoch: int, width: int, n_nodes: int, *, waiting: bool = False) -> TrainingState:
+    """Return the state of a training, all of it, from the arrays whose names begin with "state.".
+
+    Parameters
+    ----------
+    held, epoch
+        The arrays, and the epochs done.
+    width, n_nodes
+        Shape of the table.
+    waiting
+        Whether rows of the target may wait for their online rows, as they do between validations.
+    """
+    shapes = {"table": (n_nodes, width), "predictor_weight": (width, width), "predictor_bias": (width,)}
+    tensors = {"target": torch.from_numpy(held.take("state.target", *shapes["table"]))}
+    for part, shape in shapes.items():
+        for kind in ("mean", "square"):
+            tensors[f"{kind}/{part}"] = torch.from_numpy(held.take(f"state.{kind}/{part}", *shape))
+        # numbers of steps are single ones, of either type and with or without a dimension
+        steps = held.arrays[f"state.steps/{part}"]
+        if steps.size != 1 or not 0 <= steps.item() < math.inf:
+            msg = f"state.steps/{part} holds {str(steps.tolist())[:60]}, expected one number from 0"
+            raise ValueError(msg)
+        tensors[f"steps/{part}"] = torch.from_numpy(steps.reshape(()).copy())
+    if waiting and "state.age" in held:
+        tensors["age"] = torch.from_numpy(held.take("state.age", n_nodes, kind="i"))
+    for name in held.arrays:
+        if name.startswith("state.") and name.removeprefix("state.") not in tensors:
+            msg = f"{name} is nothing that a training has"
+            raise ValueError(msg)
+    return TrainingState(epoch, tensors)
+
+
+def number(facts: Mapping[str, Any], name: str, kind: type, least: float) -> Any:
+    """Return a number of the facts."""
+    value = facts[name]
+    if isinstance(value, bool) or not isinstance(value, int | kind) or not math.isfinite(value) or value < least:
+        msg = f"{name} is {value!r}"[:100] + f", expected a number{'' if least == -math.inf else f' from {least}'}"
+        raise ValueError(msg)
+    return value

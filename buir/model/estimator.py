@@ -12,15 +12,25 @@ import pandas as pd
 import torch
 from scipy.sparse import csr_array
 
-from buir.data import Labelled, PairWeights, fit_inputs, partial_fit_inputs
+from buir.data import Labelled, PairWeights, fit_inputs, partial_fit_inputs, take
 from buir.errors import InputError
 from buir.learning import Weights, initial_weights, warn_of_collapse
-from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Fitted, Plan, hold_out, run, warn_of_defaults
+from buir.model.checkpoint import Checkpoint
+from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Chosen, Fitted, Plan, hold_out, run, warn_of_defaults
 from buir.model.folding import explain_score
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model
 from buir.ranking import FactorScorer, Scorer
-from buir.recommend import Above, AtLeast, MetricAtK, Recommender, Strengths, check_parameters, lookups
+from buir.recommend import (
+    Above,
+    AtLeast,
+    MetricAtK,
+    Recommender,
+    Strengths,
+    check_parameters,
+    lookups,
+    read_histories,
+)
 
 __all__ = ["BUIR"]
 
@@ -74,8 +84,8 @@ class BUIR(Recommender):
     """"id" (BUIR-id of the paper), "graph" (BUIR-nb: whole-graph propagation) or "walk" (an extension: sampled
     neighbourhoods, linear cost)."""
     embedding_dim: Annotated[int, AtLeast(1, most=65_536)] | Literal["auto"] = "auto"
-    """Width of the vectors; "auto": 64, or 32 or 128 where that spectral start is clearly better on held-out pairs. 250
-    in the paper."""
+    """Width of the vectors; "auto": 64, or 16, 32 or 128 where that spectral start is clearly better on held-out pairs.
+    250 in the paper."""
     n_layers: Annotated[int, AtLeast(0, most=100)] = 2
     """Layers of propagation, for "graph" and "walk"; 3 in the paper."""
     edge_drop_rate: Annotated[float, AtLeast(0, below=1)] = 0.0
@@ -176,8 +186,11 @@ class BUIR(Recommender):
         weights: PairWeights = None,
         show_progress: bool = True,
         callback: Callable[[dict[str, Any]], bool | None] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_minutes: float = 10.0,
+        resume: bool = False,
     ) -> "BUIR":
-        """Learn from observed pairs, from a fresh start.
+        """Learn from observed pairs, from a fresh start or from where an earlier process was.
 
         Parameters
         ----------
@@ -197,40 +210,62 @@ class BUIR(Recommender):
             Show a progress bar on a terminal.
         callback
             Called with the record of each validation (see ``history``); returning True ends the training. Records of a
-            branch that is only tried have its weight of uniformity as ``branch``.
+            branch that is only tried have its weight of uniformity as ``branch``, those of a second training what it is
+            ``watched`` with. A training that is resumed tells its earlier records first.
+        checkpoint
+            A file that keeps the state of the fit, replaced as a whole every ``checkpoint_minutes`` or, where an epoch
+            takes longer, after each, and whenever the fit ends, by Ctrl-C too; three to five more tables in memory. It
+            stays there: delete it when the model is saved.
+        checkpoint_minutes
+            Least time between two writings; 0 writes after every epoch.
+        resume
+            Go on from ``checkpoint``, if it is there, and come to the same bytes as a fit that nothing ended (on the
+            same machine, with as many threads).
 
         Returns
         -------
         The model itself.
+
+        Raises
+        ------
+        InputError
+            If data or settings cannot be used, or the checkpoint is there and not to be resumed, or is one of other
+            data, other settings or another version of the package.
+        StorageError
+            If the checkpoint cannot be written, or is no whole one.
         """
         parameters = self.get_params()
         check_parameters(type(self), parameters)
-        size = None if self.batch_size == "auto" else self.batch_size
-        labelled, valid_matrix = fit_inputs(
-            user_items, valid, weights=weights, batch_size=size, valid_metric=self.valid_metric
-        )
-        plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
-        matrix, report = labelled.matrix, {"callback": callback, "show_progress": show_progress}
-        if valid_matrix is not None:
-            return self._take(run(plan, matrix, valid=valid_matrix, **report), labelled)
+        with Checkpoint(checkpoint, parameters, minutes=checkpoint_minutes, resume=resume) as journal:
+            size = None if self.batch_size == "auto" else self.batch_size
+            labelled, valid_matrix = fit_inputs(
+                user_items, valid, weights=weights, batch_size=size, valid_metric=self.valid_metric
+            )
+            plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
+            journal.learns_from(labelled, valid_matrix)
+            report = {"callback": callback, "show_progress": show_progress, "checkpoint": journal}
+            return self._take(self._trained(plan, labelled.matrix, valid_matrix, report), labelled)
+
+    def _trained(self, plan: Plan, matrix: csr_array, valid: csr_array | None, report: dict[str, Any]) -> Fitted:
+        """Train on what validation pairs, given or held out inside, decide."""
+        if valid is not None:
+            return run(plan, matrix, valid=valid, **report)
         least = LEAST_HELD if self.inner_validation == "auto" else 1
         parts = hold_out(matrix, self.seed, least) if self.inner_validation else None
         if parts is not None:
-            chosen = run(plan, parts[0], valid=parts[1], **report).chosen
+            journal: Checkpoint = report["checkpoint"]
+            chosen = journal.once("inner", lambda: run(plan, parts[0], valid=parts[1], **report).chosen, Chosen)
             decided = {
                 "uniformity": chosen.uniformity,
                 "epochs": chosen.epochs,
                 "embedding_dim": chosen.embedding_dim,
                 "terms": chosen.strengths,
             }
-            fitted = run(replace(plan, **decided), matrix, **report)
-            return self._take(fitted._replace(chosen=chosen), labelled)
+            return run(replace(plan, **decided), matrix, **report)._replace(chosen=chosen)
         left_open = (self.epochs, self.embedding_dim, self.uniformity, self.terms)
         if self.inner_validation and "auto" in left_open:
             warn_of_defaults(matrix)
-        return self._take(
-            run(plan if self.epochs != "auto" else replace(plan, epochs=BLIND_EPOCHS), matrix, **report), labelled
-        )
+        return run(plan if self.epochs != "auto" else replace(plan, epochs=BLIND_EPOCHS), matrix, **report)
 
     def partial_fit(
         self,
@@ -366,51 +401,61 @@ class BUIR(Recommender):
     def _fresh_weights(self, matrix: csr_array, dim: int) -> Weights:
         return initial_weights(*matrix.shape, dim, "id" if self.encoder == "id" else "graph", self.seed)
 
-    def explain(self, user: Any, item: Any) -> pd.DataFrame:
+    def explain(self, user: Any, item: Any, *, histories: Any = None) -> pd.DataFrame:
         """Say how much each item of a user's history, her own embedding, the bias and the terms add to a score.
 
         Parameters
         ----------
         user, item
             Ids as in ``recommend_frame``: the labels of a frame, the row and column numbers of a matrix.
+        histories
+            What users have liked, as in ``recommend_frame``: of a user who is named there, new to the model or not, the
+            score is the one that this history gives.
 
         Returns
         -------
         Columns ``part`` ("item", "own embedding", "bias", and the terms that have a strength), ``item`` and
-        ``contribution``; the contributions add up to the score.
+        ``contribution``; the contributions add up to the score. A user given by history has no embedding of her own.
 
         Raises
         ------
         ValueError
-            For BUIR-id, whose score is not made of the history; if the training rows were not saved; if an id is
-            unknown.
+            For a user of BUIR-id who is not given by history, as her score is not made of one; if the training rows
+            were not saved; if an id is unknown.
         TypeError
             If a list is given in place of an id.
         """
         users, items = lookups(self)
-        row, column = users.row(user, "user"), items.row(item, "item")
-        if self.encoder == "id":
+        column = items.row(item, "item")
+        told = None
+        if histories is not None and np.isscalar(user):
+            _, told, rows = read_histories(histories, items, strict=True, unit=self.weight_unit_)
+            place = int(told.get_indexer(pd.Index([user]))[0])
+            told = None if place < 0 else take(rows, np.array([place]))
+        row = -1 if told is not None else users.row(user, "user")
+        if told is None and self.encoder == "id":
             msg = (
                 "encoder 'id' has one vector for each user and no sum over her history to explain; "
-                "expected encoder 'graph' or 'walk'"
+                "expected encoder 'graph' or 'walk', or a user given by history: pass histories"
             )
             raise ValueError(msg)
-        history = self._seen_rows(np.array([row]), "explain")
+        history = self._seen_rows(np.array([row]), "explain") if told is None else told
         weight, bias = self.weights_.predictor_weight, self.weights_.predictor_bias
-        user, item = torch.from_numpy(self.user_factors[row]), torch.from_numpy(self.item_factors[column])
-        own = item[: len(bias)]
+        vector = torch.from_numpy(self.item_factors[column])
+        target = vector[: len(bias)]
         # the dial turns the user's vector, which is the same as turning the item's back
-        own = own if self.terms_.dial is None else self.terms_.dial @ own
-        parts = explain_score(
-            self.folding_[0], history, self.weights_.table[row], weight + weight.T, bias, own, self.item_ids_
-        )
-        told = self.terms_.parts(history, user, item, column)
-        if not told:
+        target = target if self.terms_.dial is None else self.terms_.dial @ target
+        own = self.weights_.table[row] if told is None else None
+        parts = explain_score(self.folding_[0], history, own, weight + weight.T, bias, target, self.item_ids_)
+        further = torch.from_numpy(self.user_factors[row]) if told is None else self.terms_.coordinates(told)[0]
+        added = self.terms_.parts(history, further, vector, column)
+        if not added:
             return parts
-        names, values = zip(*told, strict=True)
-        nobody = pd.Series([None] * len(told), dtype=object)
-        further = pd.DataFrame({"part": names, "item": nobody, "contribution": values})
-        return pd.concat([parts, further], ignore_index=True)
+        names, values = zip(*added, strict=True)
+        nobody = pd.Series([None] * len(added), dtype=object)
+        return pd.concat(
+            [parts, pd.DataFrame({"part": names, "item": nobody, "contribution": values})], ignore_index=True
+        )
 
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
         vectors = self.folding_[0].scoring_vectors(user_items)

@@ -1,12 +1,14 @@
 """One training from weights to factors: what "auto" comes to, and where the pieces meet."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
+from torch import Tensor
 
 from buir.data import has_weights, keep, pattern
 from buir.errors import NoValidationWarning, counted, report
@@ -28,9 +30,9 @@ from buir.learning import (
     Validation,
     Weights,
     initial_weights,
-    train,
     training_device,
 )
+from buir.model.checkpoint import Checkpoint
 from buir.model.folding import Folding, fit_folding
 from buir.ranking import Choice, Dial, ItemNorm, SpectralBlock, Term, WatchedScorer
 from buir.recommend import BLOCKS, TERMS, ScoreTerms, make_terms
@@ -50,6 +52,9 @@ START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
 BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
 """Weights of uniformity that are tried, for so many epochs each."""
+WITH_TERMS = "with terms"
+WATCHES = (WITH_TERMS, "without terms")
+"""Ways to watch a training."""
 PAYS = 1.005
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
 MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
@@ -181,25 +186,28 @@ class Chosen:
     strengths: dict[str, float]
     """Of the score's terms."""
     start: float | None = None
-    """The validation metric before the first step, with the terms; None from a random start."""
+    """The validation metric before the first step; None from a random start."""
     trained: float | None = None
-    """The best that training came to, with the same terms."""
+    """The best that training came to."""
     value: float | None = None
     """The metric with the terms as they were chosen at the end, on all users with held-out pairs."""
     n_candidates: int = 0
     """States and combinations of strengths that were compared."""
+    with_terms: bool = True
+    """Whether training was watched with the terms, which are then in ``start`` and ``trained``."""
 
     def __str__(self) -> str:
         """Say it in words, and what training added over its start."""
         said = [f"{counted(self.epochs, 'epoch')}, width {self.embedding_dim}, uniformity {self.uniformity:g}"]
         terms = ", ".join(f"{name} {self.strengths[name]:g}" for name in TERMS if name in self.strengths)
         said.append(f"terms: {terms or 'none'}")
+        held_out = "on held-out pairs" if self.with_terms else "on held-out pairs without the terms"
         if self.start is not None and self.trained is not None:
-            said.append(f"on held-out pairs {self.start:.4f} at the start, {self.trained:.4f} trained")
+            said.append(f"{held_out} {self.start:.4f} at the start, {self.trained:.4f} trained")
         elif self.trained is not None:
-            said.append(f"on held-out pairs {self.trained:.4f}")
+            said.append(f"{held_out} {self.trained:.4f}")
         elif self.start is not None:
-            said.append(f"on held-out pairs {self.start:.4f} at the start, which no training beat")
+            said.append(f"{held_out} {self.start:.4f} at the start, which no training beat")
         return "; ".join(said)
 
 
@@ -259,12 +267,17 @@ def run(
     before: Sequence[dict[str, Any]] = (),
     callback: Callback = None,
     show_progress: bool = True,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train.
 
-    With held-out pairs what the plan leaves open is decided here, in this order: the strengths of the terms by the
-    scores of the start; the weight of uniformity by a branch of two epochs for each, or that none beats the start; the
-    epoch, by early stopping on the score with its terms; and the strengths again, by the best state.
+    With held-out pairs what the plan leaves open is decided here, in this order: the width, by the starts; the weight
+    of uniformity, by a branch of two epochs for each, or that none beats the start; the epoch, by early stopping; and
+    the strengths of the terms, by the best state.
+
+    From a spectral start with open strengths all that is done twice, because training and terms gain partly the same:
+    watched with the terms that the start wants, and watched without any. The state is kept that validates better with
+    the terms that it wants itself.
 
     Parameters
     ----------
@@ -282,54 +295,65 @@ def run(
         Records of earlier trainings, from whose last epoch the new ones are counted on, whether or not a state goes on.
     callback, show_progress
         As in ``train``.
+    checkpoint
+        Keeps what the phases come to; None keeps nothing.
     """
-    training = _Training(plan, matrix, weights, valid)
-    branches = [0.0] if plan.uniformity == "auto" else [plan.uniformity]
-    stopped, start = False, -np.inf
-    watch = _Watch(callback)
-    if plan.uniformity == "auto" and valid is not None and plan.epochs > 0:
-        reached: dict[float, float] = {}
-        for weight in BRANCHES:
-            learner = training.learner(weight)
-            schedule = plan.schedule(
-                validated=True, first_epoch=0, epochs_told=0, epochs=min(BRANCH_EPOCHS, plan.epochs)
-            )
-            watch.branch = {"branch": weight}
-            history = train(learner, training.pairs, schedule, callback=watch, show_progress=False)
-            if watch.ended:
-                return training.fitted(learner, weight, history, history, 0)
-            values = [record[plan.valid_metric] for record in history]
-            start = values[0] if schedule.start else start
-            reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
-        branches = [max(reached, key=lambda weight: reached[weight])]
-        stopped = plan.start == "spectral" and reached[branches[0]] <= PAYS * start
-        branches = [0.0] if stopped else branches
-        watch.branch = {}
-    learner = training.learner(branches[0])
-    if state is not None:
-        learner.resume(state)
-    done = 0 if state is None else state.epoch
-    told = before[-1]["epoch"] - done if before else 0
-    schedule = plan.schedule(
-        validated=valid is not None, first_epoch=done, epochs_told=told, epochs=0 if stopped else None
-    )
-    history = train(learner, training.pairs, schedule, callback=watch, show_progress=show_progress)
-    if not history:
-        # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
-        history = [{"epoch": told + done, "loss": float("nan"), "seconds": 0.0} | learner.validate() | {"best": False}]
-    return training.fitted(learner, branches[0], history, [*before, *history], told)
+    training = _Training(plan, matrix, weights, valid, Checkpoint() if checkpoint is None else checkpoint)
+    watch = _Watch(callback, show_progress=show_progress)
+    if not training.twice:
+        watched = training.watched_with(WITH_TERMS)
+        learner, trained = watched.train(watch, state, before)
+        training.candidates.append(trained.n_candidates)
+        return watched.fitted(learner, trained, before)
+    found: list[tuple[Choice, _Training, _Trained]] = []
+    for terms in WATCHES:
+        watched = training.watched_with(terms)
+        if found and watched.like(found[0][1]):
+            break
+        watch.marks = {"watched": terms} if found else {}
+        trained = watched.trained(f"training {terms}", watch)
+        training.candidates.append(trained.n_candidates)
+        choice = watched.choose(f"terms, trained {terms}", watched.learner_of(trained), watched.shown, watched.terms)
+        found.append((choice, watched, trained))
+        if watch.ended:
+            break
+    choice, watched, trained = max(found, key=lambda each: each[0].value)
+    return watched.fitted(watched.learner_of(trained), trained, choice=choice)
+
+
+@dataclass(frozen=True)
+class _Width:
+    """Which width was chosen among how many starts and combinations of strengths."""
+
+    width: int
+    n_candidates: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Trained:
+    """What a training came to: its best weights, and how."""
+
+    table: Tensor
+    predictor_weight: Tensor
+    predictor_bias: Tensor
+    uniformity: float
+    history: list[dict[str, float | int | bool]]
+    epochs_told: int
+    """Epochs of earlier trainings that the records count."""
+    n_candidates: int
+    """States that were validated."""
 
 
 class _Watch:
     """A callback that remembers whether it has ended the training."""
 
-    def __init__(self, callback: Callback) -> None:
-        self.callback, self.ended = callback, False
-        self.branch: dict[str, float] = {}
+    def __init__(self, callback: Callback, *, show_progress: bool) -> None:
+        self.callback, self.show_progress, self.ended = callback, show_progress, False
+        self.marks: dict[str, Any] = {}
         """What is put into the records of a training that is only tried."""
 
     def __call__(self, record: dict[str, Any]) -> bool:
-        answer = None if self.callback is None else self.callback(record | self.branch)
+        answer = None if self.callback is None else self.callback(record | self.marks)
         self.ended = isinstance(answer, bool | np.bool_) and bool(answer)
         return self.ended
 
@@ -337,8 +361,15 @@ class _Watch:
 class _Training:
     """What all branches of a training share: the graph, the pairs, the start and the terms."""
 
-    def __init__(self, plan: Plan, matrix: csr_array, weights: Weights | None, valid: csr_array | None) -> None:
-        self.plan, self.matrix, self.valid = plan, matrix, valid
+    def __init__(
+        self,
+        plan: Plan,
+        matrix: csr_array,
+        weights: Weights | None,
+        valid: csr_array | None,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self.plan, self.matrix, self.valid, self.checkpoint = plan, matrix, valid, checkpoint
         self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
         users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
         heavy = (torch.from_numpy(matrix.data / matrix.data.mean()).to(plan.device),) if has_weights(matrix) else ()
@@ -346,18 +377,20 @@ class _Training:
         most = None if plan.start == "random" else MOST_VALIDATED
         self.validation = None if valid is None else Validation(matrix, valid, plan.valid_metric, most)
         self.spectrum: Spectrum | None = None
-        self.n_candidates = 0
-        self.watched: WatchedScorer | None = None
+        self.candidates: list[int] = []
+        """How many were compared at a time; one list for all copies."""
+        self.watch_terms: WatchedScorer | None = None
+        self.with_terms = True
         self.width = WIDTHS[0] if plan.embedding_dim == "auto" else plan.embedding_dim
-        whole: Spectrum | None = None
+        self.whole: Spectrum | None = None
         if weights is not None:
             self.weights, self.width = weights, weights.table.shape[1]
         elif plan.start == "random":
             kind = "id" if plan.encoder == "id" else "graph"
             self.weights = initial_weights(*matrix.shape, self.width, kind, plan.seed)
         else:
-            whole = self._spectrum()
-            self._start_with(whole.cut(self.width))
+            self.whole = self._spectrum()
+            self._start_with(self.width)
         given = None if plan.terms == "auto" else plan.terms
         if self.spectrum is None and (given is None or any(name in given for name in BLOCKS)):
             # the same vectors as those of a start, so that going on with no epoch changes no score
@@ -365,107 +398,208 @@ class _Training:
         self.terms: dict[str, Term] = {}
         if given is not None or valid is not None:
             self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)
-        if whole is not None and plan.embedding_dim == "auto" and valid is not None:
-            self._choose_width(whole)
-        self.prepare()
+        self.twice = given is None and valid is not None and self.whole is not None and plan.epochs > 0
+        """Whether both ways to watch a training are tried."""
 
     def _spectrum(self) -> Spectrum:
         """Find the vectors; always at least as many as the widest start has, so that a narrow one is a part of them."""
-        widest = max(self.width, *WIDTHS)
-        return spectral_factors(self.matrix, widest, seed=self.plan.seed, device=self.plan.device)
+        widest, (n_users, n_items), device = max(self.width, *WIDTHS), self.matrix.shape, self.plan.device
+        shapes = {"users": (n_users, widest), "values": (widest,), "items": (n_items, widest)}
 
-    def _start_with(self, spectrum: Spectrum) -> None:
-        self.spectrum, device = spectrum, self.plan.device
-        users, items = spectrum.tables(START_RMS)
-        self.width = users.shape[1]
-        bias = torch.zeros(self.width, device=device)
-        self.weights = Weights(torch.cat([users, items]), torch.eye(self.width, device=device), bias)
+        def find() -> Spectrum:
+            return spectral_factors(self.matrix, widest, seed=self.plan.seed, device=device)
 
-    def _choose_width(self, whole: Spectrum) -> None:
-        """Take the width whose start is best by clearly more than the first one's, with the terms that cost little."""
+        return self.checkpoint.once("spectrum", find, Spectrum, **shapes).to(device)
+
+    def _start_with(self, width: int) -> None:
+        """Start with so many of the vectors, and give the blocks of the score as many."""
+        assert self.whole is not None
+        self.spectrum, self.width, device = self.whole.cut(width), width, self.plan.device
+        users, items = self.spectrum.tables(START_RMS)
+        bias = torch.zeros(width, device=device)
+        self.weights = Weights(torch.cat([users, items]), torch.eye(width, device=device), bias)
+
+    @property
+    def shown(self) -> csr_array:
+        """Held-out pairs of the users looked at between epochs."""
+        assert self.validation is not None
+        return self.validation.valid
+
+    def watched_with(self, terms: str) -> "_Training":
+        """Return a copy that has chosen its width, and the terms that validation looks at.
+
+        These are the terms as they are given, or as the start wants them; without terms the width is the one whose
+        start alone is best.
+        """
+        mine, plan = copy(self), self.plan
+        mine.with_terms = terms == WITH_TERMS
+        if self.validation is None:
+            return mine
+        if self.whole is not None and plan.embedding_dim == "auto":
+            width = self.checkpoint.once(f"width {terms}", mine._best_width, _Width)
+            self.candidates.append(width.n_candidates)
+            mine._start_with(width.width)
+            mine.terms = {
+                name: replace(term, spectrum=mine.spectrum) if isinstance(term, SpectralBlock) else term
+                for name, term in self.terms.items()
+            }
+        added = {name: term for name, term in mine.terms.items() if not isinstance(term, Dial | ItemNorm)}
+        if plan.terms == "auto":
+            # of random scores nothing is known that terms could be weighed against
+            weighed = mine.with_terms and plan.start == "spectral"
+            added = mine.at(mine.choose("terms of the start", mine.learner(0.0), self.shown, added)) if weighed else {}
+        users = np.flatnonzero(np.diff(self.shown.indptr))
+        if added and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
+            mine.watch_terms = WatchedScorer(added, users, self.matrix.shape)
+        return mine
+
+    def _best_width(self) -> _Width:
+        """Find the width whose start is best by clearly more than the first one's, with the terms that cost little."""
         assert self.validation is not None
         cheap = {name: term for name, term in self.terms.items() if name in ("filter", "popularity")}
-        reached = {}
+        reached, n_candidates = {}, 0
         for width in WIDTHS:
-            self._start_with(whole.cut(width))
+            self._start_with(width)
             learner, name = self.learner(0.0), self.plan.valid_metric
-            if cheap and self.plan.terms == "auto":
-                choice = ScoreTerms.choose(learner.base(), self.matrix, self.validation.valid, name, cheap)[1]
+            if cheap and self.plan.terms == "auto" and self.with_terms:
+                choice = ScoreTerms.choose(learner.base(), self.matrix, self.shown, name, cheap)[1]
                 reached[width] = choice.value
-                self.n_candidates += choice.n_candidates
+                n_candidates += choice.n_candidates
             else:
                 reached[width] = self.validation(learner.scorer())[name]
-                self.n_candidates += 1
+                n_candidates += 1
         best = max(WIDTHS, key=lambda width: reached[width])
-        self._start_with(whole.cut(best if reached[best] > CLEARLY * reached[WIDTHS[0]] else WIDTHS[0]))
-        self.terms = {
-            name: replace(term, spectrum=self.spectrum) if isinstance(term, SpectralBlock) else term
-            for name, term in self.terms.items()
-        }
+        return _Width(best if reached[best] > CLEARLY * reached[WIDTHS[0]] else WIDTHS[0], n_candidates)
+
+    def like(self, other: "_Training") -> bool:
+        """Tell whether a training goes the same way as another one."""
+        return self.watch_terms is None and other.watch_terms is None and self.width == other.width
 
     def learner(self, uniformity: float) -> BootstrapLearner:
         plan = self.plan
         bootstrap = plan.bootstrap(self.weights.clone().to(plan.device), self.graph, uniformity)
         pairs = (self.pairs.users, self.pairs.items)
-        return BootstrapLearner(bootstrap, plan.learning_rate, plan.weight_decay, pairs, self.validation, self.watched)
+        rates = (plan.learning_rate, plan.weight_decay)
+        return BootstrapLearner(bootstrap, *rates, pairs, self.validation, self.watch_terms)
 
-    def prepare(self) -> None:
-        """Weigh the terms that validation looks at: as given, or as the start wants them."""
-        plan = self.plan
-        if self.validation is None:
-            return
-        added = {name: term for name, term in self.terms.items() if not isinstance(term, Dial | ItemNorm)}
-        if plan.terms == "auto":
-            # of random scores nothing is known that terms could be weighed against
-            spectral = plan.start == "spectral"
-            added = self._choose(self.learner(0.0), self.validation.valid, added)[0] if spectral else {}
-        users = np.flatnonzero(np.diff(self.validation.valid.indptr))
-        if added and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
-            self.watched = WatchedScorer(added, users, self.matrix.shape)
+    def learner_of(self, trained: _Trained) -> BootstrapLearner:
+        """Return a learner with the weights of a training, without its moments."""
+        learner = self.learner(trained.uniformity)
+        learner.restore(Weights(trained.table, trained.predictor_weight, trained.predictor_bias))
+        return learner
 
-    def _choose(
-        self, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]
-    ) -> tuple[dict[str, Term], Choice]:
-        strengths, choice = ScoreTerms.choose(learner.base(), self.matrix, valid, self.plan.valid_metric, terms)
-        self.n_candidates += choice.n_candidates
-        return {
-            name: replace(self.terms[name], strength=strengths[name]) for name in self.terms if name in strengths
-        }, choice
+    def trained(self, phase: str, watch: _Watch) -> _Trained:
+        """Train, or take what an earlier process came to."""
+        shapes = {part: tuple(tensor.shape) for part, tensor in vars(self.weights).items()}
+        return self.checkpoint.once(phase, lambda: self.train(watch)[1], _Trained, **shapes)
+
+    def train(
+        self, watch: _Watch, state: TrainingState | None = None, before: Sequence[dict[str, Any]] = ()
+    ) -> tuple[BootstrapLearner, _Trained]:
+        """Try the branches, and train the best of them to its end."""
+        plan, marks, tried = self.plan, watch.marks, 0
+        uniformity, stopped = 0.0 if plan.uniformity == "auto" else plan.uniformity, False
+        if plan.uniformity == "auto" and self.valid is not None and plan.epochs > 0:
+            reached: dict[float, float] = {}
+            start = -np.inf
+            schedule = plan.schedule(
+                validated=True, first_epoch=0, epochs_told=0, epochs=min(BRANCH_EPOCHS, plan.epochs)
+            )
+            for weight in BRANCHES:
+                learner = self.learner(weight)
+                watch.marks = marks | {"branch": weight}
+                watching = {"callback": watch, "show_progress": False}
+                history = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching)
+                tried += len(history)
+                if watch.ended:
+                    return learner, _trained(learner, weight, history, 0, tried)
+                values = [record[plan.valid_metric] for record in history]
+                start = values[0] if schedule.start else start
+                reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
+            best = max(reached, key=lambda weight: reached[weight])
+            stopped = plan.start == "spectral" and reached[best] <= PAYS * start
+            uniformity = 0.0 if stopped else best
+            watch.marks = marks
+        learner = self.learner(uniformity)
+        if state is not None:
+            learner.resume(state)
+        done = 0 if state is None else state.epoch
+        told = before[-1]["epoch"] - done if before else 0
+        schedule = plan.schedule(
+            validated=self.valid is not None, first_epoch=done, epochs_told=told, epochs=0 if stopped else None
+        )
+        watching = {"callback": watch, "show_progress": watch.show_progress}
+        history = self.checkpoint.train("training", learner, self.pairs, schedule, **watching)
+        tried += len(history) if self.valid is not None else 0
+        if not history:
+            # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
+            record = {"epoch": told + done, "loss": float("nan"), "seconds": 0.0}
+            history = [record | learner.validate() | {"best": False}]
+        return learner, _trained(learner, uniformity, history, told, tried)
+
+    def choose(self, phase: str, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]) -> Choice:
+        """Choose strengths for the scores of a learner's weights."""
+
+        def choose() -> Choice:
+            return ScoreTerms.choose(learner.base(), self.matrix, valid, self.plan.valid_metric, terms)[1]
+
+        choice = self.checkpoint.once(phase, choose, Choice)
+        self.candidates.append(choice.n_candidates)
+        return choice
+
+    def at(self, choice: Choice) -> dict[str, Term]:
+        """Return the terms that have a strength, with it."""
+        strengths = {name: strength for name, strength in choice.strengths.items() if strength}
+        return {name: replace(term, strength=strengths[name]) for name, term in self.terms.items() if name in strengths}
 
     def fitted(
-        self, learner: BootstrapLearner, uniformity: float, history: list[dict[str, Any]], told: list, epochs_told: int
+        self,
+        learner: BootstrapLearner,
+        trained: _Trained,
+        before: Sequence[dict[str, Any]] = (),
+        choice: Choice | None = None,
     ) -> Fitted:
-        plan, choice = self.plan, None
-        terms = self.terms
+        """Put together what is left of a training; ``choice`` was made on the users looked at between epochs."""
+        plan, metric, told = self.plan, self.plan.valid_metric, trained.epochs_told
+        terms, history = self.terms, cast("list[dict[str, Any]]", trained.history)
         if plan.terms == "auto" and self.valid is not None:
-            terms, choice = self._choose(learner, self.valid, self.terms)
+            if choice is None or self.shown is not self.valid:
+                choice = self.choose("terms", learner, self.valid, self.terms)
+            terms = self.at(choice)
         base = learner.base()
         kept, score = ScoreTerms.of(base, self.matrix, terms, choice)
         assert score.tables is not None
         foldings = fit_folding(learner.bootstrap.weights.table, self.graph, plan.n_layers, self.matrix)
-        metric = plan.valid_metric
         best = [record for record in history if record["best"]]
         chosen = Chosen(
-            uniformity=uniformity,
+            uniformity=trained.uniformity,
             embedding_dim=self.width,
-            epochs=(best[-1] if best else history[-1])["epoch"] - epochs_told,
+            epochs=(best[-1] if best else history[-1])["epoch"] - told,
             strengths=kept.strengths,
-            start=history[0].get(metric) if history[0]["epoch"] == epochs_told else None,
-            trained=max((r[metric] for r in history if metric in r and r["epoch"] > epochs_told), default=None),
+            start=history[0].get(metric) if history[0]["epoch"] == told else None,
+            trained=max((r[metric] for r in history if metric in r and r["epoch"] > told), default=None),
             value=None if choice is None else choice.value,
-            n_candidates=self.n_candidates + sum(metric in record for record in history),
+            n_candidates=sum(self.candidates),
+            with_terms=self.with_terms,
         )
-        alive = self.valid is None or history[-1]["best"]
+        alive = not self.twice and (self.valid is None or history[-1]["best"])
         return Fitted(
-            told,
+            [*before, *history],
             score.tables.user_factors.cpu().numpy(),
             score.tables.item_factors.cpu().numpy(),
             kept,
             (foldings[0].to("cpu"), foldings[1].to("cpu")),
             learner.bootstrap.weights.to(torch.device("cpu")).clone(),
-            learner.state(history[-1]["epoch"] - epochs_told) if alive and history[-1]["epoch"] > epochs_told else None,
+            learner.state(history[-1]["epoch"] - told) if alive and history[-1]["epoch"] > told else None,
             chosen,
         )
+
+
+def _trained(
+    learner: BootstrapLearner, uniformity: float, history: list[dict[str, Any]], epochs_told: int, n_candidates: int
+) -> _Trained:
+    told = {"uniformity": uniformity, "history": history, "epochs_told": epochs_told, "n_candidates": n_candidates}
+    return _Trained(**vars(learner.snapshot()), **told)
 
 
 def _automatic_batch(n_pairs: int, steps: int) -> int:

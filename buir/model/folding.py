@@ -86,12 +86,13 @@ class Folding:
         """
         return self.scaled_sum(rows) @ self.own / (self.n_layers + 1)
 
-    def parts(self, row: csr_array) -> Tensor:
-        """Split ``vectors`` of one row into what each of its neighbours adds, in its order; shape (n_neighbours, d)."""
+    def neighbours(self, row: csr_array) -> Tensor:
+        """Split ``scaled_sum`` of one row into what each of its neighbours adds, in its order.
+
+        Shape (n_neighbours, d).
+        """
         _, col, weight = _scaled_rows(row, self.sums)
-        part = self.sums.index_select(0, col) * weight.unsqueeze(1)
-        own = part @ self.own
-        return own if self.n_layers == 0 else (part + own) / (self.n_layers + 1)
+        return self.sums.index_select(0, col) * weight.unsqueeze(1)
 
 
 def fit_folding(table: Tensor, graph: BipartiteGraph, n_layers: int, user_items: csr_array) -> tuple[Folding, Folding]:
@@ -136,10 +137,10 @@ def explain_score(
     folding
         How users are represented by their items.
     history
-        The user's training items, shape (1, n_items).
+        The user's items, shape (1, n_items).
     own
-        The user's own embedding, shape (d,); None for a user who is folded in, whose own embedding is estimated from
-        the items.
+        The user's own embedding, shape (d,); None for a user who is folded in, whose vector is that of
+        ``Folding.scoring_vectors``.
     transform
         W + W^T, shape (d, d).
     bias
@@ -151,25 +152,22 @@ def explain_score(
 
     Returns
     -------
-    Columns ``part`` ("item", "own embedding", "bias"), ``item`` (the label, None elsewhere) and
+    Columns ``part`` ("item", "own embedding" if there is one, "bias"), ``item`` (the label, None elsewhere) and
     ``contribution`` (float64), the items first, the largest contribution first.
     """
     vector = item.double()
     direction = transform.double() @ vector  # the transform is symmetric
-    if own is None:
-        vectors, own_share = folding.parts(history), 0.0
-    else:
-        without_regression = Folding(folding.sums, torch.zeros_like(folding.own), folding.n_layers)
-        vectors = without_regression.parts(history)
-        own_share = float(own.double() @ direction) / (folding.n_layers + 1)
-    shares = (vectors.double() @ direction).numpy()
+    vectors = folding.neighbours(history)
+    vectors = vectors @ folding.own if own is None else vectors
+    shares = (vectors.double() @ direction).numpy() / (folding.n_layers + 1)
+    others = {} if own is None else {"own embedding": float(own.double() @ direction) / (folding.n_layers + 1)}
+    others |= {"bias": float(bias.double() @ vector)}
     order = np.argsort(-shares, kind="stable")
-    others = ["own embedding", "bias"]
     return pd.DataFrame(
         {
             "part": [*["item"] * len(shares), *others],
             "item": pd.Series([*item_ids[history.indices[order]].tolist(), *[None] * len(others)], dtype=object),
-            "contribution": [*shares[order], own_share, float(bias.double() @ vector)],
+            "contribution": [*shares[order], *others.values()],
         }
     )
 

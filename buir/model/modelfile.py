@@ -11,8 +11,8 @@ import torch
 from scipy.sparse import csr_array
 
 from buir.errors import StorageError, one_line
-from buir.learning import TrainingState, Weights
-from buir.model.contents import Contents
+from buir.learning import Weights
+from buir.model.contents import Contents, number, training_state
 from buir.model.fitting import Chosen
 from buir.model.folding import Folding
 from buir.model.storage import pack_ids, read_file, write_file
@@ -106,7 +106,7 @@ def _restored(cls: Any, held: Contents, facts: dict[str, Any]) -> Any:
         held.take("weights.predictor_weight", width, width),
     )
     model.weights_ = Weights(*map(torch.from_numpy, (*weights, held.arrays["weights.predictor_bias"])))
-    layers = _number(facts, "layers", int, 0)
+    layers = number(facts, "layers", int, 0)
     model.folding_ = tuple(
         Folding(
             torch.from_numpy(held.take(f"folding.{side}.sums", n_neighbours, width)),
@@ -115,20 +115,22 @@ def _restored(cls: Any, held: Contents, facts: dict[str, Any]) -> Any:
         )
         for side, n_neighbours in zip(_SIDES, (n_items, n_users), strict=True)
     )
-    model.weight_unit_ = _number(facts, "weight_unit", float, math.ulp(0)) if "weight_unit" in facts else None
+    model.weight_unit_ = number(facts, "weight_unit", float, math.ulp(0)) if "weight_unit" in facts else None
     model.seen_ = _seen(held, shape, weights=model.weight_unit_ is not None) if "seen.indptr" in held else None
-    model.state_ = _state(held, facts, width, sum(shape))
+    saved = any(name.startswith("state.") for name in held.arrays)
+    epoch = number(facts, "epoch", int, 0) if saved else 0
+    model.state_ = training_state(held, epoch, width, sum(shape)) if saved else None
     model.history = facts["history"]
     if not model.history or not all(isinstance(record, dict) for record in model.history):
         msg = "its history is no list of records"
         raise TypeError(msg)
-    _number(model.history[-1], "epoch", int, 0)
+    number(model.history[-1], "epoch", int, 0)
     if "terms" in facts:
         model.terms_ = _terms(held, facts["terms"], n_items, width)
         model.chosen_ = Chosen(**facts["chosen"])
         str(model.chosen_)  # what it cannot say, it does not hold
     else:  # a file from before the terms, whose only one was popularity
-        weight = _number(facts, "popularity", float, 0) if "popularity" in facts else 0.0
+        weight = number(facts, "popularity", float, 0) if "popularity" in facts else 0.0
         strengths = {"popularity": weight} if weight else {}
         model.terms_ = ScoreTerms(strengths, n_further=len(strengths))
         best = [record["epoch"] for record in model.history if record.get("best")]
@@ -166,7 +168,7 @@ def _terms(held: Contents, told: dict[str, Any], n_items: int, width: int) -> Sc
         if name not in TERMS:
             msg = f"{name[:60]!r} is no term of a score"
             raise ValueError(msg)
-        _number(strengths, name, float, -math.inf)
+        number(strengths, name, float, -math.inf)
     blocks = sum(name in strengths for name in BLOCKS)
     widths = [held.take(f"terms.lift{place}", n_items, None).shape[1] for place in range(blocks)]
     whole = ("popularity" in strengths) + sum(widths)
@@ -182,38 +184,8 @@ def _terms(held: Contents, told: dict[str, Any], n_items: int, width: int) -> Sc
         held.take("terms.dial", width, width)
     if "filter" in strengths:
         held.matrix("terms.filter", (n_items, n_items))
-    _number(told, "padding", float, 0)
+    number(told, "padding", float, 0)
     return ScoreTerms.unpack(held.arrays, told, n_items)
-
-
-def _state(held: Contents, facts: dict[str, Any], width: int, n_nodes: int) -> TrainingState | None:
-    """Return the state of the optimiser, where it was saved."""
-    shapes = {"table": (n_nodes, width), "predictor_weight": (width, width), "predictor_bias": (width,)}
-    names = [name.removeprefix("state.") for name in held.arrays if name.startswith("state.")]
-    tensors = {}
-    for name in names:
-        kind, _, part = name.partition("/")
-        # numbers of steps are single ones, of either type and with or without a dimension
-        free = held.arrays[f"state.{name}"]
-        if kind == "steps" and part in shapes and free.size == 1:
-            tensors[name] = torch.from_numpy(free.reshape(()).copy())
-        elif name == "target" or (kind in ("mean", "square") and part in shapes):
-            tensors[name] = torch.from_numpy(held.take(f"state.{name}", *shapes["table" if name == "target" else part]))
-        else:
-            msg = f"state.{name} is nothing that a training has"
-            raise ValueError(msg)
-    if tensors and "target" not in tensors:
-        raise KeyError("state.target")  # noqa: EM101 - the name is the message
-    return TrainingState(_number(facts, "epoch", int, 0), tensors) if tensors else None
-
-
-def _number(facts: dict[str, Any], name: str, kind: type, least: float) -> Any:
-    """Return a number of the facts."""
-    value = facts[name]
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not math.isfinite(value) or value < least:
-        msg = f"{name} is {value!r}"[:100] + f", expected a number{'' if least == -math.inf else f' from {least}'}"
-        raise ValueError(msg)
-    return value
 
 
 def _known_parameters(**saved: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One file for one model: safetensors with JSON in its metadata, and no pickle."""
+"""One file for one model, or one unfinished fit: safetensors with JSON in its metadata, and no pickle."""
 
 import hashlib
 import io
@@ -8,7 +8,7 @@ import os
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import safetensors.numpy
@@ -21,15 +21,31 @@ _LONGEST_HEADER = 100_000_000
 """Bytes, as safetensors itself has it."""
 _TYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "u1", "BOOL": "?"}
 """Of arrays, as a header names them, those that models have."""
-_MAGIC = "buir"
 _TEXT = (
     "cannot {} a model: the file object holds text; expected a path or a binary file object: open it with mode '{}', "
     "or use io.BytesIO"
 )
 
 
+class Form(NamedTuple):
+    """What a file is, in its header and in words."""
+
+    magic: str
+    noun: str
+    writer: str
+    again: str
+    """How to get another one where this one is damaged."""
+
+
+MODEL = Form("buir", "model", "save()", "save it again")
+CHECKPOINT = Form("buir checkpoint", "checkpoint", "fit(checkpoint=...)", "delete it and begin anew")
+
+
 def write_file(
-    target: str | os.PathLike[str] | BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+    target: str | os.PathLike[str] | BinaryIO,
+    arrays: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+    form: Form = MODEL,
 ) -> None:
     """Write named arrays and JSON facts as one file.
 
@@ -43,6 +59,8 @@ def write_file(
         Any numeric arrays; kept with their dtypes.
     facts
         What JSON can hold.
+    form
+        What the file is.
 
     Raises
     ------
@@ -54,10 +72,11 @@ def write_file(
     path, file_object = _path(target, "write"), cast("BinaryIO", target)
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(dict(facts), sort_keys=True)
-    head = {"format": _MAGIC, "format_version": str(FORMAT_VERSION), "facts": text, "checksum": _checksum(whole, text)}
+    head = {"format": form.magic, "format_version": str(FORMAT_VERSION), "facts": text}
+    head["checksum"] = _checksum(whole, text)
     data = safetensors.numpy.save(whole, head)
     if path is not None:
-        _replace(path, data)
+        _replace(path, data, form)
         return
     try:
         file_object.write(data)
@@ -65,7 +84,9 @@ def write_file(
         raise TypeError(_TEXT.format("write", "wb")) from error
 
 
-def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
+def read_file(
+    source: str | os.PathLike[str] | BinaryIO, form: Form = MODEL
+) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
     """Read what ``write_file`` wrote, in little more memory than the arrays take.
 
     Returns
@@ -80,9 +101,9 @@ def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, dict[str,
     TypeError
         If the source is neither a path nor a binary file object.
     """
-    name, stream = _opened(source)
+    name, stream = _opened(source, form)
     with stream:
-        header, metadata = _header(stream, name)
+        header, metadata = _header(stream, name, form)
         version, facts = str(metadata.get("format_version")), _facts(metadata)
         if version != str(FORMAT_VERSION):
             versions = facts.get("versions") if facts else None
@@ -91,15 +112,17 @@ def read_file(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, dict[str,
             msg = f"{name} has format {version[:60]!r}, {by}; this version reads format {FORMAT_VERSION}: upgrade buir"
             raise StorageError(msg)
         if facts is None:
-            msg = f"{name} tells nothing about its model that can be read; expected the facts that save() writes"
+            remedy = f"expected the facts that {form.writer} writes"
+            msg = f"{name} tells nothing about its {form.noun} that can be read; {remedy}"
             raise StorageError(msg)
         try:
             arrays = _arrays(stream, header)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            msg = f"{name} is truncated or damaged ({error}); expected a whole model file: copy or save it again"
+            remedy = f"expected a whole {form.noun} file: copy it again, or {form.again}"
+            msg = f"{name} is truncated or damaged ({error}); {remedy}"
             raise StorageError(msg) from None
     if _checksum(arrays, metadata["facts"]) != metadata.get("checksum"):
-        msg = f"{name} was changed after it was saved: it has another checksum; get the original, or save it again"
+        msg = f"{name} was changed after it was saved: it has another checksum; get the original, or {form.again}"
         raise StorageError(msg)
     return name, arrays, facts
 
@@ -126,12 +149,12 @@ def _path(place: Any, verb: str) -> Path | None:
     return None
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, form: Form) -> None:
     """Write a file all or nothing."""
     try:
         if path.exists() and not path.is_file():
             what = "a folder" if path.is_dir() else "a device or a pipe"
-            msg = f"cannot save to {path}: it is {what}; expected the name of a file, such as model.safetensors"
+            msg = f"cannot save to {path}: it is {what}; expected the name of a file, such as {form.noun}.safetensors"
             raise StorageError(msg)
         if not path.parent.is_dir():
             msg = f"cannot save to {path}: the folder {path.parent} does not exist; create it first"
@@ -143,7 +166,7 @@ def _replace(path: Path, data: bytes) -> None:
         raise StorageError(msg) from error
 
 
-def _opened(source: Any) -> tuple[str, BinaryIO]:
+def _opened(source: Any, form: Form) -> tuple[str, BinaryIO]:
     """Return what to call a file, and the file, open."""
     path = _path(source, "read")
     if path is None:
@@ -154,7 +177,7 @@ def _opened(source: Any) -> tuple[str, BinaryIO]:
     try:
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is no file"
-            msg = f"{path} {what}; expected a model that save() wrote"
+            msg = f"{path} {what}; expected a {form.noun} that {form.writer} wrote"
             raise StorageError(msg)
         return str(path), path.open("rb")
     except OSError as error:
@@ -162,7 +185,7 @@ def _opened(source: Any) -> tuple[str, BinaryIO]:
         raise StorageError(msg) from error
 
 
-def _header(stream: BinaryIO, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _header(stream: BinaryIO, name: str, form: Form) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the header of a safetensors file, eight bytes of length, then JSON: the arrays, and the metadata."""
     length = int.from_bytes(stream.read(8), "little")
     try:
@@ -171,10 +194,11 @@ def _header(stream: BinaryIO, name: str) -> tuple[dict[str, Any], dict[str, Any]
     except (ValueError, RecursionError):
         header = metadata = None
     if header is None or metadata is None:
-        msg = f"{name} is no model file, or its beginning is damaged; expected a safetensors file that save() wrote"
+        remedy = f"expected a safetensors file that {form.writer} wrote"
+        msg = f"{name} is no {form.noun} file, or its beginning is damaged; {remedy}"
         raise StorageError(msg)
-    if not isinstance(metadata, dict) or metadata.get("format") != _MAGIC:
-        msg = f"{name} is a safetensors file, but not a model of buir; expected one that save() wrote"
+    if not isinstance(metadata, dict) or metadata.get("format") != form.magic:
+        msg = f"{name} is a safetensors file, but not a {form.noun} of buir; expected one that {form.writer} wrote"
         raise StorageError(msg)
     return header, metadata
 

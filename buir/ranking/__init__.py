@@ -5,6 +5,7 @@ from buir.ranking.evaluation import Evaluation, evaluate
 from buir.ranking.item_filter import ItemFilter
 from buir.ranking.metrics import METRICS, coverage, user_metrics
 from buir.ranking.popularity import PopularityTerm
+from buir.ranking.sources import as_scorer
 from buir.ranking.term_choice import Choice, choose_terms
 from buir.ranking.terms import Dial, ItemNorm, SpectralBlock, SumScorer, Term, TermScorer, WatchedScorer, spread
 from buir.ranking.top_k import FactorScorer, Scorer, top_k
@@ -26,6 +27,7 @@ __all__ = [
     "WatchedScorer",
     "as_count",
     "as_rows",
+    "as_scorer",
     "check_shape",
     "choose_terms",
     "coverage",

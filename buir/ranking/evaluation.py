@@ -1,23 +1,23 @@
-"""evaluate(model, train, test): per-user values and means from one full ranking."""
+"""evaluate(model, train, test): per-user values and means from one full ranking, or from lists that are given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from buir.data import canonical, doctor, take
-from buir.errors import InputError, report
+from buir.data import Interactions, canonical, doctor, is_frame, take
+from buir.errors import report
+from buir.ranking.held_out import Labels, held_out, placed, read, warn_of_dropped
 from buir.ranking.metrics import METRICS, checked_metrics, coverage, user_metrics
-from buir.ranking.top_k import FactorScorer, Scorer, top_k
+from buir.ranking.sources import GivenLists, as_scorer
+from buir.ranking.top_k import top_k
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from buir.data import Interactions
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +29,17 @@ class Evaluation:
     per_user: dict[str, np.ndarray]
     """Values by name ("recall_at_20"), float64, aligned with ``users``."""
     means: dict[str, float]
-    """Mean over ``users`` of each, and "coverage_at_20", ... of the lists together. NaN without users."""
+    """Mean over ``users`` of each, and "coverage_at_20", ... of the lists together."""
     ranked: np.ndarray
     """The lists, item rows, -1 where a list ran out; as wide as max(ks), or as the catalogue if that is less."""
     train_degree: np.ndarray
     """Training interactions of each user."""
+    user_ids: np.ndarray | None = None
+    """Labels of ``users``; None where nobody gave any."""
+    n_pairs: int = 0
+    """Test pairs measured."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Test pairs that could not be measured, by why: "of unknown users", "that are in training", ..."""
 
     @property
     def n_users(self) -> int:
@@ -41,36 +47,38 @@ class Evaluation:
         return len(self.users)
 
     def to_frame(self) -> pd.DataFrame:
-        """Make a table with one row for each user: ``user``, ``train_degree``, then a column for each metric."""
+        """Make a table with a row for each user: ``user`` (label, or row), ``train_degree``, a column per metric."""
         import pandas as pd
 
-        return pd.DataFrame({"user": self.users, "train_degree": self.train_degree, **self.per_user})
+        users = self.users if self.user_ids is None else self.user_ids
+        return pd.DataFrame({"user": users, "train_degree": self.train_degree, **self.per_user})
 
 
 def evaluate(
     model: Any,
-    train: Interactions | csr_array,
-    test: Interactions | csr_array,
+    train: Any,
+    test: Any,
     *,
-    valid: Interactions | csr_array | None = None,
-    ks: Sequence[int] = (10, 20, 50),
+    valid: Any = None,
+    ks: int | Sequence[int] = (10, 20, 50),
     metrics: Iterable[str] | None = None,
     memory_mb: int = 256,
 ) -> Evaluation:
-    """Rank all items for every user with test items, once, and measure the lists.
+    """Rank all items for every user with test items, once, and measure the lists; or measure lists that are given.
 
     Parameters
     ----------
     model
-        Anything with ``scorer()``, or with ``user_factors`` and ``item_factors``; or a scorer.
+        Anything with ``scorer()``, or with ``user_factors`` and ``item_factors``, or with `implicit`'s ``recommend``; a
+        scorer; or lists, whoever made them: a frame with columns ``user``, ``item`` and ``rank``, or ``score``.
     train
-        Training interactions: never listed.
+        Training interactions: never listed. A matrix, ``Interactions`` or a frame.
     test
         Held-out interactions: the relevant items.
     valid
         Interactions that selected the model: never listed either.
     ks
-        Cut-offs.
+        Lengths of the lists that are measured; one or several.
     metrics
         Some of ``buir.ranking.metrics.METRICS``; None for all.
     memory_mb
@@ -83,70 +91,65 @@ def evaluate(
     Raises
     ------
     ValueError
-        If shapes differ, users or items are labelled in another order than the model's, a metric is unknown, or a score
-        is NaN.
+        If shapes differ, no pair can be measured, a metric is unknown, or a score is NaN.
     TypeError
-        If the model cannot score, or data frames are given.
+        If the model cannot score, or interactions are of another kind.
+
+    Warns
+    -----
+    buir.errors.PairsDroppedWarning
+        If test pairs are of unknown users or items, or in ``train`` or ``valid``, where they could never be listed:
+        these are left out and counted in ``dropped``.
 
     Notes
     -----
-    All items are candidates, also those without training interactions. An item that is both in ``train`` and in
-    ``test`` cannot be listed and counts as missed.
+    Interactions and frames go by their ids: those of the model, or of ``train`` if it has none; a matrix goes by rows.
+    All items are candidates, also those without training interactions. Lists that are given are measured as they are;
+    a test user without one has an empty list.
     """
+    ks = (ks,) if isinstance(ks, int | np.integer) else ks
     names = checked_metrics(METRICS if metrics is None else metrics, ks)
-    scorer = as_scorer(model)
-    shape = (scorer.n_users, scorer.n_items)
-    for name, given in (("train", train), ("test", test), ("valid", valid)):
-        _check_labels(model, given, name)
-    seen, held = as_matrix(train, shape, "train"), as_matrix(test, shape, "test")
-    asked = np.flatnonzero(np.diff(held.indptr))
-    degree = np.diff(seen.indptr)[asked].astype(np.int64)
+    parts = {"train": train, "test": test} | ({} if valid is None else {"valid": valid})
+    read_in = {name: read(part, name) for name, part in parts.items()}
+    lists, labels = None, Labels.of(model, read_in["train"], needed=any(map(is_frame, (model, *parts.values()))))
+    if is_frame(model):
+        fixed = not isinstance(read_in["train"], Interactions)
+        read_in = {name: _labelled(part, labels, name) for name, part in read_in.items()}
+        lists = GivenLists.read(model, read_in["train"], read_in["test"], fixed=fixed)
+        labels = Labels(lists.user_ids, lists.item_ids)
+    seen, gone = placed(read_in["train"], labels, "train")
+    warn_of_dropped("train", seen, gone)
+    excluded = seen
     if valid is not None:
-        seen = csr_array(seen + as_matrix(valid, shape, "valid"))
-    longest = min(max(ks), max(1, shape[1]))
-    ranked, _ = top_k(scorer, asked, longest, exclude=take(seen, asked), memory_mb=memory_mb)
+        chosen, gone = placed(read_in["valid"], labels, "valid")
+        report(doctor.shape_findings(chosen.shape, seen.shape, "valid"))
+        warn_of_dropped("valid", chosen, gone)
+        excluded = canonical(csr_array(seen + chosen))
+    longest = min(max(ks), max(1, seen.shape[1]))
+    scorer = None
+    if lists is None:
+        scorer = as_scorer(model, seen, longest + int(np.diff(excluded.indptr).max(initial=0)))
+        report(doctor.shape_findings(seen.shape, (scorer.n_users, scorer.n_items), "train"))
+    held, dropped = held_out(read_in["test"], labels, seen, excluded)
+    asked = np.flatnonzero(np.diff(held.indptr))
+    if lists is not None:
+        ranked = lists.ranked(asked, max(ks), excluded)
+    else:
+        assert scorer is not None
+        ranked, _ = top_k(scorer, asked, longest, exclude=take(excluded, asked), memory_mb=memory_mb)
     per_user = user_metrics(ranked, take(held, asked), names, ks)
-    means = {name: float(values.mean()) if len(values) else float("nan") for name, values in per_user.items()}
-    means |= {f"coverage_at_{k}": coverage(ranked[:, :k], shape[1]) for k in ks}
-    return Evaluation(asked, per_user, means, ranked, degree)
+    means = {name: float(values.mean()) for name, values in per_user.items()}
+    means |= {f"coverage_at_{k}": coverage(ranked[:, :k], seen.shape[1]) for k in ks}
+    degree = np.diff(seen.indptr)[asked].astype(np.int64)
+    ids = None if labels.users is None else labels.users[asked]
+    return Evaluation(asked, per_user, means, ranked, degree, ids, held.nnz, dropped)
 
 
-def _check_labels(model: Any, given: Any, name: str) -> None:
-    """Make sure that row 3 of the model is row 3 of the data: equal shapes do not tell."""
-    for what, mine in (("user_ids", "user_ids_"), ("item_ids", "item_ids_")):
-        theirs, ours = getattr(given, what, None), getattr(model, mine, None)
-        if theirs is None or ours is None or len(theirs) != len(ours) or np.array_equal(theirs, ours):
-            continue
-        msg = (
-            f"{name} has its {what.replace('_', ' ')} in another order than the model ({theirs[:1].tolist()[0]!r} "
-            f"first, {ours[:1].tolist()[0]!r} first), expected the same: pass "
-            f"{name}.aligned(model.user_ids_, model.item_ids_), or fit on the Interactions themselves"
-        )
-        raise InputError(msg, argument=name)
-
-
-def as_scorer(model: Any) -> Scorer:
-    """Take the score function of a model: its ``scorer()``, or its two factor tables."""
-    if callable(getattr(model, "scorer", None)):
-        return model.scorer()
-    if isinstance(model, Scorer):
-        return model
-    tables = [getattr(model, name, None) for name in ("user_factors", "item_factors")]
-    if any(table is None for table in tables):
-        msg = f"cannot score with {type(model).__name__}: expected a scorer() method, or user_factors and item_factors"
-        raise TypeError(msg)
-    return FactorScorer(model.user_factors, model.item_factors)
-
-
-def as_matrix(interactions: Interactions | csr_array, shape: tuple[int, int], name: str) -> csr_array:
-    """Take a canonical matrix of users by items, or say why what was given is none."""
-    given: Any = getattr(interactions, "matrix", interactions)
-    if hasattr(given, "columns"):
-        msg = (
-            f"{name} is a data frame, expected a matrix or Interactions; "
-            "pass Interactions.from_frame(frame).aligned(model.user_ids_, model.item_ids_)"
-        )
-        raise TypeError(msg)
-    matrix = canonical(given)
-    report(doctor.shape_findings(matrix.shape, shape, name))
-    return matrix
+def _labelled(part: Interactions | csr_array, labels: Labels, name: str) -> Interactions:
+    """Give a matrix beside a frame of lists the labels of its rows and columns."""
+    if isinstance(part, Interactions):
+        return part
+    assert labels.users is not None
+    assert labels.items is not None
+    report(doctor.shape_findings(part.shape, (len(labels.users), len(labels.items)), name))
+    return Interactions.from_matrix(part, user_ids=labels.users, item_ids=labels.items)

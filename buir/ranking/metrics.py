@@ -169,7 +169,8 @@ def checked_metrics(names: Iterable[str], ks: Sequence[int]) -> tuple[str, ...]:
     if unknown:
         msg = f"unknown metric {unknown[0]!r}, expected some of {', '.join(METRICS)}"
         raise ValueError(msg)
-    if len(ks) == 0 or any(k != int(k) or k < 1 for k in ks):
+    whole = all(isinstance(k, int | np.integer) and not isinstance(k, bool) and k >= 1 for k in ks)
+    if len(ks) == 0 or isinstance(ks, str) or not whole:
         msg = f"ks is {ks!r}, expected at least one length of a list, each 1 or more"
         raise ValueError(msg)
     return names

@@ -17,7 +17,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.ranking.evaluation import as_matrix
+from buir.data import canonical, doctor
+from buir.errors import report
 from buir.ranking.metrics import checked_metrics, list_values
 from buir.ranking.selection import largest, padded_width
 from buir.ranking.terms import Dial, ItemNorm, TermScorer, own_scores, reshaped, spread
@@ -113,12 +114,14 @@ def choose_terms(
     checked_metrics((name,), (k,))
     candidates = _candidates(scorer, grids or {})
     shape = (scorer.n_users, scorer.n_items)
-    held = as_matrix(valid, shape, "valid")
+    held, seen = (canonical(getattr(part, "matrix", part)) for part in (valid, train))
+    for matrix, what in ((held, "valid"), (seen, "train")):
+        report(doctor.shape_findings(matrix.shape, shape, what))
     users = np.flatnonzero(np.diff(held.indptr))
     if len(users) == 0:
         msg = "valid has no pairs, expected some to choose strengths by"
         raise ValueError(msg)
-    parts = _Parts(scorer, candidates, as_matrix(train, shape, "train"), held, k)
+    parts = _Parts(scorer, candidates, seen, held, k)
     sizes = np.diff(held.indptr)[users].astype(np.float64)
     table = _Survivors(parts, users, memory_mb << 20)
     known: dict[tuple[float, ...], float] = {}

@@ -2,8 +2,8 @@
 
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue, steering_rows
-from buir.recommend.held_out import HeldOut, held_out_pairs
-from buir.recommend.lookup import Lookup, as_labels, lookups
+from buir.recommend.ids import read_histories
+from buir.recommend.lookup import Lookup, lookups
 from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
 from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import BLOCKS, TERMS, ScoreTerms, make_terms
@@ -16,7 +16,6 @@ __all__ = [
     "Above",
     "AtLeast",
     "Catalogue",
-    "HeldOut",
     "Lookup",
     "MetricAtK",
     "Recommender",
@@ -24,11 +23,10 @@ __all__ = [
     "Steering",
     "Strengths",
     "Terms",
-    "as_labels",
     "check_parameters",
-    "held_out_pairs",
     "lookups",
     "make_terms",
+    "read_histories",
     "recommend_frame",
     "steer",
     "steering_rows",

@@ -1,5 +1,6 @@
 """The arguments of ``recommend`` besides rows and lengths: histories, audiences, allow and deny lists."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,9 @@ def as_item_lists(lists: Any, n_rows: int, shape: tuple[int, int], what: str) ->
 
 def is_one(rows: Any) -> bool:
     """Tell a single row number from a collection of them."""
-    return np.ndim(rows) == 0 and not isinstance(rows, set | frozenset)
+    if isinstance(ndim := getattr(rows, "ndim", None), int):
+        return ndim == 0
+    return isinstance(rows, str | bytes) or not isinstance(rows, Iterable)
 
 
 def _check_sparse(matrix: Any, what: str, asked: str) -> None:

@@ -4,43 +4,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy.sparse import csr_array, csr_matrix
 
 from buir.data import as_csr
 from buir.errors import ShapeError
-from buir.ranking import FactorScorer, Scorer
+from buir.ranking import as_scorer
 from buir.recommend.frames import Catalogue
 from buir.recommend.lookup import Lookup
-
-_NEVER = -3e38
-"""`implicit` gives what it must not list about -3.4e38; no real score comes near."""
-
-
-class ListScorer:
-    """Scores of a model that has no factors, read off its own full-length lists.
-
-    Parameters
-    ----------
-    model
-        Anything with `implicit`'s ``recommend``.
-    seen
-        Training rows, which such models score from.
-    """
-
-    def __init__(self, model: Any, seen: csr_array) -> None:
-        self.model, self.seen = model, seen
-        self.n_users, self.n_items = seen.shape
-
-    def score_block(self, users: np.ndarray) -> torch.Tensor:
-        """Score all items for ``users``, -inf where the model gives no score."""
-        rows: Any = self.seen[users]
-        ids, scores = self.model.recommend(users, csr_matrix(rows), N=self.n_items, filter_already_liked_items=False)
-        ids, scores = np.asarray(ids), np.asarray(scores, dtype=np.float64)
-        real = (ids >= 0) & (ids < self.n_items) & (scores > _NEVER)
-        block = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
-        block[np.nonzero(real)[0], ids[real]] = scores[real]
-        return torch.from_numpy(block)
 
 
 def recommend_frame(
@@ -78,7 +47,7 @@ def recommend_frame(
     """
     seen, user_ids, item_ids = as_csr(interactions, "interactions")[:3]
     name = type(model).__name__
-    scorer = _scorer(model, seen)
+    scorer = as_scorer(model, seen)
     shape = (scorer.n_users, scorer.n_items)
     if shape != seen.shape:
         transposed = "users x items: the model was fitted on the transposed matrix, fit it on interactions.matrix"
@@ -91,24 +60,3 @@ def recommend_frame(
     catalogue = Catalogue(name, users_by_id, items_by_id, seen, lambda: scorer, lambda _: scorer)
     options = {"exclude_seen": exclude_seen, "allow": allow, "deny": deny, "unknown": unknown}
     return catalogue.frame(users, k, **options, histories=None, trained_only=trained_only)
-
-
-def _scorer(model: Any, seen: csr_array) -> Scorer:
-    if callable(getattr(model, "scorer", None)):
-        return model.scorer()
-    tables: list[Any] = [getattr(model, name, None) for name in ("user_factors", "item_factors")]
-    # implicit keeps the factors of a GPU model in a matrix class of its own.
-    tables = [table.to_numpy() if hasattr(table, "to_numpy") else table for table in tables]
-    if tables[0] is not None and tables[1] is not None:
-        return FactorScorer(tables[0], tables[1])
-    fitted = not hasattr(model, "user_factors") and getattr(model, "similarity", model) is not None
-    if not fitted:
-        msg = f"this {type(model).__name__} is not fitted; call fit(interactions.matrix) first"
-        raise ValueError(msg)
-    if callable(getattr(model, "recommend", None)):
-        return ListScorer(model, seen)
-    msg = (
-        f"model is of type {type(model).__name__}; expected scorer(), user_factors and item_factors, "
-        "or recommend(userid, user_items, ...)"
-    )
-    raise TypeError(msg)

@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 from buir.data import binary, degrees, take
 from buir.errors import Argument, InputError
 from buir.ranking import FactorScorer, Scorer, as_count, top_k
-from buir.recommend.arguments import is_one
-from buir.recommend.lookup import ItemLists, Lookup, as_index, as_list, lookups, read_histories, read_users
+from buir.recommend.ids import ItemLists, read_asked, read_histories
+from buir.recommend.lookup import Lookup, lookups
 from buir.recommend.steering import Steering
 
 UNKNOWN = ("error", "skip", "popular")
@@ -73,7 +73,7 @@ class Catalogue:
             raise InputError(msg, argument="unknown")
         strict = unknown == "error"
         named, told, told_rows = read_histories(histories, self.items, strict=strict, unit=self.weight_unit)
-        asked = read_users(users, self.users.index if histories is None else named)
+        asked = read_asked(users, self.users.index if histories is None else named, "users", "user")
         rows, told_at = self.users.rows(asked, "users", strict=False), told.get_indexer(asked)
         stranger = (rows < 0) & (told_at < 0)
         silent = stranger & (named.get_indexer(asked) >= 0)
@@ -164,8 +164,8 @@ def steering_rows(items: Lookup, less: Any, more: Any, unknown: str) -> tuple[np
     """Read the ids of what lists should have less, and more, of: one of them, or a list."""
     found = []
     for ids, what in ((less, "less_like"), (more, "more_like")):
-        labels = [] if ids is None else [ids] if is_one(ids) else as_list(ids, what)
-        rows = items.rows(as_index(labels), what, strict=unknown == "error")
+        labels = read_asked(ids, items.index[:0], what, "item")
+        rows = items.rows(labels, what, strict=unknown == "error")
         found.append(rows[rows >= 0])
     return found[0], found[1]
 

@@ -10,19 +10,30 @@ import pandas as pd
 import torch
 from scipy.sparse import csr_array
 
-from buir.data import Labelled, take
-from buir.errors import InputError, NotFittedError, NoValidationWarning, counted, report
+from buir.data import Labelled, has_weights, pattern, take
+from buir.errors import (
+    InputError,
+    NotFittedError,
+    NoValidationWarning,
+    OutOfRangeError,
+    RowsNotIdsWarning,
+    counted,
+    report,
+)
 from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
 from buir.recommend.frames import Catalogue, steering_rows
+from buir.recommend.lookup import lookups
 from buir.recommend.ranges import check_parameters
 from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms
-from buir.recommend.similarity import cosines, most_similar, vectors_of
+from buir.recommend.similarity import cosines, most_similar, similar_frame, vectors_of
 from buir.recommend.steering import Steering
 
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
 _FITTED += ("terms_", "chosen_")
 _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
+_SAME = 1e-5
+"""Up to which two weights, in units of their mean, are one number."""
 
 
 class Recommender:
@@ -207,6 +218,49 @@ class Recommender:
         everybody = self._seen_rows(np.arange(self.n_users), "recalculate_item", _AUDIENCES)
         return take(everybody.T.tocsr(), items)
 
+    def _asked(self, values: Any, noun: str, verb: str, *, stranger: bool = False) -> np.ndarray:
+        """Read the asked rows, and tell who may mean ids: a model whose ids are integers has two numbers for each.
+
+        Parameters
+        ----------
+        values
+            Row numbers; with ``stranger`` of nobody in the model.
+        noun
+            "user" or "item".
+        verb
+            Name of the method.
+
+        Warns
+        -----
+        buir.errors.RowsNotIdsWarning
+            If an asked row has another integer as its id; once for each model.
+        """
+        ids = self.user_ids_ if noun == "user" else self.item_ids_
+        by_id = f"{verb}_frame goes by ids"
+        try:
+            rows = as_rows(
+                values, None if stranger else len(ids), f"{noun}id", noun, recalculate=verb != "similar_users"
+            )
+        except OutOfRangeError as error:
+            if error.rows.size and np.isin(error.rows, ids).all():
+                msg = f"{noun}id holds {error.rows[0]}, an id, where {verb} expects rows, 0 to {len(ids) - 1}; {by_id}"
+                raise OutOfRangeError(msg, rows=error.rows, argument=f"{noun}id") from None
+            raise
+        if stranger or ids.dtype.kind not in "iu" or vars(self).get("_told_rows"):
+            return rows
+        # A number that is no id cannot have been meant as one, nor the rows of everybody.
+        everybody = len(rows) == len(ids) and np.array_equal(rows, np.arange(len(ids)))
+        other = rows[:0] if everybody else rows[(ids[rows] != rows) & np.isin(rows, ids)]
+        if other.size:
+            self._told_rows = True
+            row = other[0]
+            msg = (
+                f"{verb} goes by rows, as implicit's does: {noun}id {row} is row {row}, the {noun} whose id is "
+                f"{ids[row]}, and lists hold rows; {by_id}, and model.{noun}_ids_[rows] gives the ids of rows"
+            )
+            report([RowsNotIdsWarning(msg, rows=other, argument=f"{noun}id")])
+        return rows
+
     def recommend(
         self,
         userid: Any,
@@ -266,7 +320,7 @@ class Recommender:
             ``strength`` is below 0 or NaN, or the model, an item or a user has no vector that could be turned.
         """
         stranger = recalculate_user and user_items is not None
-        users = as_rows(userid, None if stranger else self.n_users, "userid", "user", recalculate=True)
+        users = self._asked(userid, "user", "recommend", stranger=stranger)
         k, shape = as_count(N, "N"), (self.n_users, self.n_items)
         k = min(k, self.n_items) if is_one(userid) else k
         less, more = (
@@ -314,7 +368,8 @@ class Recommender:
         N
             Length of a list.
         recalculate_item
-            Compare by what ``item_users`` says alone, as for an item training never saw; such an item is not put first.
+            Compare by what ``item_users`` says alone, as for an item training never saw. It is put first where
+            ``itemid`` has these very users in training, and so is that item.
         item_users
             With ``recalculate_item``: one row of users for each asked item. None: the training columns.
         filter_items, items
@@ -325,38 +380,88 @@ class Recommender:
         As ``recommend``; a vector of zeros has similarity 0 to everything but itself.
         """
         stranger = recalculate_item and item_users is not None
-        asked = as_rows(itemid, None if stranger else self.n_items, "itemid", "item", recalculate=True)
-        queries = None
+        asked = self._asked(itemid, "item", "similar_items", stranger=stranger)
+        queries, itself = None, asked
         if recalculate_item:
             shape, unit = (self.n_users, self.n_items), self.weight_unit_
             given = item_users is not None
             rows = as_audiences(item_users, len(asked), shape, unit) if given else self._seen_columns(asked)
             queries = self._recalculated_items(rows)
+            itself = asked if item_users is None else np.where(self._is_known_by(asked, rows), asked, -1)
         return most_similar(
             self._item_cosines(queries),
             asked if queries is None else np.arange(len(asked)),
             N,
-            itself=queries is None,
+            itself=itself,
             deny=filter_items,
             allow=items,
             names=("filter_items", "items"),
             one=is_one(itemid),
         )
 
+    def _is_known_by(self, items: np.ndarray, item_users: csr_array) -> np.ndarray:
+        """Tell which items are of the training data and have there the users of these rows."""
+        known = items < self.n_items
+        if self.seen_ is None or not known.any():
+            return np.zeros(len(items), dtype=bool)
+        trained = self._seen_columns(np.where(known, items, 0))
+        # where all are 1 pairs have no weights
+        apart = csr_array(abs(item_users - (trained if has_weights(item_users) else pattern(trained))))
+        same = np.ones(len(items), dtype=bool)
+        same[np.repeat(np.arange(len(items)), np.diff(apart.indptr))[apart.data > _SAME]] = False
+        return known & same
+
     def similar_users(
         self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """List the users most similar to one user or to many; arguments and results are as in ``similar_items``."""
-        asked = as_rows(userid, self.n_users, "userid", "user")
+        asked = self._asked(userid, "user", "similar_users")
         return most_similar(
             cosines(vectors_of(self, "user_factors", "similar_users")),
             asked,
             N,
+            itself=asked,
             deny=filter_users,
             allow=users,
             names=("filter_users", "users"),
             one=is_one(userid),
         )
+
+    def similar_items_frame(
+        self, items: Any = None, k: int = 10, *, allow: Any = None, deny: Any = None, unknown: str = "error"
+    ) -> pd.DataFrame:
+        """List the items most similar to items given by their own ids, by cosine, as a frame.
+
+        Parameters
+        ----------
+        items
+            Item ids, or one id, or a frame with a column of them. None: all items of the model.
+        k
+            Length of a list.
+        allow, deny
+            Item ids that alone may, or may not, be listed; a list, or a frame with a column of them.
+        unknown
+            What to do with ids the model does not know: "error", or "skip", which passes them over.
+
+        Returns
+        -------
+        Columns ``item``, ``similar_item`` (ids in their own type, never the item itself), ``score`` (float32), ``rank``
+        (from 1), items in the order asked.
+        """
+        scorer = self._item_cosines()
+        return similar_frame(lookups(self)[1], scorer, items, k, allow=allow, deny=deny, unknown=unknown)
+
+    def similar_users_frame(
+        self, users: Any = None, k: int = 10, *, allow: Any = None, deny: Any = None, unknown: str = "error"
+    ) -> pd.DataFrame:
+        """List the users most similar to users given by their own ids, as ``similar_items_frame`` does for items.
+
+        Returns
+        -------
+        Columns ``user``, ``similar_user``, ``score``, ``rank``.
+        """
+        scorer = cosines(vectors_of(self, "user_factors", "similar_users"))
+        return similar_frame(lookups(self)[0], scorer, users, k, allow=allow, deny=deny, unknown=unknown)
 
     def recommend_frame(
         self,
@@ -378,23 +483,25 @@ class Recommender:
         Parameters
         ----------
         users
-            User ids, or one id. None: those of ``histories`` if given, else all users of the model.
+            User ids, or one id, or a frame with a column of them. None: those of ``histories`` if given, else all users
+            of the model.
         k
             Length of a list.
         exclude_seen
             Leave out the items of a user's training row and history.
         allow, deny
-            Item ids that alone may, or may not, be listed: a list for everybody, or a dict from user id to such a list
-            (users not named in the dict are free; a key that is no user's id counts as unknown).
+            Item ids that alone may, or may not, be listed. For everybody: a list, or a frame with a column of items. By
+            user: a dict from user id to such a list, a frame with users and items, or ``Interactions``; users not named
+            there are free, and who is no user of the model's counts as unknown.
         unknown
             What to do with ids the model does not know: "error"; "skip" leaves unknown users out; "popular" gives them
             the items with most training users and the score NaN. With both of the latter, unknown items and keys in the
             arguments are passed over.
         histories
-            What users have liked, training or not: a dict from user id to item ids, a frame with ``user`` and ``item``
-            (and ``weight``, of a model with weights), or ``Interactions``. Their lists are computed from these
-            histories alone, as with ``recalculate_user``; a user without a known item here is treated as if not named:
-            from training if known to it, else as ``unknown`` says.
+            What users have liked, training or not: a dict from user id to item ids, a frame with users and items (and
+            weights, of a model with weights), or ``Interactions``. Their lists are computed from these histories alone,
+            as with ``recalculate_user``; a user without a known item here is treated as if not named: from training if
+            known to it, else as ``unknown`` says.
         trained_only
             Leave out items without a training user.
         less_like, more_like, strength

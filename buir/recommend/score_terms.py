@@ -206,9 +206,9 @@ class ScoreTerms:
         if isinstance(base, FactorScorer):
             users = base.user_factors
             coordinates.append(users if self.dial is None else users @ self.dial.to(users.device))
-        coordinates += self._further(rows)
+        coordinates.append(self.coordinates(rows))
         tables = None
-        if coordinates and item_factors is not None:
+        if any(part.shape[1] for part in coordinates) and item_factors is not None:
             users = torch.cat([part.to(torch.float32) for part in coordinates], dim=1)
             tables = FactorScorer(users, item_factors)
         parts: list[tuple[float, Scorer]] = []
@@ -217,15 +217,16 @@ class ScoreTerms:
         without = None if isinstance(base, FactorScorer) else base
         return tables if tables is not None and without is None and not parts else SumScorer(tables, parts, without)
 
-    def _further(self, rows: csr_array) -> list[Tensor]:
-        """Return the coordinates of the terms for users with these items, in the order of ``TERMS``."""
+    def coordinates(self, rows: csr_array) -> Tensor:
+        """Return the terms' coordinates of users with these items, in the order of ``TERMS``.
+
+        Shape (n_rows, n_further).
+        """
         sizes = degrees(rows)[0]
-        found: list[Tensor] = []
-        if "popularity" in self.strengths:
-            found.append(torch.ones(rows.shape[0], 1))
+        found: list[Tensor] = [torch.ones(rows.shape[0], 1)] if "popularity" in self.strengths else []
         scale = torch.from_numpy(1 / np.sqrt(sizes + self.padding)).float().unsqueeze(1)
         found += [scale * torch.from_numpy(rows @ lift.numpy()) for lift in self.lifts]
-        return found
+        return torch.cat(found, dim=1) if found else torch.zeros(rows.shape[0], 0)
 
     def parts(self, history: csr_array, user: Tensor, item: Tensor, column: int) -> list[tuple[str, float]]:
         """Say what each term adds to the score of one item for one user.
@@ -235,13 +236,13 @@ class ScoreTerms:
         history
             The user's items, shape (1, n_items).
         user, item
-            Their factors, with the coordinates of the terms, shape (d + n_further,).
+            Their factors, of which the last ``n_further`` are the coordinates of the terms.
         column
             The item.
         """
         told = []
-        start = len(item) - self.n_further
-        products = (user[start:].double() * item[start:].double()).tolist()
+        mine, theirs = (vector[len(vector) - self.n_further :].double() for vector in (user, item))
+        products = (mine * theirs).tolist()
         if "popularity" in self.strengths:
             told.append(("popularity", products.pop(0)))
         names = [name for name in _SHARPNESS if name in self.strengths]

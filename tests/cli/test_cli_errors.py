@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from buir import BUIR, Interactions
 from buir.cli.app import app
+from buir.cli.terminal import option
+from buir.errors import Argument
 from buir.model.storage import write_file
 
 TINY = ["--set", "embedding_dim=4", "--set", "epochs=1", "--set", "batch_size=4", "--set", "device=cpu"]
@@ -427,3 +429,9 @@ def test_too_little_memory(folder, tmp_path, monkeypatch, error, asked):
     result = CliRunner().invoke(app, ["recommend", str(folder / "model")])
     assert result.exit_code == 1
     assert result.stderr == f"error: not enough memory{asked}; use a smaller number for --k, or fewer users\n"
+
+
+def test_options_that_are_told_can_be_pasted():
+    assert option(Argument("encoding", "a b")) == "--encoding 'a b'"
+    assert option(Argument("unknown", "skip")) == "--unknown skip"
+    assert option(Argument("columns", "item")) == "--column item=COLUMN"

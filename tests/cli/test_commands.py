@@ -1,13 +1,16 @@
 """The commands over one model, by what they write and print."""
 
+import io
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from buir import BUIR
+from buir.cli import options
 from buir.cli.app import app
 from buir.data.files.readers import read
 
@@ -27,6 +30,11 @@ def run(*arguments: object, code: int = 0):
 def write(path, pairs, header="user,item"):
     path.write_text("\n".join([header, *(f"{user},{item}" for user, item in pairs)]) + "\n")
     return path
+
+
+def assert_printed(result, expected):
+    """Other blocks round otherwise."""
+    assert_frame_equal(pd.read_csv(io.StringIO(result.stdout)), expected, rtol=1e-5, check_dtype=False)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +174,116 @@ def test_lists_in_a_file(folder, model, tmp_path, name, load):
     assert frame["user"].tolist() == expected["user"].tolist()
     assert frame["item"].tolist() == expected["item"].tolist()
     np.testing.assert_allclose(frame["score"], expected["score"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.tsv", "l.parquet"])
+@pytest.mark.parametrize("size", [1, 2, 5, 7])
+def test_lists_in_blocks_are_the_lists_at_once(folder, model, tmp_path, monkeypatch, name, size):
+    run("recommend", folder / "model.safetensors", "--out", tmp_path / f"whole-{name}")
+    monkeypatch.setattr(options, "BLOCK", size)
+    said = run("recommend", folder / "model.safetensors", "--all", "--out", tmp_path / name).stdout
+    assert said == f"{tmp_path / name}: 18 rows, lists for 5 users\n"
+    load = {"l.parquet": pd.read_parquet, "l.csv": pd.read_csv, "l.tsv": lambda path: pd.read_csv(path, sep="\t")}[name]
+    frame = load(tmp_path / name)
+    assert_frame_equal(frame, load(tmp_path / f"whole-{name}"), rtol=1e-5)
+    assert frame["item"].tolist() == model.recommend_frame()["item"].tolist()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_blocks_share_allow_lists_histories_and_what_is_unknown(folder, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(options, "BLOCK", 1)
+    history = write(tmp_path / "new.csv", [("zoe", 10), ("zoe", 50), ("ann", 60)])
+    (tmp_path / "deny.txt").write_text("30")
+    asked = ["recommend", folder / "model.safetensors", "--history", history, "--deny", tmp_path / "deny.txt"]
+    own = {"zoe": [10, 50], "ann": [60]}
+    assert_printed(run(*asked), model.recommend_frame(histories=own, deny=[30]))
+    everybody = ["zoe", "ann", "bob", "cat", "dan", "eve"]
+    assert_printed(run(*asked, "--all"), model.recommend_frame(everybody, histories=own, deny=[30]))
+    out = tmp_path / "l.parquet"
+    run(*asked, "--user", "kim", "--user", "zoe", "--unknown", "skip", "--out", out)  # the first block is empty
+    assert pd.read_parquet(out)["user"].unique().tolist() == ["zoe"]
+    before = out.read_bytes()
+    run(*asked, "--user", "zoe", "--user", "kim", "--out", out, code=2)  # the second block fails
+    assert out.read_bytes() == before
+    assert run(*asked, "--all", "--user", "ann", code=2).stderr == (
+        "error: --all asks for everybody, and --user and --users for some; expected one of them\n"
+    )
+
+
+NAMED = dict(zip(range(10, 70, 10), ["Lamp, red", "Desk", "Chair", "Bed", "Cup", "Jar"], strict=True))
+TITLES = {
+    "by name.csv": "".join(["title,year,movieId\n", *(f'"{name}",1999,{item}\n' for item, name in NAMED.items())]),
+    "by place.tsv": "".join(f"{item}\t{name}\n" for item, name in NAMED.items()),
+    "movies.dat": "".join(f"{item}::{name}::Home|Red\n" for item, name in NAMED.items()),
+    "u.item": "".join(f"{item}|{name} (1995)|01-Jan-1995||http://x|0|1\n" for item, name in NAMED.items()),
+    "meta.jsonl": "".join(f'{{"asin": "{item}", "price": 1.5, "title": "{name}"}}\n' for item, name in NAMED.items()),
+    "names.csv": "".join(["sku,name\n", *(f'{item},"{name}"\n' for item, name in NAMED.items())]),
+}
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_titles_stand_beside_the_items(folder, model, tmp_path, name):
+    path = tmp_path / name
+    path.write_text(TITLES[name])
+    called = {item: f"{title} (1995)" if name == "u.item" else title for item, title in NAMED.items()}
+    result = run("recommend", folder / "model.safetensors", "--titles", path, "--out", tmp_path / "l.parquet")
+    assert result.stderr == ""
+    frame = pd.read_parquet(tmp_path / "l.parquet")
+    assert frame.columns.tolist() == ["user", "item", "title", "score", "rank"]
+    assert frame["title"].tolist() == frame["item"].map(called).tolist()
+    printed = run("similar", folder / "model.safetensors", "--item", 10, "--k", 2, "--titles", path).stdout
+    expected = model.similar_items_frame(10, k=2)
+    expected.insert(2, "title", expected["similar_item"].map(called))
+    assert printed == expected.to_csv(index=False)
+
+
+def test_titles_in_parquet(folder, tmp_path):
+    frame = pd.DataFrame({"name": [*NAMED.values(), "Nobody's"], "item_id": [*NAMED, 7]})
+    frame.to_parquet(tmp_path / "items.parquet")
+    printed = run("recommend", folder / "model.safetensors", "--titles", tmp_path / "items.parquet").stdout
+    assert printed.count('"Lamp, red"') == 2  # of dan and cat, who have not got it
+
+
+def test_titles_that_are_missing_or_of_others_are_told(folder, tmp_path):
+    some = tmp_path / "some.csv"
+    some.write_text("item,title\n10,Lamp\n20,\n30,Chair\n30,Stool\n")
+    result = run("recommend", folder / "model.safetensors", "--user", "cat", "--titles", some)
+    assert re.search(r"1 item with two titles, such as '30'; the first is taken", result.stderr)
+    assert re.search(r"no title for 4 of 6 items, such as '20'; it stays empty there", result.stderr)
+    rows = [line.split(",")[1:3] for line in result.stdout.splitlines()[1:]]
+    assert sorted(rows) == [["10", "Lamp"], ["20", ""], ["30", "Chair"], ["60", ""]]
+    for text, code, said in (
+        (
+            "item,title\n7,Lamp\n",
+            2,
+            "none of them the model's: its ids are such as '7', those of the model such as '10'",
+        ),
+        (
+            "item,year,hue\n10,9,red\n",
+            1,
+            r"no column that is known to hold the title; it has \['item', 'year', 'hue'\]",
+        ),
+        ("10 20 30\n20 30\n40 50\n50 10 20 30\n", 1, "which has no titles; give a table of item ids and titles"),
+    ):
+        some.write_text(text)
+        assert re.search(said, run("recommend", folder / "model.safetensors", "--titles", some, code=code).stderr)
+
+
+def test_similar_items_and_users(folder, model, tmp_path, monkeypatch):
+    asked = ["similar", folder / "model.safetensors"]
+    assert run(*asked).stdout == model.similar_items_frame().to_csv(index=False)
+    (tmp_path / "ids.txt").write_text("20\n10\n")
+    (tmp_path / "deny.txt").write_text("30\n")
+    monkeypatch.setattr(options, "BLOCK", 2)
+    said = run(*asked, "--items", tmp_path / "ids.txt", "--item", 60, "--k", 3, "--deny", tmp_path / "deny.txt")
+    assert_printed(said, model.similar_items_frame([60, 20, 10], k=3, deny=[30]))
+    said = run(*asked, "--user", "eve", "--user", "zoe", "--unknown", "skip", "--out", tmp_path / "s.csv").stdout
+    assert said == f"{tmp_path / 's.csv'}: 4 rows, lists for 1 user\n"
+    assert (tmp_path / "s.csv").read_text() == model.similar_users_frame("eve").to_csv(index=False)
+    said = run(*asked, "--user", "ann", "--item", 10, code=2).stderr
+    assert "--user asks for similar users, and --item is of items" in said
+    said = run(*asked, "--item", 7, code=2).stderr
+    assert re.search("holds item ids unknown to the model: 7; .* --unknown skip", said)
 
 
 def test_allow_deny_and_users_from_files(folder, tmp_path):

@@ -343,7 +343,7 @@ def test_no_rows_at_all():
 def test_bad_frames():
     with pytest.raises(
         ValueError,
-        match=r"no column 'user'; it has \['who', 'item'\]; rename the one .*from_frame\(frame, user=\.\.\.\)$",
+        match=r"no column that is known to hold the user; it has \['who', 'item'\]: rename the one .*from_frame\(frame, user=\.\.\.\)$",
     ):
         Interactions.from_frame(pd.DataFrame({"who": [1], "item": [1]}))
     with pytest.raises(TypeError, match=r"got LazyFrame: call \.collect\(\) first"):

@@ -296,9 +296,8 @@ def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
     )
     popular, ours = benchmark.run(config, tmp_path, Watcher()).records
     assert popular.chosen == {}
-    assert {"embedding_dim", "uniformity", "epochs", "strengths", "start", "trained", "value", "n_candidates"} == set(
-        ours.chosen
-    )
+    decided = {"embedding_dim", "uniformity", "epochs", "strengths", "start", "trained", "value"}
+    assert decided | {"n_candidates", "with_terms"} == set(ours.chosen)
     assert ours.chosen["start"] == ours.history[0]["ndcg_at_20"]
     assert ours.chosen["value"] > 0
     assert ours.chosen["uniformity"] in (0.0, 0.3)

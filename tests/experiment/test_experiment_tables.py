@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from buir.experiment.report.blocks import aligned, table
 from buir.experiment.report.tables import markdown_report, results_table, searches_table, seconds_table, text_report
 from buir.experiment.report.words import interval_text
@@ -113,3 +115,13 @@ def test_nothing_finished():
     records, _ = make_results({"ALS": 0.3}, levels=(0.2,))
     refused = [replace(record, status="refused", reason="no", metrics={}) for record in records]
     assert "nothing is finished" in text_report(refused, [], METRICS, {})
+
+
+@pytest.mark.parametrize(
+    ("level", "text"), [(0.2, "20"), (1.0, "100"), (0.01, "1"), (0.005, "0.5"), (0.001, "0.1"), (0.00125, "0.12")]
+)
+def test_levels_below_one_per_cent_are_not_called_zero(level, text):
+    records, found = make_results({"ALS": (0.5,)}, levels=(level,))
+    assert {str(record.train_pct) for record in records} == {text}
+    assert [*results_table(records, "ndcg_at_20", found)[0].frame.columns] == ["model", f"train {text} %"]
+    assert f"train {text} %" in text_report(records, found, METRICS, {})

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -19,15 +21,16 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
+from sqlalchemy.engine import make_url
 
 from buir import BUIR
-from buir.errors import ConfigError
+from buir.errors import ConfigError, ExperimentError
 from buir.experiment.records import headline
 from buir.experiment.records.journal import Journal
 from buir.experiment.report.figures import sparsity_figure
 from buir.experiment.run import plan as benchmark
 from buir.experiment.statistics.findings import find
-from buir.experiment.tracking import runs, store
+from buir.experiment.tracking import runs, store, viewer
 from buir.experiment.tracking.tracker import Tracker
 from tests.support.benchmarks import Watcher, make_config
 from tests.support.plain_training import PLAIN
@@ -491,6 +494,35 @@ def test_which_store(tmp_path, monkeypatch):
     assert store.choose_uri("x", "sqlite:////y.db") == "sqlite:////y.db"
     with pytest.raises(ConfigError, match=r"the MLflow store is 'htps://there', expected .*; did you mean 'https'\?"):
         store.choose_uri("x", "htps://there")
+
+
+@pytest.mark.parametrize("name", ["res %20", "a?b", "50%", "c #d&e=1", "100%25?x=%41", "über uns"])
+def test_a_folder_of_any_name_has_an_address(tmp_path, name):
+    file = store.database(tmp_path / name)
+    url = make_url(store.store_uri(tmp_path / name))
+    assert (url.database, dict(url.query)) == (str(file), {})
+    assert store.is_local(store.store_uri(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["res %20", "a?b"])
+def test_a_store_in_a_folder_of_any_name(tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store.prepare(store.database(name), lambda _: None)
+    client = MlflowClient(tracking_uri=store.store_uri(name), registry_uri=store.store_uri(name))
+    client.create_experiment("buir-x", artifact_location=(tmp_path / name / "artifacts").as_uri())
+    with closing(sqlite3.connect(store.database(name).as_uri(), uri=True)) as connection:
+        assert ("buir-x",) in connection.execute("SELECT name FROM experiments").fetchall()
+    assert [folder.name for folder in tmp_path.iterdir()] == [name]  # and no folder of the address's spelling
+
+
+def test_what_to_run_is_ready_for_the_shell(tmp_path):
+    folder = tmp_path / "my results?"
+    folder.mkdir()
+    store.database(folder).write_bytes(b"no database")
+    with pytest.raises(
+        ExperimentError, match=f"delete it and run: buir sync --out {re.escape(shlex.quote(str(folder)))}$"
+    ):
+        viewer.pages(store.store_uri(folder))
 
 
 def test_a_store_is_made_whole_or_not_at_all(tmp_path, monkeypatch):

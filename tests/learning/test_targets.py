@@ -86,7 +86,7 @@ def test_a_target_resumes_at_any_time(kind: type):
     target = kind(online, EmbeddingEncoder(), 0.5)
     for _ in range(3):
         target.after_step()
-    target.resume(table_of(seed=1))
+    target.resume({"target": table_of(seed=1)})
     assert torch.equal(target.settled(), table_of(seed=1))
     target.after_step()
     torch.testing.assert_close(target.settled(), (online + table_of(seed=1)) / 2, rtol=0, atol=1e-15)

@@ -1,5 +1,7 @@
 """The loop: batches, stopping rules, the best state, history, callbacks."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
@@ -192,3 +194,56 @@ def test_a_continued_run_has_other_orders_and_counts_on():
 def test_the_bar_shows_itself_only_on_a_terminal(capsys: pytest.CaptureFixture[str]):
     train(Script(), PAIRS, Schedule(2, 5, 0), show_progress=True)
     assert capsys.readouterr() == ("", "")
+
+
+class Stop(Exception):  # noqa: N818 - what ends a run from outside
+    """Raised in the middle of a training."""
+
+
+@pytest.mark.parametrize("rules", [{}, {"metric": "ndcg_at_5", "patience": 2}, {"metric": "ndcg_at_5", "start": True}])
+@pytest.mark.parametrize("cumulative", [False, True])
+@pytest.mark.parametrize("done", range(1, 7))
+def test_a_training_goes_on_from_any_epoch_as_if_nothing_had_been(done: int, cumulative: bool, rules):
+    values = [0.1, 0.3, 0.2, 0.4, 0.3, 0.3, 0.5, 0.1]
+    rules = rules | {"cumulative": cumulative, "validate_every": 2 if "start" in rules else 1}
+    whole, heard = Script(values), []
+    expected = run(whole, heard.append, epochs=6, **rules)
+    kept = []
+
+    def keep(progress):
+        kept.append(progress)
+        if progress.epoch == done:
+            raise Stop
+
+    schedule = Schedule(6, N_PAIRS, 0, **rules)
+    first, again = Script(values), []
+    with suppress(Stop):
+        train(first, PAIRS, schedule, show_progress=False, keep=keep)
+    progress = kept[-1]
+    second = Script(values[len(first.validated_at) :])
+    second.state = progress.epoch
+    history = train(second, PAIRS, schedule, callback=again.append, show_progress=False, progress=progress)
+
+    def timeless(records):
+        return [{name: value for name, value in r.items() if name not in ("seconds", "loss")} for r in records]
+
+    assert timeless(history) == timeless(expected)
+    assert timeless(again) == timeless(heard)
+    assert (second.state, second.keys) == (whole.state, whole.keys[len(first.keys) :])
+    seconds = [record["seconds"] for record in history]
+    assert seconds == sorted(seconds)
+
+
+def test_a_callback_that_ended_a_training_ends_it_again():
+    kept, heard = [], []
+    schedule = Schedule(9, N_PAIRS, 0)
+
+    def callback(record):
+        heard.append(record["epoch"])
+        return record["epoch"] == 3
+
+    whole = train(Script(), PAIRS, schedule, callback=callback, show_progress=False, keep=kept.append)
+    script = Script()
+    history = train(script, PAIRS, schedule, callback=callback, show_progress=False, progress=kept[-1])
+    assert heard == [1, 2, 3] * 2
+    assert (history, script.keys) == (whole, [])

@@ -1,6 +1,7 @@
 """Folding in users and items against the encoder itself, and the explanation of a score."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_array
@@ -87,12 +88,12 @@ def test_id_folds_the_scaled_sum_of_the_items(matrix):
     torch.testing.assert_close(users.scoring_vectors(matrix), users.vectors(matrix))
 
 
-def test_parts_add_up_to_the_vector(matrix):
+def test_neighbours_add_up_to_the_sum(matrix):
     table = torch.randn(100, 5, generator=torch.Generator().manual_seed(0))
     for n_layers in (0, 2):
         users, _ = fit_folding(table, BipartiteGraph.from_matrix(matrix), n_layers, matrix)
         row = csr_array(matrix[[3]])
-        torch.testing.assert_close(users.parts(row).sum(0), users.vectors(row)[0], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(users.neighbours(row).sum(0), users.scaled_sum(row)[0], rtol=1e-4, atol=1e-6)
 
 
 def test_a_stranger_without_history_is_zero(matrix):
@@ -111,6 +112,31 @@ def test_explanation_adds_up_to_the_returned_score(matrix, encoder):
         assert frame["part"].tolist()[-2:] == ["own embedding", "bias"]
         assert sorted(frame["item"][:-2].tolist()) == matrix[[7]].indices.tolist()
         assert frame["contribution"][:-2].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("encoder", ["id", "graph", "walk"])
+@pytest.mark.parametrize(
+    "terms",
+    [{}, {"filter": 0.5, "popularity": 0.2, "block": 0.3, "dial": 0.4}, {"popularity": 0.3}, {"filter": 1.0}],
+)
+def test_an_explanation_of_a_stranger_adds_up_to_her_score(matrix, encoder, terms):
+    settings = {"embedding_dim": 8, "epochs": 3, "batch_size": 64, "inner_validation": False, "uniformity": 0.0}
+    model = BUIR(encoder=encoder, terms=terms, **settings).fit(matrix, show_progress=False)
+    history = [30, 2, 11]
+    for user in (1000, 7):  # of a known user the history counts too, and not her training
+        listed = model.recommend_frame(user, histories={user: history}, k=3)
+        for item, score in zip(listed["item"], listed["score"], strict=True):
+            frame = model.explain(user, item, histories={user: history})
+            assert frame["contribution"].sum() == pytest.approx(score, rel=1e-4, abs=1e-6)
+            assert sorted(frame["item"][:3].tolist()) == sorted(history)
+            assert set(frame["part"][3:]) == {"bias", *terms} - {"dial"}
+    as_frame = pd.DataFrame({"user_id": [1000] * 3, "item_id": history})
+    own = model.explain(1000, 5, histories={1000: history})
+    pd.testing.assert_frame_equal(model.explain(1000, 5, histories=as_frame), own)
+    if encoder != "id":  # who is not named goes by training
+        pd.testing.assert_frame_equal(model.explain(7, 5, histories=as_frame), model.explain(7, 5))
+    with pytest.raises(ValueError, match=r"user is 999, .* and histories say what others have liked"):
+        model.explain(999, 5, histories=as_frame)
 
 
 def test_explanation_refuses_what_has_none(matrix):

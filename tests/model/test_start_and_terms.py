@@ -363,17 +363,54 @@ def model_frame(model: BUIR):
     return pd.DataFrame({"user": model.user_ids_[users], "item": model.item_ids_[items]})
 
 
-def test_records_of_branches_say_so_and_the_history_has_none():
+def little_held_out():
     rng = np.random.default_rng(0)
     train = binary(*np.nonzero(rng.random((60, 40)) < 0.2), (60, 40))
     valid = binary(*np.nonzero(rng.random((60, 40)) < 0.05), (60, 40))
     valid = csr_array(valid - valid.multiply(train))
     valid.eliminate_zeros()
+    return train, valid
+
+
+def test_records_of_branches_say_so_and_the_history_has_none():
+    train, valid = little_held_out()
     told = []
     model = BUIR(device="cpu", epochs=3).fit(
         train, valid, show_progress=False, callback=lambda r: told.append(r) and None
     )
-    branches = [record["branch"] for record in told if "branch" in record]
-    assert branches == [0.0] * 3 + [0.3] * 3  # the start and two epochs of each
-    assert all("branch" not in record for record in model.history)
-    assert [record["epoch"] for record in told if "branch" not in record] == [r["epoch"] for r in model.history]
+    first = [record for record in told if "watched" not in record]
+    second = [record for record in told if "watched" in record]
+    assert {record["watched"] for record in second} == {"without terms"}
+    for records in (first, second):
+        branches = [record["branch"] for record in records if "branch" in record]
+        assert branches == [0.0] * 3 + [0.3] * 3  # the start and two epochs of each
+    assert all({"branch", "watched"}.isdisjoint(record) for record in model.history)
+    kept = first if model.chosen_.with_terms else second
+    assert [record["epoch"] for record in kept if "branch" not in record] == [r["epoch"] for r in model.history]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_terms_never_cost_what_training_alone_reaches_on_held_out_pairs(seed):
+    rng = np.random.default_rng(seed)
+    liked = np.repeat(rng.random((8, 40)) ** 3, 20, axis=0)
+    shown = rng.random(liked.shape) < 0.5 * liked
+    shown[np.arange(160), liked.argmax(axis=1)] = True
+    train = binary(*np.nonzero(shown), liked.shape)
+    valid = csr_array(binary(*np.nonzero(rng.random(liked.shape) < 0.3 * liked), liked.shape))
+    valid = csr_array(valid - valid.multiply(train))
+    valid.eliminate_zeros()
+    alone = BUIR(device="cpu", terms={}, epochs=6, seed=seed).fit(train, valid, show_progress=False).chosen_
+    both = BUIR(device="cpu", epochs=6, seed=seed).fit(train, valid, show_progress=False).chosen_
+    assert both.value >= max(alone.start, alone.trained or 0)
+    assert both.n_candidates > alone.n_candidates
+
+
+def test_a_training_that_the_callback_ends_is_the_only_one():
+    train, valid = little_held_out()
+    told = []
+    model = BUIR(device="cpu").fit(
+        train, valid, show_progress=False, callback=lambda r: told.append(r) or "branch" not in r
+    )
+    assert all("watched" not in record for record in told)
+    assert model.chosen_.with_terms
+    assert len(model.history) == 1

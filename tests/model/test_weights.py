@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from buir import BUIR, Interactions
+from buir import BUIR, Interactions, evaluate
 from buir.data import log_counts, weighted
-from buir.errors import StorageError
+from buir.errors import PairsDroppedWarning, StorageError
 from buir.graph import BipartiteGraph, GraphEncoder
 from buir.learning import Bootstrap, Weights
 from buir.learning.losses import bootstrap_loss
@@ -276,16 +276,15 @@ def test_an_explanation_adds_up_to_the_score(encoder):
 
 
 def test_seen_items_and_held_out_pairs_go_by_the_pairs():
-    from buir.recommend import held_out_pairs
-
     model = fit()
     ids, _ = model.recommend(np.arange(40), N=25)
     for user, row in enumerate(ids):
         assert not set(row[row >= 0]) & set(PLAYS[[user]].indices.tolist())
     both = csr_array(np.ones(PLAYS.shape))
-    found = held_out_pairs(model, Interactions.from_matrix(both))
-    assert found.in_training == PLAYS.nnz
-    assert found.pairs.toarray().tolist() == (PLAYS.toarray() == 0).astype(float).tolist()
+    with pytest.warns(PairsDroppedWarning, match=f"dropped: {PLAYS.nnz:,} that are in training"):
+        found = evaluate(model, model.seen_, both, ks=25, metrics="recall")
+    assert found.n_pairs == both.nnz - PLAYS.nnz
+    assert found.means["recall_at_25"] == 1
 
 
 def test_what_is_popular_goes_by_the_weights():

@@ -88,14 +88,14 @@ WRONG_CALLS = {
     "valid transposed": (lambda: Svd().fit(SEEN, SEEN.T), errors.ShapeError, "valid", ".T"),
     "valid with other ids": (
         lambda: Svd().fit(
-            SHOP, Interactions.from_matrix(SEEN, user_ids=["ann", "bob", "dan"], item_ids=[10, 20, 30, 40])
+            SHOP, Interactions.from_matrix(SEEN, user_ids=["eve", "fay", "dan"], item_ids=[10, 20, 30, 40])
         ),
         errors.ShapeError,
         "valid",
-        "user rows",
+        "5 of unknown users",
     ),
     "valid as a frame of other users": (
-        lambda: Svd().fit(SHOP, pd.DataFrame({"user": ["ann", "dan", "eve"], "item": [20, 20, 20]})),
+        lambda: Svd().fit(SHOP, pd.DataFrame({"user": ["dan", "eve"], "item": [20, 20]})),
         errors.ShapeError,
         "valid",
         "'dan'",
@@ -294,7 +294,7 @@ WRONG_CALLS = {
     "histories without a frame's columns": (
         lambda: shop().recommend_frame(histories=pd.DataFrame({"user": [1]})),
         errors.InputError,
-        "item",
+        "histories",
         "['user']",
     ),
     "histories for a model that cannot": (

@@ -8,7 +8,8 @@ import pytest
 
 from buir.errors import UnknownIdError
 from buir.model.estimator import BUIR
-from buir.recommend.lookup import ItemLists, Lookup
+from buir.recommend.ids import ItemLists
+from buir.recommend.lookup import Lookup
 
 PAIRS = pd.DataFrame({"user": ["ann", "ann", "bob", "cat"], "item": [10, 20, 10, 30]})
 

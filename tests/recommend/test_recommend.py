@@ -15,7 +15,7 @@ from implicit.recommender_base import RecommenderBase
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
-import buir.recommend.foreign
+import buir.ranking.sources
 from buir.data.interactions import Interactions
 from buir.recommend import Recommender, recommend_frame
 from tests.support.factors import Fixed, Svd
@@ -428,5 +428,5 @@ def test_padding_of_implicit_is_dropped():
             lowest = -np.finfo(np.float32).max
             return np.array([[4, 2, -1, 0, 0]]), np.array([[0.5, 0.25, lowest, lowest, lowest]])
 
-    block = buir.recommend.foreign.ListScorer(Padded(), SEEN).score_block(np.array([0])).numpy()
+    block = buir.ranking.sources.ListScorer(Padded(), SEEN).score_block(np.array([0])).numpy()
     np.testing.assert_array_equal(block, [[-np.inf, -np.inf, 0.25, -np.inf, 0.5]])

@@ -55,6 +55,7 @@ NAMES = {
     "rating": ["rating", "ratings", "score", "stars", "overall", "weight", "playcount", "plays", "label"],
     "time": ["time", "timestamp", "unixreviewtime", "date", "datetime"],
     "weight": ["weight", "weights", "playcount", "play_count", "plays", "count"],
+    "title": ["title", "name", "item_name", "itemname", "movie_title", "book_title", "product_name", "product_title"],
 }
 """Column names that say what they hold, in lower case; the first that a header has is taken."""
 

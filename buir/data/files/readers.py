@@ -4,7 +4,9 @@ Nothing is repaired silently: what is skipped or merged is counted in the report
 warning, and everything else that is odd is a :class:`~buir.errors.ReadError` that names file, line and remedy.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -16,6 +18,7 @@ import pyarrow.compute
 
 from buir.data import doctor
 from buir.data.files.columns import (
+    ROLES,
     Rows,
     check_guess,
     describe_roles,
@@ -35,11 +38,13 @@ from buir.data.files.formats import LISTS, NAMES, Format, Hints, binary_format, 
 from buir.data.files.lists import read_lists, read_valued_lists
 from buir.data.files.matrices import read_matrix_market, read_npz
 from buir.data.files.tables import Table, count_blank_lines, json_table, parquet_table, text_table
-from buir.data.files.text import as_text, read_bytes
+from buir.data.files.text import Text, as_text, read_bytes
 from buir.data.interactions import Interactions, in_one_space
 from buir.errors import AmbiguousFileWarning, Argument, Finding, InputError, ReadError, counted, listed, report
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
+
+_TITLED = ("item", "title")
 
 
 def read(
@@ -274,18 +279,99 @@ def _read_rows(path: Path, hints: Hints) -> tuple[Rows, Format, list[Finding]]:
             rows = read_lists(path, text, form, drop_missing=hints.drop_missing)
         rows.weights = rows.ratings
     else:
-        is_json = form.name == "json-lines"
-        try:
-            table = (
-                json_table(path, text, hints.columns, hints.where or ()) if is_json else text_table(path, text, form)
-            )
-        except InputError as error:
-            raise error if isinstance(error, ReadError) else ReadError(path, *error.message) from error
-        rows, more = _table_rows(path, table, hints)
+        rows, more = _table_rows(path, _table(path, text, form, hints), hints)
         findings += more
         rows.blank_lines = count_blank_lines(text.content) - len(text.comments)
     rows.comments = len(text.comments)
     return rows, form, findings
+
+
+def _table(path: Path, text: Text, form: Format, hints: Hints) -> Table:
+    try:
+        if form.name == "json-lines":
+            return json_table(path, text, hints.columns, hints.where or ())
+        return text_table(path, text, form)
+    except InputError as error:
+        raise error if isinstance(error, ReadError) else ReadError(path, *error.message) from error
+
+
+def read_titles(path: str | Path) -> dict[str, str]:
+    """Read what items are called.
+
+    Parameters
+    ----------
+    path
+        A table with a column of item ids and one of titles, by their names ("movieId", "title", "name", ...), or the
+        first two where none is known; text, JSON lines or Parquet, as :func:`read` reads it.
+
+    Returns
+    -------
+    The title of each item that has one, by the text of its id; of two titles the first.
+
+    Raises
+    ------
+    ReadError
+        If it is no such table.
+
+    Warns
+    -----
+    buir.errors.AmbiguousFileWarning
+        If an item has two titles.
+    """
+    path = Path(path)
+    raw, gzipped = (None, False) if path.is_dir() else read_bytes(path)
+    kind = "parquet" if raw is None else binary_format(path, raw, Hints())
+    if kind == "parquet":
+        table = parquet_table(path, raw)
+    elif kind is not None or raw is None:
+        raise ReadError(path, f"is read as {kind}, which has no titles; give a table of item ids and titles")
+    else:
+        text = as_text(path, raw, gzipped=gzipped)
+        first = text.content.split(b"\n", 1)[0]
+        bars = b"\t" not in first and first.count(b"|") > first.count(b",")  # as MovieLens writes its oldest files
+        hints = Hints(separator="|" if bars else None)
+        form = text_format(path, text, hints)
+        if form.name in (*LISTS, "libsvm", "matrix-market"):
+            raise ReadError(path, f"is read as {form.name}, which has no titles; give a table of item ids and titles")
+        if form.name == "json-lines":
+            with suppress(ValueError):
+                places = _title_columns(path, tuple(json.loads(first)), sure=True)
+                hints = replace(hints, columns=dict(zip(ROLES, places, strict=False)))
+        table = _table(path, text, form, hints)
+    header = table.header or tuple(str(field[0].as_py()) for field in table.fields)
+    places = _title_columns(path, header, sure=table.header is not None)
+    try:
+        kept = ~np.logical_or(*map(table.missing, places))
+        ids, titles = (present(table.fields[place], kept) for place in places)
+        known = label_column(ids, "item", header[places[0]], typed=table.typed, exact=table.exact).field.to_pylist()
+    except InputError as error:
+        raise ReadError(path, *error.message) from error
+    called = [title.strip() for title in pc.cast(titles, pa.string()).to_pylist()]
+    found: dict[str, str] = {}
+    for item, title in zip(known, called, strict=True):
+        found.setdefault(item, title)
+    other = [item for item, title in zip(known, called, strict=True) if found[item] != title]
+    if other:
+        what = f"{path}: {counted(len(set(other)), 'item')} with two titles, such as {other[0]!r}; the first is taken"
+        report([AmbiguousFileWarning(f"{what}: leave the others out of the file", argument="titles")])
+    return found
+
+
+def _title_columns(path: Path, header: Sequence[str], *, sure: bool) -> tuple[int, int]:
+    """Return the positions of item ids and titles: by name, or the first two where these may be no names."""
+    names = [str(name).lower() for name in header]
+    item, title = (next((names.index(name) for name in NAMES[role] if name in names), None) for role in _TITLED)
+    if item is not None and title is not None:
+        return item, title
+    if len(header) == 2 and item is not None:
+        return item, 1 - item
+    if len(header) == 2 and title is not None:
+        return 1 - title, title
+    if len(header) > 1 and item is None and title is None and not sure:
+        return 0, 1
+    lacks = "item" if item is None else "title"
+    what = f"has no column that is known to hold the {lacks}; it has {listed(list(header))}"
+    raise ReadError(path, f"{what}: rename the one that does to {lacks!r}")
 
 
 def _no_columns(path: Path, form: Format, hints: Hints) -> None:

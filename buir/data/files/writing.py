@@ -4,18 +4,21 @@ import os
 import re
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 _LONGEST_WRITE = 3600.0
 """Seconds after which nobody is still writing a file."""
 
 
-def replace_atomically(file: Path, content: bytes) -> None:
+@contextmanager
+def replacing(file: Path) -> Iterator[IO[bytes]]:
     """Write beside ``file``, then rename: readers see the old content or the new, never a part.
 
-    A crash at any moment leaves the old file or the new one; the content is on the disk before the name is. What killed
-    processes left beside the file an hour ago and earlier is removed.
+    A crash at any moment, and an error within, leaves the old file; the content is on the disk before the name is. What
+    killed processes left beside the file an hour ago and earlier is removed.
 
     Raises
     ------
@@ -26,7 +29,7 @@ def replace_atomically(file: Path, content: bytes) -> None:
     part = file.parent / f".{file.name}.{secrets.token_hex(8)}"
     try:
         with part.open("xb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(file)
@@ -37,6 +40,12 @@ def replace_atomically(file: Path, content: bytes) -> None:
         with suppress(OSError):
             part.unlink()
     remove_leftovers(file.parent, file.name, age=_LONGEST_WRITE)
+
+
+def replace_atomically(file: Path, content: bytes) -> None:
+    """Write a file whole, as :func:`replacing` does."""
+    with replacing(file) as stream:
+        stream.write(content)
 
 
 def remove_leftovers(folder: Path, name: str = "*", *, age: float = 0.0) -> int:

@@ -4,7 +4,7 @@ from buir.experiment.records import provenance
 from buir.experiment.records.clock import Clock
 from buir.experiment.records.journal import Journal, Kind, experiment_name, find_results, latest_results
 from buir.experiment.records.provenance import available_cores, mixture, versions
-from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
+from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, per_cent
 
 __all__ = [
     "Cell",
@@ -21,6 +21,7 @@ __all__ = [
     "latest_results",
     "metric_label",
     "mixture",
+    "per_cent",
     "provenance",
     "versions",
 ]

@@ -53,9 +53,9 @@ class Cell:
         return cell_key(parts | {"params": self.resolved, "version": version("buir")})
 
     @property
-    def train_pct(self) -> int:
+    def train_pct(self) -> float:
         """Level in per cent, as shown on axes and in names of runs."""
-        return round(100 * self.level)
+        return per_cent(self.level)
 
     @cached_property
     def search_key(self) -> str:
@@ -167,9 +167,9 @@ class Record:
     machine: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def train_pct(self) -> int:
+    def train_pct(self) -> float:
         """Level in per cent, as shown on axes and in names of runs."""
-        return round(100 * self.level)
+        return per_cent(self.level)
 
     @property
     def ok(self) -> bool:
@@ -222,6 +222,17 @@ class Record:
         except TypeError as error:
             msg = f"expected the fields of a record of format {FORMAT}: {error}"
             raise ValueError(msg) from error
+
+
+def per_cent(level: float) -> float:
+    """Return a level in per cent: an integer from one per cent on, below it two digits.
+
+    Examples
+    --------
+    >>> [per_cent(level) for level in (0.2, 0.014, 0.005, 0.00123)]
+    [20, 1, 0.5, 0.12]
+    """
+    return round(100 * level) if level >= 0.01 else float(f"{100 * level:.2g}")
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:

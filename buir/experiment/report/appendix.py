@@ -20,7 +20,7 @@ _WHERE = ["data set", "level", "model"]
 def sections(plan: Mapping[str, Any], records: Sequence[Record]) -> list[Section]:
     """Make the sections that say how the results came about."""
     runs = frame(records)
-    runs["share"] = runs["train_pct"].map("{} %".format)
+    runs["share"] = runs["train_pct"].map("{:g} %".format)
     config = plan["config"] or {}
     shared, done = shared_searches(config), [record for record in records if record.ok]
     tuned = [record for record in done if record.tuning]

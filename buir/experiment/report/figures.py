@@ -74,7 +74,7 @@ def _draw(axes: Axes, parts: Sequence[Findings], names: Sequence[str], metric: s
         )
     axes.set_xlabel("training data kept, %")
     axes.set_ylabel(metric_label(metric))
-    axes.set_xticks(levels, [f"{level:.0f}" for level in levels])
+    axes.set_xticks(levels, [str(part.train_pct) for part in parts])
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from buir.errors import counted
-from buir.experiment.records import metric_label
+from buir.experiment.records import metric_label, per_cent
 from buir.experiment.report.blocks import Block, Cell, Image, Section, Table, table
 from buir.experiment.report.figures import verdict_figure
 from buir.experiment.report.words import interval_text
@@ -123,7 +123,7 @@ def _ratios(judgements: Sequence[Judgement]) -> Table:
     rows = []
     for judgement in judgements:
         levels = sorted({level for _, _, level in judgement.ratios})
-        groups = {f"{100 * level:.0f} %": [p for p in judgement.ratios if p[2] == level] for level in levels}
+        groups = {f"{per_cent(level)} %": [p for p in judgement.ratios if p[2] == level] for level in levels}
         for name, places in (groups | {"all levels": list(judgement.ratios)}).items():
             if not places:
                 continue
@@ -168,7 +168,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _named(place: tuple[str, str, float]) -> str:
-    return f"{place[0]} {100 * place[2]:.0f} %"
+    return f"{place[0]} {per_cent(place[2])} %"
 
 
 def _places(places: Sequence[tuple[str, str, float]]) -> str:

@@ -26,7 +26,7 @@ def results_table(
     refused = {(r.model, r.train_pct): f"n/a: {r.model}: {r.reason}" for r in reversed(records) if not r.ok}
     levels = sorted({record.train_pct for record in records})
 
-    def shown(name: str, pct: int) -> str:
+    def shown(name: str, pct: float) -> str:
         if pct not in parts or name not in parts[pct].models:
             return "n/a " if (name, pct) in refused else "not run "
         led = parts[pct].leaders[metric]

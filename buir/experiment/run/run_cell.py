@@ -133,7 +133,7 @@ def measure(
         effective_rank=rank,
         examples=_examples(evaluation, split),
     )
-    return measured, evaluation.to_frame(), model
+    return measured, evaluation.to_frame().assign(user=evaluation.users), model  # rows: ids may be text
 
 
 def _head(cell: Cell, split: Split) -> Record:

@@ -272,8 +272,6 @@ def _run_trial(
         raise
     except (ValueError, RuntimeError, ArithmeticError, MemoryError) as failure:
         state, error = TrialState.FAIL, f"{type(failure).__name__}: {one_line(failure)}"
-    if value is not None and not math.isfinite(value):
-        state, error = TrialState.FAIL, f"{budget.metric} is {value}: nobody could be measured on the validation part"
     trial.set_user_attr("seconds", clock.seconds)
     trial.set_user_attr("capped", clock.ended(model))
     if error is not None:
@@ -286,8 +284,9 @@ def _watch(trial: Trial, budget: TuningConfig, clock: Clock) -> Callable[[dict[s
 
     def watch(record: dict[str, Any]) -> bool:
         value, epoch = record.get(budget.metric), record.get("epoch")
-        # a branch that is only tried repeats epochs, and says nothing of how the trial ends
-        if value is not None and epoch is not None and math.isfinite(value) and "branch" not in record:
+        # what is tried beside or after it repeats epochs, and says nothing of how the trial ends
+        tried = "branch" in record or "watched" in record
+        if value is not None and epoch is not None and math.isfinite(value) and not tried:
             trial.report(float(value), int(epoch))
             if trial.should_prune():
                 raise optuna.TrialPruned

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from buir.errors import counted
-from buir.experiment.records import Record, frame
+from buir.experiment.records import Record, frame, per_cent
 from buir.experiment.statistics.panels import N_FLIPS, Panel, default_panel
 from buir.experiment.statistics.place import PLACE, PlaceValues, ReadUsers, place_values
 from buir.experiment.statistics.summary import Comparison, Interval, Leaders, Summary
@@ -65,9 +65,9 @@ class Findings:
         return self.dataset, self.protocol, self.level
 
     @property
-    def train_pct(self) -> int:
+    def train_pct(self) -> float:
         """Level in per cent."""
-        return round(100 * self.level)
+        return per_cent(self.level)
 
 
 def find(
@@ -108,7 +108,7 @@ def find(
     found: list[Findings] = []
     for _, here in runs[runs["status"] == "ok"].groupby(PLACE, sort=False):
         values = place_values(here, read_users, metrics)
-        progress(f"{values.dataset}, {100 * values.level:.0f} %")
+        progress(f"{values.dataset}, {per_cent(values.level)} %")
         groups = here["record"].iloc[0].groups.get("user", [])
         every = runs[(runs[PLACE] == here[PLACE].iloc[0]).all(axis=1)]
         made, kinds = every["model"].value_counts(), dict(zip(every["model"], every["kind"], strict=True))

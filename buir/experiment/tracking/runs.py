@@ -173,7 +173,7 @@ def level_means(records: Iterable[Record], headline: Iterable[str]) -> dict[int,
         return {}
     means = done.groupby("train_pct")[list(shown)].agg(lambda values: sum(values) / len(values)).rename(columns=shown)
     rows: Any = means.to_dict("index")
-    return {int(pct): finite(row) for pct, row in rows.items()}
+    return {round(pct): finite(row) for pct, row in rows.items()}
 
 
 def best_models(records: Sequence[Record], metric: str) -> str:
@@ -182,7 +182,7 @@ def best_models(records: Sequence[Record], metric: str) -> str:
     if done.empty:
         return ""
     means = done.groupby(["train_pct", "model"], sort=False)[metric].mean()
-    best = [f"at {pct} % {model}" for pct, model in means.groupby("train_pct").idxmax()]
+    best = [f"at {pct:g} % {model}" for pct, model in means.groupby("train_pct").idxmax()]
     return f"Highest mean test/{metric}: {', '.join(best)}."
 
 

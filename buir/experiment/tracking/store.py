@@ -25,7 +25,29 @@ VIEW_TAG = f"{_VIEW_PREFIX}{VIEW_KEY}"
 
 def store_uri(out: str | Path) -> str:
     """Return the SQLite store under an output folder, by absolute path."""
-    return f"sqlite:///{database(out)}"
+    return address(database(out))
+
+
+def address(file: Path) -> str:
+    """Return the address of a database file, which in an address may be spelled otherwise than on the disk.
+
+    Raises
+    ------
+    ConfigError
+        If its name holds what SQLAlchemy, of the version that is installed, reads as something else.
+    """
+    if not set(str(file)) & {"%", "?"}:
+        return f"sqlite:///{file}"
+    from sqlalchemy.engine import make_url
+
+    # With the driver's name MLflow does not make a folder of the spelling.
+    spelled = str(file).replace("%", "%25").replace("?", "%3F")
+    for uri in (f"sqlite:///{file}", f"sqlite+pysqlite:///{spelled}"):
+        url = make_url(uri)
+        if url.database == str(file) and not url.query:
+            return uri
+    msg = f"--out makes {str(file)!r} the file of the MLflow store, whose address cannot hold '?'; name another folder"
+    raise ConfigError([msg])
 
 
 def database(out: str | Path) -> Path:
@@ -49,7 +71,7 @@ def choose_uri(out: str | Path, given: str | None = None) -> str:
 
 def is_local(uri: str) -> bool:
     """Tell whether a store is a database file of this machine."""
-    return uri.startswith("sqlite:")
+    return uri.startswith(("sqlite:", "sqlite+"))
 
 
 def answers(uri: str, seconds: float = 2.0) -> bool:
@@ -105,7 +127,7 @@ def prepare(file: Path, say: Callable[[str], object]) -> None:
     from mlflow import MlflowClient
 
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+    MlflowClient(tracking_uri=address(part)).search_experiments(max_results=1)
     part.replace(file)
 
 
@@ -144,7 +166,7 @@ def views_supported(version: str) -> bool:
     return found is not None and (3, 15) <= (int(found[1]), int(found[2])) < (4, 0)
 
 
-def view_tags(metrics: Mapping[str, str], levels: Iterable[int], existing: Mapping[str, str]) -> dict[str, str]:
+def view_tags(metrics: Mapping[str, str], levels: Iterable[float], existing: Mapping[str, str]) -> dict[str, str]:
     """Write the tags of the saved views: the curves, and the best models at each level.
 
     The curves are those of the sweeps, one run for each model: of the single fits MLflow loads no more than a hundred

@@ -1,6 +1,7 @@
 """A light MLflow server on a local store, for looking."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -56,6 +57,7 @@ def pages(uri: str) -> Callable[[str], list[tuple[str, str]]]:
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -63,7 +65,10 @@ def pages(uri: str) -> Callable[[str], list[tuple[str, str]]]:
         experiments = client.search_experiments(order_by=["last_update_time DESC"])
     except (MlflowException, SQLAlchemyError) as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
-        msg = f"the MLflow store {uri} cannot be read ({reason}); if its file is damaged, delete it and run: buir sync"
+        file = make_url(uri).database if store.is_local(uri) else None
+        again = ["buir", "sync", *(["--out", str(Path(file).parent)] if file else ["--tracking-uri", uri])]
+        way = f"if its file is damaged, delete it and run: {shlex.join(again)}"
+        msg = f"the MLflow store {uri} cannot be read ({reason}); {way}"
         raise ExperimentError(msg) from error
     ours = [(e.name, e.experiment_id, store.VIEW_TAG in e.tags) for e in experiments if e.name.startswith("buir-")]
     return lambda base: (

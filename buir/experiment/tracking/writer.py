@@ -50,7 +50,7 @@ class Writer:
         self._client.log_batch(run_id, params=[Param(name, value) for name, value in content.params.items()])
         model_id = self._log_model(run_id, record)
         final = [
-            Metric(name, value, content.end, record.train_pct, model_id=model_id)
+            Metric(name, value, content.end, round(record.train_pct), model_id=model_id)
             for name, value in content.metrics.items()
         ]
         self._client.log_batch(run_id, final)
@@ -149,7 +149,7 @@ class Writer:
             serving.save_model(BUIR.load(file), place, mlflow_model=about)
             self._client.log_model_artifacts(logged.model_id, str(place))
         self._client.finalize_logged_model(logged.model_id, "READY")
-        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, record.train_pct)])
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, round(record.train_pct))])
         return logged.model_id
 
     def _log_artifacts(self, run_id: str, artifacts: Mapping[str, Any]) -> None:

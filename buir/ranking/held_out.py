@@ -1,0 +1,127 @@
+"""Interactions in the rows that a ranking has, and the held-out pairs that it can be measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from buir.data import Interactions, canonical, doctor, is_frame, keep, outside, place, reading_weights
+from buir.errors import InputError, PairsDroppedWarning, counted, report
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What rows and columns are called; None where nobody says."""
+
+    users: np.ndarray | None = None
+    items: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, model: Any, train: Interactions | csr_array, *, needed: bool) -> Labels:
+        """Take those of a model, or of its training data; with ``needed`` a matrix has its row and column numbers."""
+        ids = getattr(model, "user_ids_", None), getattr(model, "item_ids_", None)
+        if ids[0] is not None and ids[1] is not None:
+            return cls(*ids)
+        if isinstance(train, Interactions):
+            return cls(train.user_ids, train.item_ids)
+        return cls(*map(np.arange, train.shape)) if needed else cls()
+
+
+def read(given: Any, name: str) -> Interactions | csr_array:
+    """Read interactions: a frame becomes ``Interactions``, and a matrix of any format a canonical one."""
+    if isinstance(given, Interactions):
+        return given
+    with reading_weights("values"):  # a metric has none
+        return Interactions.from_frame(given, source=name) if is_frame(given) else canonical(given)
+
+
+def placed(given: Interactions | csr_array, labels: Labels, name: str) -> tuple[csr_array, dict[str, int]]:
+    """Put pairs where their ids are, and count those that are nowhere; a matrix is there already.
+
+    Raises
+    ------
+    InputError
+        If no pair has a place.
+    """
+    if labels.users is None or labels.items is None:
+        return (given.matrix if isinstance(given, Interactions) else given), {}
+    if not isinstance(given, Interactions):
+        report(doctor.shape_findings(given.shape, (len(labels.users), len(labels.items)), name))
+        return given, {}
+    found = place(given, labels.users, labels.items)
+    if given.n_pairs and not found.matrix.nnz:
+        theirs, ours = (
+            ", ".join(repr(ids[:1].tolist()[0]) for ids in both if len(ids))
+            for both in ((given.user_ids, given.item_ids), (labels.users, labels.items))
+        )
+        msg = (
+            f"{_source(given)}{name} holds {counted(given.n_pairs, 'pair')}, all {_text(found.dropped)}: its ids are "
+            f"such as {theirs}, those of the model {ours}; expected ids of the data that the model was trained on"
+        )
+        raise InputError(msg, argument=name)
+    return found.matrix, found.dropped
+
+
+def held_out(
+    test: Interactions | csr_array, labels: Labels, seen: csr_array, excluded: csr_array
+) -> tuple[csr_array, dict[str, int]]:
+    """Return the test pairs that can be measured, and count the others by why.
+
+    Parameters
+    ----------
+    test
+        Held-out pairs.
+    labels
+        Of rows and columns.
+    seen, excluded
+        Training pairs; these and those of validation. Neither can be listed.
+
+    Raises
+    ------
+    InputError
+        If none can.
+
+    Warns
+    -----
+    buir.errors.PairsDroppedWarning
+        If some cannot.
+    """
+    held, dropped = placed(test, labels, "test")
+    report(doctor.shape_findings(held.shape, seen.shape, "test"))
+    for what, masked in (("that are in training", seen), ("that are in valid", excluded)):
+        new = outside(held, masked)
+        if not new.all():
+            dropped[what] = int(np.sum(~new))
+            held = keep(held, new)
+    said = f"{_source(test)}test holds {counted(held.nnz + sum(dropped.values()), 'pair')}"
+    if not held.nnz:
+        msg = f"{said}{f', all {_text(dropped)}' if dropped else ''}; expected held-out pairs: take both from one split"
+        raise InputError(msg, argument="test")
+    if dropped:
+        msg = f"{said}, {held.nnz:,} measured; dropped: {_text(dropped)}"
+        report([PairsDroppedWarning(msg, argument="test")])
+    return held, dropped
+
+
+def warn_of_dropped(name: str, matrix: csr_array, dropped: Mapping[str, int]) -> None:
+    """Say what of ``train`` or ``valid`` has no place in the model, and how much has one."""
+    if dropped:
+        msg = (
+            f"{name} holds {counted(matrix.nnz + sum(dropped.values()), 'pair')}, {_text(dropped)}, which are left out"
+        )
+        report([PairsDroppedWarning(msg, argument=name)])
+
+
+def _source(given: Interactions | csr_array) -> str:
+    """Name the file that pairs were read from, if it was one."""
+    source = given.report.source if isinstance(given, Interactions) else ""
+    return f"{source}: " if Path(source).name and Path(source).is_file() else ""
+
+
+def _text(dropped: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in dropped.items())
