@@ -86,8 +86,8 @@ def assess_negatives(
     Notes
     -----
     With many candidates and a full correction all samplers estimate the same sum, so that what is said here can matter
-    for few candidates, or without correction. Whether ``eci`` predicts anything on your data is not known; the lift is
-    a count.
+    for few candidates, or without correction. There ``eci`` ranked samplers the wrong way round in all places that were
+    measured (docs/results/negatives), since hard negatives were worse ones; the lift, which is a count, ranked them.
 
     Raises
     ------
