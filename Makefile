@@ -15,12 +15,21 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOWEST := build/lowest
+
+define EVERY_MODULE
+import importlib, pkgutil, baselines, buir
+for package in (buir, baselines):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        module.name.endswith("__main__") or importlib.import_module(module.name)
+endef
+export EVERY_MODULE
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run ui test lint types imports unit test-slow faults test-light bench notebooks picture screenshots clean
+.PHONY: help setup run ui test lint types imports unit test-slow faults test-light test-lowest bench docs notebooks picture screenshots clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -67,8 +76,27 @@ faults: $(STAMP)  ## kill fits at random moments and in the writing of their che
 test-light: $(STAMP)  ## one model in a fresh environment with requirements/serving.txt alone
 	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m pytest -m "slow or not slow" tests/project/test_light.py
 
+test-lowest: $(STAMP)  ## the lowest version of every requirement in an environment of its own, resolved and imported
+	$(BIN)/python -m pip install -qq -c constraints.txt --group lowest
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+	  --resolution lowest-direct --only-binary :all: --requirements pyproject.toml --all-extras --group test
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --no-deps --editable .
+	$(LOWEST)/bin/python -c "$$EVERY_MODULE"
+	$(LOWEST)/bin/buir --help > /dev/null
+	@echo "The tests there, by hand: $(LOWEST)/bin/python -m pytest"
+
 bench: $(STAMP)  ## speed and memory against the plain implementation -> docs/results/speed.md
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.documented  ## the documentation -> build/docs/index.html; a warning is an error
+	rm -rf docs/api docs/made
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+$(VENV)/.documented: $(STAMP)
+	$(BIN)/python -m pip install -qq -c constraints.txt --group docs
+	touch $@
 
 notebooks: $(STAMP)  ## run the notebooks and write them with their outputs
 	$(BIN)/python notebooks/build.py

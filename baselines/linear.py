@@ -53,7 +53,7 @@ class LinearScorer:
 class EASE(FittedAtOnce):
     r"""Embarrassingly shallow autoencoder: the best linear map from a user's items to the same items, none to itself.
 
-    .. math:: B = \arg\min_B |X - XB|^2 + \lambda |B|^2,\ \mathrm{diag}(B) = 0
+    .. math:: B = \mathrm{arg}\min_B |X - XB|^2 + \lambda |B|^2,\ \mathrm{diag}(B) = 0
               \quad\Rightarrow\quad B_{ij} = -P_{ij} / P_{jj},\ P = (X^\top X + \lambda I)^{-1}
 
     Only items with training data take part. The others get, for each user, the lowest score minus one: they come last

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from buir.cli import many_models, negatives, one_model
-from buir.cli.terminal import one_line_errors, wants_traceback
+from buir.cli.terminal import AsJson, one_line_errors, show_json, wants_traceback
 
 app = typer.Typer(
     name="buir",
@@ -18,6 +18,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at files of interactions.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+config_app = typer.Typer(help="Look at configurations of benchmarks.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+config_app.command()(many_models.schema)
 for command in (
     many_models.benchmark,
     many_models.tune,
@@ -46,16 +49,20 @@ def describe_command(
     min_user: Annotated[int, typer.Option("--min-user", min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option("--min-item", min=0, help="Keep items with at least this many rows.")] = 0,
     core: Annotated[int, typer.Option("--core", min=0, help="Keep the k-core.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Print what a file holds: format, users, items, pairs, density, and what was merged or skipped."""
+    """Print what a file of interactions holds. It counts what was merged, skipped and changed, too.
+
+    Example: buir data describe ratings.txt --min-rating 4
+    """
     with one_line_errors("nothing was written", "keep fewer pairs"):
         from buir.cli import options  # and pandas with it, which the help does without
         from buir.data import describe, read
 
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-        data = read(path, **form, header=header, drop_missing=drop_missing, **filters)
-        typer.echo(str(describe(data)))
+        found = describe(read(path, **form, header=header, drop_missing=drop_missing, **filters))
+        show_json(found.to_dict()) if as_json else typer.echo(str(found))
 
 
 def main() -> None:

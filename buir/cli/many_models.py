@@ -1,4 +1,4 @@
-"""The commands over many models: ``buir benchmark``, ``tune``, ``sync``, ``report`` and ``ui``."""
+"""The commands over many models: ``buir benchmark``, ``tune``, ``sync``, ``report``, ``ui`` and ``config schema``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import logging
 import os
 import shlex
 import signal
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buir.cli.terminal import one_line_errors, stop
+from buir.cli.terminal import AsJson, one_line_errors, show_json, stop
 
 if TYPE_CHECKING:
     from buir.experiment.run import Outcome
@@ -38,6 +40,10 @@ Latest = Annotated[
 ]
 Uri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store; wins over MLFLOW_TRACKING_URI.")]
 
+_TOLD = ("dataset", "protocol", "level", "model", "split_seed", "seed", "status", "reason", "metrics")
+_TOLD += ("params", "chosen", "n_test_users", "fit_s", "tune_s", "key")
+"""Of a record, in ``--json``."""
+
 _AGAIN = "the same command goes on from here"
 _LESS = "use smaller data, fewer --jobs or smaller models"
 
@@ -51,8 +57,12 @@ def benchmark(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many cells, how long, how much memory.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare models on data at several sparsity levels; what is finished is not run again."""
+    """Compare models on data at several levels of sparsity. What is finished is not run again.
+
+    Example: buir benchmark quickstart --set seeds=[0] --jobs 2
+    """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         from buir.experiment.config import load
 
@@ -62,15 +72,21 @@ def benchmark(
         from buir.experiment import comparison
 
         if dry_run:
-            typer.echo(comparison.forecast_text(chosen, folder, jobs))
+            outlook = comparison.foresee(chosen, folder, jobs)
+            show_json(asdict(outlook)) if as_json else typer.echo(str(outlook))
             return
+        say = partial(typer.echo, err=as_json)
         settings = [word for override in overrides or [] for word in ("--set", override)]
         started = shlex.join(["buir", "benchmark", config, *settings, "--out", str(folder), "--jobs", str(jobs)])
-        outcome = comparison.compare(
-            chosen, folder, say=typer.echo, jobs=jobs, tracking_uri=tracking_uri, command=started
-        )
-        typer.echo(f"Results, tables and figures: {folder}")
-        typer.echo(f"Look at them in MLflow: {_look(folder, tracking_uri)}")
+        outcome = comparison.compare(chosen, folder, say=say, jobs=jobs, tracking_uri=tracking_uri, command=started)
+        look = _look(folder, tracking_uri)
+        say(f"Results, tables and figures: {folder}")
+        say(f"Look at them in MLflow: {look}")
+        if as_json:
+            records = [{name: getattr(record, name) for name in _TOLD} for record in outcome.records]
+            failures = [{"cell": cell.title, "error": message} for cell, message in outcome.failures]
+            found = {"folder": folder, "records": records, "failures": failures}
+            show_json(found | {"in_mlflow": outcome.tracked, "look": look})
     _tell_failures(outcome)
 
 
@@ -84,7 +100,10 @@ def tune(
     tracking_uri: Uri = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Searches that run at the same time.")] = 1,
 ) -> None:
-    """Only search the models' settings: what is finished is not searched again, and a benchmark finds it."""
+    """Search the settings of models, and nothing else. A benchmark of the same configuration finds what was found.
+
+    Example: buir tune sparsity --set data.path=ratings.txt --set tuning.trials=20
+    """
     with one_line_errors(f"finished trials are kept: {_AGAIN}", _LESS):
         from buir.experiment.config import load
 
@@ -107,7 +126,10 @@ def tune(
 
 
 def sync(out: Latest = None, tracking_uri: Uri = None) -> None:
-    """Write into MLflow what it missed while it was down."""
+    """Write into MLflow what it missed while it was down.
+
+    Example: buir sync --out results/quickstart
+    """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         _prepare_mlflow()
         from buir.experiment import comparison, records
@@ -129,8 +151,12 @@ def report(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder of the report; report/ under --out by default.", file_okay=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Write one page, in HTML and in Markdown, that says which model is best where, and how surely."""
+    """Write a page that says which model is best where. It comes in HTML and in Markdown, with its numbers as CSV.
+
+    Example: buir report quickstart
+    """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         from buir.experiment import comparison, records
 
@@ -138,10 +164,24 @@ def report(
             stop(f"got {experiment!r} and --out {out}, expected one of them: leave out the other", 2)
         folder = out or (records.find_results(experiment) if experiment is not None else records.latest_results())
         written = comparison.make_report(folder, to or folder / "report", say=lambda _: None)
+        if as_json:
+            show_json({"files": written.files, "warning": written.warning, "places": written.places()})
+            return
         for file in written.files:
             typer.echo(file)
         if written.warning:
             typer.echo(f"warning: {written.warning}", err=True)
+
+
+def schema() -> None:
+    """Print the JSON Schema of a benchmark's YAML file. By it an editor completes and checks keys.
+
+    Example: buir config schema > schema.json, and "# yaml-language-server: $schema=schema.json" on top of the YAML
+    """
+    with one_line_errors("nothing was written", _LESS):
+        from buir.experiment.config import json_schema
+
+        show_json(json_schema())
 
 
 def ui(
@@ -149,9 +189,12 @@ def ui(
     store_uri: Annotated[
         str | None, typer.Option("--store", help="MLflow store, instead of the one under --out.")
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where the page is served.")] = 5000,
 ) -> None:
-    """Show results in MLflow's user interface until Ctrl-C."""
+    """Show results in MLflow's pages until Ctrl-C.
+
+    Example: buir ui --out results/quickstart --port 5001
+    """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         _prepare_mlflow()
         from buir.experiment import records

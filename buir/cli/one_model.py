@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from buir.cli.terminal import one_line_errors
+from buir.cli.terminal import AsJson, one_line_errors, show_json
 from buir.errors import InputError, PairsDroppedWarning, StorageError, counted
 
 # What needs pandas or torch is imported within the commands: that takes longer than showing the help.
@@ -81,6 +81,8 @@ def fit(
 
     Epochs, uniformity and the terms of the score are decided by pairs held out inside, one of every user who can spare
     it; the model that is saved is then trained on all pairs. ``--set inner_validation=false`` does without.
+
+    Example: buir fit ratings.csv --min-rating 4 --out model.safetensors
     """
     with one_line_errors(_NOTHING, "use a smaller number for --set embedding_dim or batch_size, or fewer pairs"):
         from buir.cli import options
@@ -128,7 +130,10 @@ def recommend(
     ] = None,
     strength: Annotated[float, typer.Option("--strength", help="How far such an item turns lists, from 0.")] = 0.5,
 ) -> None:
-    """List the best items for users, as rows of user, item, score and rank."""
+    """List the best items for users. Rows hold user, item, score and rank.
+
+    Example: buir recommend model.safetensors --user 42 --k 10
+    """
     with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
         from buir.cli import options
         from buir.data import as_labels
@@ -182,7 +187,10 @@ def similar(
     deny: Annotated[Path | None, typer.Option(help="File of ids never to list, one per line.")] = None,
     titles: Titles = None,
 ) -> None:
-    """List what is most similar to items, or to users, as rows of item, similar_item, score (cosine) and rank."""
+    """List what is most similar to items, or to users. Rows hold item, similar_item, score (cosine) and rank.
+
+    Example: buir similar model.safetensors --item 42 --k 10
+    """
     with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer items"):
         from buir.cli import options
         from buir.data import as_labels
@@ -243,8 +251,12 @@ def evaluate(
     where: Where = None,
     min_rating: MinRating = None,
     out: Annotated[Path | None, typer.Option("--out", help="Values of each user, .csv, .tsv or .parquet.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure a model on held-out pairs: training pairs are never listed, what it cannot know is dropped and said."""
+    """Measure a model on held-out pairs. Training pairs are never listed; what it cannot know is dropped and said.
+
+    Example: buir evaluate model.safetensors test.csv --k 20 --json
+    """
     with one_line_errors(_NOTHING, "use a smaller number for --k"):
         from buir.cli import options
         from buir.data import read
@@ -266,11 +278,17 @@ def evaluate(
                 result = evaluate(model, model.seen_, data, ks=cutoffs)
             except InputError as error:
                 raise InputError(str(test), ": ", *error.message, argument="test") from error
+        if out is not None:
+            options.write_table([result.to_frame()], out)
+        if as_json:
+            counts = {"n_pairs": data.n_pairs, "n_measured": result.n_pairs, "n_users": result.n_users}
+            dropped = {what.removeprefix("that are ").replace(" ", "_"): n for what, n in result.dropped.items()}
+            show_json({"test": test, **counts, "dropped": dropped, "means": result.means, "out": out})
+            return
         dropped = ", ".join(f"{count:,} {what}" for what, count in result.dropped.items()) or "none"
         typer.echo(f"{test}: {counted(data.n_pairs, 'pair')}, {result.n_pairs:,} measured; dropped: {dropped}")
         typer.echo(options.metric_table(result, cutoffs))
         if out is not None:
-            options.write_table([result.to_frame()], out)
             typer.echo(f"{out}: values of {counted(result.n_users, 'user')}")
 
 

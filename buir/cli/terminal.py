@@ -1,12 +1,14 @@
 """What a command tells whoever typed it: a line for each mistake and each warning, in words of the command line."""
 
+import json
+import math
 import shlex
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -32,6 +34,10 @@ _OPTIONS |= {"weights": "weight"}
 _LONGEST = 2000
 """Characters of an error; what is longer repeats what came."""
 
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document, for programs; null is a missing number.")
+]
+
 wants_traceback: ContextVar[bool] = ContextVar("wants_traceback", default=False)
 """Whether the command line was started with --traceback."""
 
@@ -52,6 +58,22 @@ def stop(message: str, code: int) -> NoReturn:
     line = one_line(message)
     typer.echo(f"error: {line if len(line) <= _LONGEST else f'{line[:_LONGEST]} ...'}", err=True)
     raise typer.Exit(code)
+
+
+def show_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON document; numbers that are none, or infinite, are null."""
+    typer.echo(json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    value = value.item() if hasattr(value, "item") else value  # a number of NumPy
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,28 +163,52 @@ def make_report(out: str | Path, folder: str | Path, *, say: Say) -> report.Repo
     )
 
 
-def forecast_text(config: BenchmarkConfig, out: str | Path, jobs: int) -> str:
-    """Say how many cells a benchmark has, and about how much time and memory they need."""
+@dataclass(frozen=True)
+class Outlook:
+    """What is left of a benchmark; ``str()`` gives the text."""
+
+    counts: dict[str, int]
+    """Data sets, levels, models, split seeds and seeds."""
+    n_cells: int
+    n_missing: int
+    models: dict[str, tuple[int, float]]
+    """Cells to run of each model, and their processor seconds."""
+    jobs: int
+    seconds: float
+    """On the clock, with so many jobs."""
+    memory_mb: float
+
+    def __str__(self) -> str:
+        counts = " x ".join(f"{n} {what.replace('_', ' ')}" for what, n in self.counts.items())
+        lines = [f"{self.n_cells} cells ({counts}); {self.n_cells - self.n_missing} finished, {self.n_missing} to run"]
+        lines += [f"  {model}: {n} cells, about {readable(seconds)}" for model, (n, seconds) in self.models.items()]
+        if self.n_missing:
+            time, memory = readable(self.seconds), f"{self.memory_mb / 1024:.1f} GB of memory"
+            lines.append(
+                f"about {time} with --jobs {self.jobs}, about {memory}; right within a factor of three, and better "
+                "once some cells are finished"
+            )
+        return "\n".join(lines)
+
+
+def foresee(config: BenchmarkConfig, out: str | Path, jobs: int) -> Outlook:
+    """Find how many cells a benchmark has, and about how much time and memory the missing ones need."""
     sources, journal = Sources(config), Journal(out)
     cells = benchmark.plan(config, sources)
     missing = benchmark.unfinished(cells, journal)
     forecast = Forecast(sources.sizes(), journal.records())
-    counts = (
-        f"{len(config.data)} data x {len(config.levels)} levels x {len(config.models)} models x "
-        f"{len(config.protocol.split_seeds)} split seeds x {len(config.seeds)} seeds"
-    )
-    lines = [f"{len(cells)} cells ({counts}); {len(cells) - len(missing)} finished, {len(missing)} to run"]
+    names = ("data", "levels", "models", "split_seeds", "seeds")
+    parts = (config.data, config.levels, config.models, config.protocol.split_seeds, config.seeds)
     by_model = {model.label: [cell for cell in missing if cell.model == model.label] for model in config.models}
-    lines += [
-        f"  {m}: {len(mine)} cells, about {readable(forecast.total(mine, 1))}" for m, mine in by_model.items() if mine
-    ]
-    if missing:
-        lines.append(
-            f"about {readable(forecast.total(missing, jobs))} with --jobs {jobs}, about "
-            f"{forecast.memory_mb(missing, jobs) / 1024:.1f} GB of memory; right within a factor of three, and "
-            "better once some cells are finished"
-        )
-    return "\n".join(lines)
+    return Outlook(
+        dict(zip(names, map(len, parts), strict=True)),
+        len(cells),
+        len(missing),
+        {model: (len(mine), forecast.total(mine, 1)) for model, mine in by_model.items() if mine},
+        jobs,
+        forecast.total(missing, jobs) if missing else 0.0,
+        forecast.memory_mb(missing, jobs) if missing else 0.0,
+    )
 
 
 def best_settings(config: BenchmarkConfig, records: Iterable[Record]) -> str:

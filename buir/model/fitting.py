@@ -305,7 +305,7 @@ def run(
         learner, trained = watched.train(watch, state, before)
         training.candidates.append(trained.n_candidates)
         return watched.fitted(learner, trained, before)
-    found: list[tuple[Choice, _Training, _Trained]] = []
+    found: list[tuple[float, _Training, _Trained]] = []
     for terms in WATCHES:
         watched = training.watched_with(terms)
         if found and watched.like(found[0][1]):
@@ -313,12 +313,13 @@ def run(
         watch.marks = {"watched": terms} if found else {}
         trained = watched.trained(f"training {terms}", watch)
         training.candidates.append(trained.n_candidates)
-        choice = watched.choose(f"terms, trained {terms}", watched.learner_of(trained), watched.shown, watched.terms)
-        found.append((choice, watched, trained))
+        learner = watched.learner_of(trained)
+        choice = watched.choose(f"terms, trained {terms}", learner, watched.shown, watched.added)
+        found.append((choice.value, watched, trained))
         if watch.ended:
             break
-    choice, watched, trained = max(found, key=lambda each: each[0].value)
-    return watched.fitted(watched.learner_of(trained), trained, choice=choice)
+    _, watched, trained = max(found, key=lambda each: each[0])
+    return watched.fitted(watched.learner_of(trained), trained)
 
 
 @dataclass(frozen=True)
@@ -420,6 +421,11 @@ class _Training:
         self.weights = Weights(torch.cat([users, items]), torch.eye(width, device=device), bias)
 
     @property
+    def added(self) -> dict[str, Term]:
+        """The terms that are added to the model's own score and do not change its shape, which costs much to choose."""
+        return {name: term for name, term in self.terms.items() if not isinstance(term, Dial | ItemNorm)}
+
+    @property
     def shown(self) -> csr_array:
         """Held-out pairs of the users looked at between epochs."""
         assert self.validation is not None
@@ -443,7 +449,7 @@ class _Training:
                 name: replace(term, spectrum=mine.spectrum) if isinstance(term, SpectralBlock) else term
                 for name, term in self.terms.items()
             }
-        added = {name: term for name, term in mine.terms.items() if not isinstance(term, Dial | ItemNorm)}
+        added = mine.added
         if plan.terms == "auto":
             # of random scores nothing is known that terms could be weighed against
             weighed = mine.with_terms and plan.start == "spectral"
@@ -557,14 +563,12 @@ class _Training:
         learner: BootstrapLearner,
         trained: _Trained,
         before: Sequence[dict[str, Any]] = (),
-        choice: Choice | None = None,
     ) -> Fitted:
-        """Put together what is left of a training; ``choice`` was made on the users looked at between epochs."""
-        plan, metric, told = self.plan, self.plan.valid_metric, trained.epochs_told
+        """Put together what is left of a training."""
+        plan, metric, told, choice = self.plan, self.plan.valid_metric, trained.epochs_told, None
         terms, history = self.terms, cast("list[dict[str, Any]]", trained.history)
         if plan.terms == "auto" and self.valid is not None:
-            if choice is None or self.shown is not self.valid:
-                choice = self.choose("terms", learner, self.valid, self.terms)
+            choice = self.choose("terms", learner, self.valid, self.terms)
             terms = self.at(choice)
         base = learner.base()
         kept, score = ScoreTerms.of(base, self.matrix, terms, choice)

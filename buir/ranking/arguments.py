@@ -10,7 +10,7 @@ from buir.errors import OutOfRangeError, ShapeError
 
 
 def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate: bool = False) -> np.ndarray:
-    """Read row numbers: an int64 array of one dimension with every value in ``0 .. size - 1``.
+    """Read row numbers: an int64 array of one dimension with every value from 0 to ``size - 1``.
 
     Parameters
     ----------

@@ -107,7 +107,7 @@ def evaluate(
     All items are candidates, also those without training interactions. Lists that are given are measured as they are;
     a test user without one has an empty list.
     """
-    ks = (ks,) if isinstance(ks, int | np.integer) else ks
+    ks = ks if isinstance(ks, Iterable) else (ks,)
     names = checked_metrics(METRICS if metrics is None else metrics, ks)
     parts = {"train": train, "test": test} | ({} if valid is None else {"valid": valid})
     read_in = {name: read(part, name) for name, part in parts.items()}

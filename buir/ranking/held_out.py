@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
-from buir.data import Interactions, canonical, doctor, is_frame, keep, outside, place, reading_weights
+from buir.data import Interactions, as_csr, canonical, doctor, is_frame, keep, outside, place, reading_weights
 from buir.errors import InputError, PairsDroppedWarning, counted, report
 
 
@@ -33,11 +33,26 @@ class Labels:
 
 
 def read(given: Any, name: str) -> Interactions | csr_array:
-    """Read interactions: a frame becomes ``Interactions``, and a matrix of any format a canonical one."""
+    """Read interactions: a frame becomes ``Interactions``, and a matrix of any format a canonical one.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    InputError
+        If it is a frame without a row.
+    """
     if isinstance(given, Interactions):
         return given
+    if issparse(given):
+        return canonical(given)
+    if not is_frame(given):
+        return as_csr(given, name).matrix  # which says what is wrong with all else
+    if not len(given):
+        msg = f"{name} is a frame without a row; expected interactions"
+        raise InputError(msg, argument=name)
     with reading_weights("values"):  # a metric has none
-        return Interactions.from_frame(given, source=name) if is_frame(given) else canonical(given)
+        return Interactions.from_frame(given, source=name)
 
 
 def placed(given: Interactions | csr_array, labels: Labels, name: str) -> tuple[csr_array, dict[str, int]]:

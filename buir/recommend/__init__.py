@@ -4,7 +4,16 @@ from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.ids import read_histories
 from buir.recommend.lookup import Lookup, lookups
-from buir.recommend.ranges import Above, AtLeast, MetricAtK, Strengths, Terms, check_parameters
+from buir.recommend.ranges import (
+    Above,
+    AtLeast,
+    MetricAtK,
+    Parameter,
+    Strengths,
+    Terms,
+    check_parameters,
+    parameters_of,
+)
 from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import BLOCKS, TERMS, ScoreTerms, make_terms
 from buir.recommend.similarity import vectors_of
@@ -18,6 +27,7 @@ __all__ = [
     "Catalogue",
     "Lookup",
     "MetricAtK",
+    "Parameter",
     "Recommender",
     "ScoreTerms",
     "Steering",
@@ -26,6 +36,7 @@ __all__ = [
     "check_parameters",
     "lookups",
     "make_terms",
+    "parameters_of",
     "read_histories",
     "recommend_frame",
     "steer",

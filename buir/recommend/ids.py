@@ -20,7 +20,7 @@ from buir.data import (
     warn_of_ratings,
     weighted,
 )
-from buir.errors import ValuesIgnoredWarning
+from buir.errors import ValuesIgnoredWarning, one_line
 from buir.recommend.arguments import is_one
 from buir.recommend.lookup import Lookup
 
@@ -212,7 +212,7 @@ def as_list(ids: Any, what: str, noun: str) -> list:
     if kind not in _PLAIN:
         for value in values:
             if not np.isscalar(value) or isinstance(value, np.void | bool):
-                shown = reprlib.repr(value)
+                shown = one_line(reprlib.repr(value))
                 msg = (
                     f"{what} holds {shown} of type {type(value).__name__}; {expected}, integers or strings: pass those"
                 )

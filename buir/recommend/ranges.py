@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
 from numbers import Integral, Real
@@ -17,13 +20,28 @@ from buir.errors import InputError, near
 from buir.ranking import METRICS
 from buir.recommend.score_terms import TERMS
 
-__all__ = ["LONGEST_LIST", "Above", "AtLeast", "MetricAtK", "Strengths", "Terms", "check_parameters"]
+__all__ = [
+    "LONGEST_LIST",
+    "Above",
+    "AtLeast",
+    "MetricAtK",
+    "Parameter",
+    "Strengths",
+    "Terms",
+    "check_parameters",
+    "parameters_of",
+]
 
 LONGEST_LIST = 1000
 """Items of a list that validation ranks, at most."""
 
+_SIGNED = ("dial", "norm")
+"""Terms whose strength may be below zero."""
+
 _TYPES = {int: Integral, float: Real, str: str, np.ndarray: np.ndarray}
 _NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", dict: "a dict"}
+_SCHEMAS = {int: "integer", float: "number", str: "string", dict: "object", type(None): "null"}
+"""Types by their names in JSON Schema; of the others no file can hold a value."""
 _NOUNS |= {type(None): "None", Callable: "a function", np.ndarray: "an array"}
 
 
@@ -39,6 +57,12 @@ class AtLeast:
         """Whether a number is in the range; NaN and the infinities are in none."""
         most = sys.float_info.max if self.most is None else self.most
         return self.low <= value <= most and (self.below is None or value < self.below)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The range in JSON Schema."""
+        ends = {"minimum": self.low, "maximum": self.most, "exclusiveMaximum": self.below}
+        return {name: end for name, end in ends.items() if end is not None}
 
     def __str__(self) -> str:
         ends = [f"of at least {self.low}"]
@@ -56,6 +80,11 @@ class Above:
         """Whether a number is in the range; NaN and the infinities are in none."""
         return self.low < value <= sys.float_info.max
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The range in JSON Schema."""
+        return {"exclusiveMinimum": self.low}
+
     def __str__(self) -> str:
         return f"above {self.low}"
 
@@ -68,6 +97,11 @@ class MetricAtK:
         """Whether the metric exists and validation can keep lists of that length for all users with held-out pairs."""
         found = re.fullmatch(r"(\w+)_at_([1-9]\d{0,3})", value, re.ASCII)
         return found is not None and found[1] in METRICS and int(found[2]) <= LONGEST_LIST
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The texts in JSON Schema, but for the longest length."""
+        return {"pattern": f"^({'|'.join(METRICS)})_at_[1-9][0-9]{{0,3}}$"}
 
     def __str__(self) -> str:
         return (
@@ -87,9 +121,16 @@ class Strengths:
         """Say what is wrong with one strength; nothing if it is sound."""
         if name not in TERMS:
             return f"{name!r} is no term{near(str(name), TERMS)}"
-        low, high = (-4, 4) if name in ("dial", "norm") else (0, 1e6)
+        low, high = (-4, 4) if name in _SIGNED else (0, 1e6)
         sound = _is_of(float, strength) and math.isfinite(strength) and low <= strength <= high
         return "" if sound else f"{name} is {strength!r}, not from {low} to {high:,.0f}"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The names and their ranges in JSON Schema."""
+        ends = {name: (-4, 4) if name in _SIGNED else (0, 1e6) for name in TERMS}
+        strengths = {name: {"type": "number", "minimum": low, "maximum": high} for name, (low, high) in ends.items()}
+        return {"properties": strengths, "additionalProperties": False}
 
     def __str__(self) -> str:
         return f"from terms to strengths, such as {{'popularity': 0.3}}; terms are {', '.join(TERMS)}"
@@ -141,6 +182,56 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
         name, other, expected = conflict
         msg = f"{name} is {parameters[name]!r} with {other} {parameters[other]!r}; expected {expected}"
         raise _named(name, InputError(msg))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyper-parameter, as its field tells it."""
+
+    name: str
+    expected: str
+    """What it takes, in words."""
+    default: Any
+    about: str
+    """The text under the field, in one line; empty where there is none."""
+    schema: dict[str, Any]
+    """What it takes, in JSON Schema."""
+
+
+def parameters_of(model: Any) -> list[Parameter]:
+    """List the hyper-parameters of a class of ``Recommender``, in the order of its constructor.
+
+    Notes
+    -----
+    The texts are read from the source: this takes milliseconds a class, and is for schemas and documentation.
+    """
+    hints, abouts = get_type_hints(model, include_extras=True), _texts_under_fields(model)
+    found = []
+    for name in inspect.signature(model).parameters:
+        values, kinds = _alternatives(hints[name])
+        written = [
+            {"type": _SCHEMAS[kind]} | {key: end for one in ranges for key, end in one.schema.items()}
+            for kind, ranges in kinds
+            if kind in _SCHEMAS
+        ]
+        written += [{"enum": values}] if values else []
+        schema = written[0] if len(written) == 1 else {"anyOf": written}
+        found.append(Parameter(name, _expected(values, kinds), _default(model, name), abouts.get(name, ""), schema))
+    return found
+
+
+def _texts_under_fields(model: type) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for owner in reversed(model.__mro__):
+        if "__dataclass_fields__" not in vars(owner):
+            continue
+        (written,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(written, ast.ClassDef)
+        for field, below in zip(written.body, written.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                text = getattr(below.value, "value", "")
+                texts[field.target.id] = " ".join(text.split()) if isinstance(text, str) else ""
+    return texts
 
 
 def _default(model: Any, name: str) -> Any:

@@ -1,7 +1,9 @@
 """The command line: mistakes are one line with an exit code, results are printed, help is cheap."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
@@ -265,6 +268,31 @@ def test_cells_that_ran_before_models_were_wanted_are_told(here):
     ) in again.stdout
 
 
+def test_json_of_a_benchmark_and_its_report(here):
+    smaller = ["tiny.yaml", "--set", "seeds=[0]", "--json"]
+    outlook = json.loads(call("benchmark", *smaller, "--dry-run").stdout)
+    assert (outlook["n_cells"], outlook["n_missing"]) == (4, 4)
+    assert outlook["counts"] == {"data": 1, "levels": 2, "models": 2, "split_seeds": 1, "seeds": 1}
+    done = call("benchmark", *smaller)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [(record["model"], record["level"], record["status"]) for record in found["records"]] == [
+        (model, level, "ok") for level in (0.5, 1.0) for model in ("popularity", "ALS")
+    ]
+    assert (found["folder"], found["failures"], found["in_mlflow"]) == ("results/tiny", [], True)
+    assert "Look at them in MLflow" in done.stderr
+    told = json.loads(call("report", "--json").stdout)
+    assert all(Path(file).is_file() for file in told["files"])
+    assert [place["level"] for place in told["places"]] == [0.5, 1.0]
+    for place in told["places"]:
+        means = {(row["model"], row["metric"]): row["mean"] for row in place["means"]}
+        for record in found["records"]:
+            if record["level"] == place["level"]:
+                measured = record["metrics"]["ndcg_at_20"]
+                assert means[record["model"], "ndcg_at_20"] == pytest.approx(measured, abs=1e-12)
+        assert place["leaders"]["ndcg_at_20"][0] in ("popularity", "ALS")
+
+
 def test_describe(here):
     (here / "log.tsv").write_text("1\t5\n1\t6\n2\t5\n1\t5\n")
     result = call("data", "describe", "log.tsv")
@@ -294,6 +322,31 @@ result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0 and "benchmark" in result.output, result.output
 print(sorted({"mlflow", "torch_geometric", "implicit", "optuna", "matplotlib"} & set(sys.modules)))
 """
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_is_told_in_a_sentence_with_an_example(path):
+    told, *_, example = COMMANDS[path].help.split("\n\n")
+    summary = re.match(r"[A-Z][^.]*\.", told)[0]
+    listed = call(*path[:-1], "--help").stdout
+    assert re.search(rf"^  {path[-1]} +{re.escape(summary)}$", listed, re.MULTILINE)  # whole, on its line
+    found = re.fullmatch(r"Example: (buir .*?)(?: > .*)?", example.strip())
+    words = shlex.split(found[1])
+    assert words[1 : 1 + len(path)] == list(path)
+    options = {name for parameter in COMMANDS[path].params for name in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+    assert all(parameter.help for parameter in COMMANDS[path].params)
 
 
 def test_help_is_cheap():

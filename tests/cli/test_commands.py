@@ -1,6 +1,7 @@
 """The commands over one model, by what they write and print."""
 
 import io
+import json
 import re
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_inner_validation_decides_and_trains_on_everything(tmp_path):
     said = run("fit", path, "--out", tmp_path / "m", *TINY).stdout
     model = BUIR.load(tmp_path / "m")
     assert str(model.chosen_) in said
-    assert "on held-out pairs 0." in said
+    assert "on held-out pairs" in said
     assert len(model.history) == max(1, model.chosen_.epochs)
     assert model.seen_ is not None
     assert model.seen_.nnz == len(pairs)
@@ -468,3 +469,23 @@ def test_mistakes_with_weights_and_events(tmp_path, options, message):
     assert result.exit_code in (1, 2)
     assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+def test_json_of_a_description(tmp_path):
+    path = write(tmp_path / "train.csv", [*TRAIN, ("ann", 10)])
+    found = json.loads(run("data", "describe", path, "--json").stdout)
+    assert [found[name] for name in ("n_users", "n_items", "n_pairs", "per_user")] == [5, 6, 12, [2, 2, 3]]
+    assert found["density"] == pytest.approx(12 / 30)
+    assert found["first_time"] is None
+    assert (found["report"]["rows_read"], found["report"]["merged"]) == (13, 1)
+
+
+def test_json_of_an_evaluation(folder, tmp_path):
+    path = write(tmp_path / "test.csv", [("ann", 40), ("bob", 20), ("nobody", 10), ("ann", 999), ("ann", 10)])
+    shown = run("evaluate", folder / "model.safetensors", path, "--k", 2, "--json")
+    found = json.loads(shown.stdout)
+    assert [found[name] for name in ("n_pairs", "n_measured", "n_users", "out")] == [5, 2, 2, None]
+    assert found["dropped"] == {"of_unknown_users": 1, "of_unknown_items": 1, "in_training": 1}
+    text = run("evaluate", folder / "model.safetensors", path, "--k", 2).stdout
+    for name in ("recall", "ndcg", "coverage"):
+        assert f"{found['means'][f'{name}_at_2']:.4f}" in re.search(rf"^{name} .*$", text, re.MULTILINE)[0]

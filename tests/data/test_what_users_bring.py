@@ -368,6 +368,24 @@ REFUSED = {
         {"columns": {"user": "buyer"}},
         "no column 'buyer' for 'user'.*pass header=True",
     ),
+    "a readme": (
+        "# tool\n\nRead this first, it is short, and true.\nRun it; see below.\n\nThen (if it broke) ask, or wait.\n",
+        {},
+        r"reads like prose or code, with words such as .*pass format='adjacency' if each line is a user",
+    ),
+    "a letter": (
+        "Dear all, here are the ratings.\nYours, Ann and the others.\nThey are fresh, and whole.\n",
+        {},
+        "reads like prose or code, with words such as 'all,', 'ratings.', 'others.'",
+    ),
+    "settings": ("[tool]\na = [ 1, 2 ]\nb = 2\nname = { c = 3 }\n", {}, "reads like prose or code"),
+    "a program": ('def f(x):\n    return {"a": x}\n\nfor x in y:\n    print(f(x))\n', {}, "reads like prose or code"),
+    "a log of a server": (
+        '1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.0" 200 23\n'
+        '1.2.3.5 - - [10/Oct/2000:13:55:37 -0700] "GET /b HTTP/1.0" 200 24\n',
+        {},
+        "reads like prose or code",
+    ),
     "a pickle": (b"\x80\x04\x95rest", {}, "is a pickle"),
     "an array": (b"\x93NUMPY\x01\x00", {}, "is an array of NumPy"),
     "a workbook": (b"PK\x03\x04\x14\0[Content_Types].xml", {}, "is a workbook of Excel; save the sheet as CSV"),
@@ -381,6 +399,37 @@ def test_what_is_refused(write, kind):
     with pytest.raises(InputError, match=said) as caught:
         read(write(text), **options)
     assert "\n" not in str(caught.value)
+
+
+NO_PROSE = {
+    "films with full stops": ("ann, Monsters Inc.\nbob, St. Elmo\nann, E.T.\nbob, Monsters Inc.\n", 4),
+    "films with points in quotes": ('user,item\nann,"What, me?"\nbob,"Up!"\nann,"Oh, no."\n', 3),
+    "a colon after the user": ("ann: lamp desk\nbob: lamp\ncat: desk bed lamp chair\n", 7),
+    "marks for what is missing": ("ann lamp 5 -\nbob lamp 4 -\nann desk 3 ?\ncat bed 1 .\n", 4),
+    "brackets and slashes": ("ann c++ (a) b/c\nbob c++ x[1]\ncat (a)\n", 6),
+    "urls": ("ann http://a.b/?c=1 http://a.b/d\nbob http://a.b/d\ncat http://a.b/e x.y z-1\n", 6),
+}
+
+
+@pytest.mark.filterwarnings("ignore::buir.errors.InputWarning")
+@pytest.mark.parametrize("kind", NO_PROSE)
+def test_ids_with_marks_are_no_prose(write, kind):
+    text, n_pairs = NO_PROSE[kind]
+    assert read(write(text)).n_pairs == n_pairs
+
+
+def test_prose_is_read_as_lists_by_whoever_says_so(write):
+    text = "ann likes tea, cake.\nbob likes tea, bread, jam.\ncat likes jam,\n"
+    with pytest.raises(ReadError, match="reads like prose"):
+        read(write(text))
+    assert read(write(text), format="adjacency").item_ids.tolist() == [
+        "likes",
+        "tea,",
+        "cake.",
+        "bread,",
+        "jam.",
+        "jam,",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_errors():
         evaluate(model(), TRAIN, TEST, metrics=["auc"])
     with pytest.raises(ValueError, match=r"ks is \(\), expected at least one"):
         evaluate(model(), TRAIN, TEST, ks=())
-    for wrong in (0, True, [1.5], ["10"], "10", [10, -1]):
+    for wrong in (0, True, 10.0, None, [1.5], ["10"], "10", [10, -1]):
         with pytest.raises(ValueError, match="expected at least one length of a list"):
             evaluate(model(), TRAIN, TEST, ks=wrong)
 
@@ -200,6 +200,27 @@ def test_nothing_to_measure_is_an_error(test, text):
     with pytest.raises(InputError, match=f"^{text}") as caught:
         evaluate(labelled_model(), LABELLED, test)
     assert caught.value.argument == "test"
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ({"ann": [10]}, "is of type dict; expected a SciPy sparse matrix"),
+        ([("ann", 10)], "is of type list; expected"),
+        (TEST.toarray(), r"is of type ndarray; .*: wrap it: scipy.sparse.csr_array\((train|test|valid)\)"),
+        (pl.LazyFrame({"user": ["ann"], "item": [10]}), r"is of type LazyFrame; .*: call \.collect\(\) first"),
+    ],
+)
+@pytest.mark.parametrize("name", ["train", "test", "valid"])
+def test_what_holds_no_pairs_is_refused(part, text, name):
+    parts = {"train": TRAIN, "test": TEST, "valid": VALID} | {name: part}
+    with pytest.raises(TypeError, match=f"^{name} {text}"):
+        evaluate(model(), **parts)
+
+
+def test_a_frame_without_a_row_is_refused():
+    with pytest.raises(InputError, match=r"^test is a frame without a row; expected interactions$"):
+        evaluate(labelled_model(), LABELLED, pairs(("ann", 30))[:0])
 
 
 def test_an_integer_and_its_spelling_are_one_id():

@@ -72,7 +72,7 @@ def test_a_history_gives_the_coordinates_of_the_block(sharpness):
     spectrum = spectral_factors(TRAIN, N_ITEMS)
     terms = make_terms(TRAIN, {name: 1.0}, spectrum=spectrum)
     kept, _ = ScoreTerms.of(fit({}).scorer(), TRAIN, terms)
-    (found,) = kept._further(TRAIN)
+    found = kept.coordinates(TRAIN)
     expected = spectrum.users * torch.where(spectrum.values > 0, spectrum.values**sharpness, 0.0)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 

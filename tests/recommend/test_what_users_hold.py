@@ -145,6 +145,7 @@ NO_LISTS = {
     "pairs": ("deny", [("ann", 10)], r"deny holds \('ann', 10\) of type tuple; expected a list of item ids, integers or strings"),
     "rows of an array": ("allow", np.array([[10, 20]]), r"allow holds \[10, 20\] of type list"),
     "records": ("users", np.array([("ann", 10)], dtype=[("user", "U3"), ("item", int)]), "users is of type ndarray; expected a list of user ids: wrap it in pandas.DataFrame"),
+    "groups of a table": ("users", PAIRS.groupby("user"), r"^users holds \('ann', user item .*\) of type tuple; expected a list of user ids"),
     "missing ids": ("users", ["ann", None], "users holds None of type NoneType; expected a list of user ids"),
     "a lazy frame": ("deny", pl.LazyFrame({"item": [10]}), r"deny is of type LazyFrame; expected a list of item ids: call .collect\(\) first"),
     "a lazy frame of histories": ("histories", pl.LazyFrame({"user": ["ann"], "item": [10]}), r"got LazyFrame: call .collect\(\) first"),

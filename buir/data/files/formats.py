@@ -86,6 +86,11 @@ _NO_TABLE = {
     re.compile(rb"\s*@(relation|attribute|data)\b", re.I): ("ARFF", "write the rows below @data as CSV, with a header"),
 }
 """How lines begin that are no table, what they are, and the way out."""
+_ODD_WORD = re.compile(r"""[^\W\d_]["'`)\]}]*[.,;:!?]+["'`)\]}]*$|^[^\w"]+$|[(\[{][^)\]}]*$|^[^"]*"[^"]*$""")
+"""A word between blanks that ends as in sentences, has neither letter nor digit, or opens what others close."""
+_MISSING_MARKS = ("-", "--", "?", ".", "*")
+_LINE_OF_PROSE = re.compile(r"[^\W\d_][\"'`)]*[.!?:]\W*$")
+_ODD_SHARE, _ODD_LEAST = 0.05, 3
 
 
 @dataclass(frozen=True)
@@ -226,6 +231,8 @@ def text_format(path: Path, text: Text, hints: Hints) -> Format:
         name = names[0] if names else "columns"
     if name is None:
         name, found, doubtful = _name(lines, hints)
+        if hints.columns is None and hints.header is None:
+            _refuse_prose(path, lines[:_SEEN], name)
     if name in LISTS:
         between = given or _between_items(lines[:_SEEN])
         return Format(name, **came, separator=between, also=found, doubtful=doubtful)
@@ -300,6 +307,38 @@ def _refuse(path: Path, lines: list[bytes]) -> str | None:
     if all(_LIBSVM.match(line) for line in lines[:_SEEN]):
         return "libsvm"
     return None
+
+
+def _refuse_prose(path: Path, lines: list[bytes], name: str) -> None:
+    """Raise a ReadError where the words of lists, or of lines that nothing cuts alike, are those of sentences or code.
+
+    The first word of a line does not count, as a colon may stand after a user, nor do marks for what is missing.
+    """
+    texts = [line.decode(errors="replace") for line in lines]
+    if name in SEPARATORS and name != "space":
+        cut = [fields_of(line, SEPARATORS[name]) for line in lines]
+        usual = Counter(map(len, cut)).most_common(1)[0]
+        if name == "recbole" or (usual[0] > 1 and 5 * usual[1] > 3 * len(cut) and not _clauses(texts, cut, name)):
+            return
+    elif name not in ("adjacency", "space"):
+        return
+    words = [word for text in texts for word in text.split()[1:]]
+    odd = [word for word in words if _ODD_WORD.search(word) and word not in _MISSING_MARKS]
+    if len(odd) < _ODD_LEAST or len(odd) < _ODD_SHARE * len(words):
+        return
+    examples = ", ".join(list(map(repr, dict.fromkeys(odd)))[:_ODD_LEAST])
+    what = f"reads like prose or code, with words such as {examples}; expected columns or lists of ids: give the file"
+    otherwise = Argument("format", "adjacency"), " if each line is a user and then items"
+    raise ReadError(path, f"{what} of the interactions, or pass ", *otherwise)
+
+
+def _clauses(texts: list[str], rows: list[list[str]], name: str) -> bool:
+    """Tell whether rows of one width are sentences: a blank after each mark, their ends, nobody twice."""
+    mark = SEPARATORS[name].decode()
+    apart = sum(text.count(f"{mark} ") + text.rstrip().endswith(mark) for text in texts)
+    ended = sum(bool(_LINE_OF_PROSE.search(text)) for text in texts)
+    once = len({row[0] for row in rows}) == len(rows) and 2 * sum(" " in row[0] for row in rows) >= len(rows)
+    return once and apart == sum(text.count(mark) for text in texts) and 5 * ended >= len(texts)
 
 
 def _name(lines: list[bytes], hints: Hints) -> tuple[str, tuple[str, ...], bool]:

@@ -1,6 +1,7 @@
 """The schema of ``configs/*.yaml``, overrides on the command line, and the models they can name."""
 
 from buir.experiment.config import models
+from buir.experiment.config.json_schema import json_schema
 from buir.experiment.config.mistakes import in_lines
 from buir.experiment.config.models import suggestion
 from buir.experiment.config.overrides import read_yaml, to_yaml
@@ -28,6 +29,7 @@ __all__ = [
     "Strict",
     "TuningConfig",
     "in_lines",
+    "json_schema",
     "load",
     "models",
     "named_by_variable",

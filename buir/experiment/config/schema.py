@@ -116,34 +116,50 @@ File = Annotated[FilePath, Field(strict=False), BeforeValidator(_absolute)]
 class Strict(BaseModel):
     """No unknown key, no silent conversion, no change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class DataConfig(Strict):
     """One data set: a named one (``dataset``), a file or folder (``path``), or the files of a split (``train`` ...)."""
 
     name: Annotated[str, Field(pattern=_SAFE_NAME)] | None = None
+    """Name in tables and runs; without one it is made from the source."""
     dataset: Annotated[str, _one_of("data set", datasets.DATASETS)] | None = None
+    """A data set that the package knows by name."""
     options: dict[str, Any] = {}
+    """Arguments of the named data set, such as ``{n_users: 300}`` of ``synthetic``."""
     path: Place | None = None
     """A file, a folder of Parquet files, or, for the protocol ``given``, one of the files of a split."""
     train: File | None = None
+    """The training pairs of a published split."""
     valid: File | None = None
+    """The validation pairs of a published split; without them a part of train is cut off."""
     test: File | None = None
+    """The test pairs of a published split."""
     format: Annotated[str, _one_of("format", FORMATS)] | None = None
+    """How the file is written; without it this is told from the file."""
     columns: dict[str, str | int] | None = None
+    """Which column holds user, item, rating, time and weight: by name, or by place from 0."""
     separator: str | None = None
+    """What stands between two columns."""
     encoding: str | None = None
+    """Of a text that is not UTF-8, such as ``cp1252``."""
     header: bool | None = None
+    """Whether the first row holds names."""
     drop_missing: bool = False
+    """Leave out rows without a value that is read, and count them."""
     where: dict[str, str | list[str]] | None = None
     """Only rows with these values in these columns, such as ``{event: buy}``."""
     weight: Annotated[str, AfterValidator(_weighting)] | None = None
     """How much training pairs count, for every model that takes weights: see ``buir.data.weighting``."""
     min_rating: float | None = None
+    """Keep rows with at least this rating."""
     min_user: Count = 0
+    """Keep users with at least this many rows, counted once, before anything is left out."""
     min_item: Count = 0
+    """Keep items with at least this many rows, counted likewise."""
     core: Count = 0
+    """Keep the k-core: users and items with at least k pairs among what is kept."""
     trials: Annotated[int, Field(gt=0)] | None = None
     """Trials of a search on these data, in place of those of ``tuning:``."""
 
@@ -197,41 +213,57 @@ class Nested(Strict):
     """Validation and test stay the same at every level; ``levels`` are the shares of the training data."""
 
     kind: Literal["nested"] = "nested"
+    """The protocol where none is named."""
     levels: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Entries, AfterValidator(_apart)] = (1.0,)
+    """Shares of the training pairs that are kept; each smaller part lies within the larger ones."""
     split_seeds: Seeds = (0,)
+    """One split for each."""
 
 
 class Author(Strict):
     """The paper's split: what a level leaves over is halved into validation and test, so it is below 1."""
 
     kind: Literal["author"]
+    """The protocol."""
     levels: Annotated[tuple[Share, ...], Entries, AfterValidator(_apart)]
+    """Shares of the pairs of each user that are for training."""
     split_seeds: Seeds = (0,)
+    """One split for each."""
 
 
 class LeaveOneOut(Strict):
     """One pair of each user is for the test, another for validation."""
 
     kind: Literal["leave-one-out"]
+    """The protocol."""
     by: Literal["time", "random", "order"] = "time"
+    """Which pair is left out: the latest, any, or the last of the file."""
     split_seeds: Seeds = (0,)
+    """One split for each."""
 
 
 class ByTime(Strict):
     """The latest pairs are for the test, those before them for validation."""
 
     kind: Literal["time"]
+    """The protocol."""
     valid_fraction: Share = 0.1
+    """Share of the pairs that are for validation."""
     test_fraction: Share = 0.1
+    """Share of the pairs that are for the test."""
     split_seeds: Seeds = (0,)
+    """One split for each."""
 
 
 class Given(Strict):
     """The test pairs have a file of their own."""
 
     kind: Literal["given"]
+    """The protocol."""
     valid_fraction: Share = 0.1
+    """Share of the training pairs that are cut off for validation."""
     split_seeds: Seeds = (0,)
+    """One split for each."""
 
 
 ProtocolConfig = Nested | Author | LeaveOneOut | ByTime | Given
@@ -242,6 +274,7 @@ class MetricsConfig(Strict):
     """Lengths of the lists that are measured."""
 
     ks: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False, min_length=1), Distinct] = (10, 20, 50)
+    """Lengths, each above 0."""
 
 
 Sampler = Literal["tpe", "random"]
@@ -252,9 +285,13 @@ class ModelConfig(Strict):
     """One model: its kind, its display name and the parameters that differ from the estimator's defaults."""
 
     kind: Annotated[str, _one_of("kind", models.CLASSES)]
+    """Which model it is."""
     name: Annotated[str, Field(pattern=_SAFE_NAME)] | None = None
+    """Display name; without one it is that of the kind."""
     preset: str | None = None
+    """A named set of parameters to start from: ``paper`` of ``buir``."""
     params: dict[str, Any] = {}
+    """Parameters that differ from the defaults; a search leaves them as they are."""
     settings_of: str | None = None
     """Name of a model of the same kind whose search decides these settings too: both differ in ``params`` alone."""
     trials: Annotated[int, Field(gt=0)] | None = None
@@ -278,13 +315,17 @@ class TuningConfig(Strict):
     """The same search budget for every model, spent on validation data."""
 
     trials: Annotated[int, Field(gt=0)] = 20
+    """Settings that are tried for each model, data set, level and split."""
     metric: Annotated[str, AfterValidator(_known_metric)] = "ndcg_at_20"
+    """What is maximised, on validation pairs."""
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     """Of training in a trial."""
     fit_seconds: Annotated[float, Field(gt=0)] | None = None
     """Of training in the fits that are measured, the same for every model that trains in epochs."""
     sampler: Sampler = "tpe"
+    """How trials are drawn: by what earlier ones came to, or at random."""
     seed: Count = 0
+    """Decides which settings are drawn."""
 
 
 class PanelsConfig(Strict):
@@ -331,20 +372,27 @@ class BenchmarkConfig(Strict):
     """A whole comparison: data x level x model x seed."""
 
     name: Annotated[str, Field(pattern=_SAFE_NAME)]
+    """Name of the results; without one it is that of the file."""
     description: str = ""
     """What is compared and why, for the first lines of the report."""
     notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """What a reader of the searches should know, such as candidates from papers that selected on test data."""
     data: Annotated[tuple[DataConfig, ...], Field(strict=False, min_length=1)]
+    """What is learned from: one entry for each data set."""
     protocol: Annotated[
         ProtocolConfig,
         Field(discriminator="kind"),
         BeforeValidator(lambda raw: {"kind": "nested", **raw} if isinstance(raw, dict) else raw),
     ] = Nested()
+    """How data are split into training, validation and test."""
     seeds: Seeds = (0,)
+    """Seeds of the models: every model is fitted once for each."""
     metrics: MetricsConfig = MetricsConfig()
+    """What is measured."""
     models: Annotated[tuple[ModelConfig, ...], Field(strict=False, min_length=1)]
+    """What is compared."""
     tuning: TuningConfig | None = None
+    """A search for settings; without it every model has its defaults and ``params``."""
     panels: PanelsConfig | None = None
     """What the report judges; by default all models together, with BUIR's variants as references."""
     log_models: bool = False

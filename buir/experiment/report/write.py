@@ -32,6 +32,22 @@ class Report:
     warning: str | None
     """What a reader has to know before anything else."""
 
+    def places(self) -> list[dict[str, Any]]:
+        """Tell of each data set and level, in plain values, who leads and every mean with its interval."""
+        return [
+            {
+                "dataset": found.dataset,
+                "protocol": found.protocol,
+                "level": found.level,
+                "leaders": {metric: list(leaders.names) for metric, leaders in found.leaders.items()},
+                "means": [
+                    {"model": model, "metric": metric, "mean": mean.value, "low": mean.low, "high": mean.high}
+                    for (model, metric), mean in found.intervals.items()
+                ],
+            }
+            for found in self.findings
+        ]
+
 
 def write_report(
     plan: Mapping[str, Any],
