@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from buir.errors import Refused
 
-    from .contrast import assess_negatives
+    from .contrast import assess_levels, assess_negatives
     from .contrastive import Contrastive
     from .filters import CooccurrenceFilter, LowRankFilter
     from .implicit_models import ALS, BPR, LMF
@@ -31,6 +31,7 @@ __all__ = [
     "LowRankFilter",
     "Popularity",
     "Refused",
+    "assess_levels",
     "assess_negatives",
 ]
 
@@ -46,6 +47,7 @@ _HOMES = {
     "LowRankFilter": ".filters",
     "Popularity": ".popularity",
     "Refused": "buir.errors",
+    "assess_levels": ".contrast",
     "assess_negatives": ".contrast",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isqrt
 from typing import Annotated, Any, Literal
@@ -10,16 +10,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from torch import Tensor
 
 from buir.errors import InputError
 from buir.learning import Validation
 from buir.recommend import Above, AtLeast, estimator
 
+from .contrast import Sampler
 from .contrastive_learner import ContrastiveLearner, n_uniform
 from .fitting import FittedInEpochs
-
-Sampler = Callable[[Tensor, Tensor, int], Tensor]
 
 MOST_BYTES = 4 << 30
 """Most bytes that the scores of a step may take with their gradient."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from scipy.sparse import csr_array
@@ -245,7 +245,7 @@ class ContrastiveLearner:
             vectors = functional.normalize(vectors, dim=1)
         return vectors[: self.n_users], vectors[self.n_users :]
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, Any]:
         """Measure effective rank, uniformity and scores of all vectors, and the held-out pairs."""
         users, items = self.factors()
         record = {"effective_rank": effective_rank(torch.cat([users, items]))}
@@ -254,7 +254,8 @@ class ContrastiveLearner:
             record["temperature"] = self.temperature.value
         if self.selector is not None:
             record["exposure_slope"] = self.selector.slope.item()
-        return record if self.validation is None else record | self.validation(FactorScorer(users, items))
+        scorer = FactorScorer(users, items)
+        return record if self.validation is None else record | self.validation(scorer) | self.validation.look(scorer)
 
     def choose_score(self) -> Literal["cosine", "inner"]:
         """Take the score that validates better, where the settings leave it open; of equal ones the cosine."""

@@ -12,7 +12,7 @@ from buir.graph import spectral_factors
 from buir.ranking import FactorScorer, ItemFilter, Scorer
 from buir.recommend import AtLeast, Terms, estimator
 
-from .fitting import FittedAtOnce
+from .fitting import FittedAtOnce, Look
 
 
 @estimator
@@ -57,7 +57,7 @@ class CooccurrenceFilter(FittedAtOnce):
     weights: csr_array = field(init=False, repr=False)
     """G, float32, shape (n_items, n_items): row j holds what item j says for others."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         self.weights = ItemFilter.from_matrix(train, exponents=(self.x, self.y, self.z), keep=self.keep).weights
 
     def _own_scorer(self) -> Scorer:
@@ -104,7 +104,7 @@ class LowRankFilter(FittedAtOnce):
     seed: Annotated[int, AtLeast(0, most=2**63 - 1)] = 0
     """Decides the random subspace in which the vectors are looked for. Leave it: the result hardly depends on it."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         rank = min(self.rank, *train.shape)
         spectrum = spectral_factors(train, rank, regularisation=self.regularisation, seed=self.seed)
         sizes, degree = degrees(train)

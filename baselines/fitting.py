@@ -12,12 +12,15 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from buir.data import Labelled, PairWeights, fit_inputs
-from buir.learning import Pairs, Schedule, Validation, train, training_device
-from buir.ranking import evaluate
+from buir.learning import Pairs, Schedule, ScoreSample, Validation, train, training_device
+from buir.ranking import Scorer, evaluate
 from buir.recommend import AtLeast, MetricAtK, Recommender, Terms, check_callback, estimator
 
 Callback = Callable[[dict[str, Any]], Any] | None
 """Called with every history record; what it returns matters only to models that train in epochs."""
+
+Look = Callable[[int, Scorer], None] | None
+"""Told the sweeps done and how things score then, where somebody looks."""
 
 VALID_KS = (10, 20, 50)
 VALID_METRICS = ("ndcg", "recall")
@@ -86,24 +89,38 @@ class FittedAtOnce(Baseline):
 
     history: list[dict[str, Any]]
     """One record: "epoch", "seconds" (of learning, with the choice of terms), with ``valid`` the validation metrics,
-    and where held-out pairs chose terms "terms": their strengths, gains and the number of candidates."""
+    "scores" (quantiles of some scores without terms) and, of a model trained in sweeps, "looks" (the same, of earlier
+    epochs); where held-out pairs chose terms "terms": their strengths, gains and the number of candidates."""
 
     @abstractmethod
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
-        """Learn from a canonical matrix, which holds the weights of the pairs where the model takes any, else ones."""
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
+        """Learn from a canonical matrix, which holds the weights of the pairs where the model takes any, else ones.
+
+        A model that is trained in sweeps lets ``look`` see some of them.
+        """
 
     def _fit(
         self, labelled: Labelled, held_out: csr_array | None, *, show_progress: bool, callback: Callback
     ) -> list[dict[str, Any]]:
         started = time.perf_counter()
-        self._learn(labelled.matrix, show_progress=show_progress)
+        sample = None if held_out is None else ScoreSample(labelled.matrix, held_out)
+        looks: list[dict[str, Any]] = []
+
+        def look(sweeps: int, scorer: Scorer) -> None:
+            if sample is not None:
+                looks.append({"epoch": sweeps, "scores": sample.quantiles(scorer)})
+
+        self._learn(labelled.matrix, show_progress=show_progress, look=None if sample is None else look)
         self._remember(labelled)
+        own = self._own_scorer() if "terms" in self.get_params() else self.scorer()
+        scores = {} if sample is None else {"scores": sample.quantiles(own)}
         if "terms" in self.get_params():
             self._add_terms(held_out)
         record: dict[str, Any] = {"epoch": self.get_params().get("iterations", 1)}
         record["seconds"] = time.perf_counter() - started
         if held_out is not None:
             record |= evaluate(self, labelled.matrix, held_out, ks=VALID_KS, metrics=VALID_METRICS).means
+        record |= scores | ({"looks": looks} if looks else {})
         if "terms" in self.get_params():
             record |= self.terms_.record
         if callback is not None:
@@ -115,7 +132,7 @@ class Learner(Protocol):
     """What the training loop trains, and the two tables that come of it."""
 
     def step(self, users: Tensor, items: Tensor, key: int) -> Tensor: ...  # noqa: D102 - as buir.learning says
-    def validate(self) -> dict[str, float]: ...  # noqa: D102
+    def validate(self) -> dict[str, Any]: ...  # noqa: D102
     def snapshot(self) -> Any: ...  # noqa: D102
     def restore(self, snapshot: Any) -> None: ...  # noqa: D102
     def factors(self) -> tuple[Tensor, Tensor]:

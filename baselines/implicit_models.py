@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from buir.ranking import FactorScorer, Scorer
 from buir.recommend import Above, AtLeast, Terms, estimator
 
-from .fitting import FittedAtOnce
+from .fitting import FittedAtOnce, Look
 from .inner import fit_inner, make_inner
 
 ONE_THREAD = "it takes one thread, since more make the result depend on their timing"
@@ -66,10 +66,10 @@ class ALS(FittedAtOnce):
     seed: Annotated[int, AtLeast(0, most=2**32 - 1)] = 0
     """Decides the initial factors. Take several to see how much is chance."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         params: Any = self.get_params() | {"alpha": float(self.alpha), "regularization": float(self.regularization)}
         inner = make_inner(AlternatingLeastSquares, **params)
-        self._inner = fit_inner(inner, train, show_progress=show_progress)
+        self._inner = fit_inner(inner, train, show_progress=show_progress, look=look)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
     def _recalculated_users(self, user_items: csr_array) -> Scorer:
@@ -117,9 +117,9 @@ class BPR(FittedAtOnce):
     def _instead_of(cls, name: str, value: Any) -> str | None:
         return ONE_THREAD if name == "num_threads" else None
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         inner = make_inner(BayesianPersonalizedRanking, num_threads=1, **self.get_params())
-        fit_inner(inner, train, show_progress=show_progress)
+        fit_inner(inner, train, show_progress=show_progress, look=look)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors
 
 
@@ -161,8 +161,8 @@ class LMF(FittedAtOnce):
     def _instead_of(cls, name: str, value: Any) -> str | None:
         return ONE_THREAD if name == "num_threads" else None
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         params = self.get_params()
         inner = make_inner(LogisticMatrixFactorization, num_threads=1, neg_prop=params.pop("negatives"), **params)
-        fit_inner(inner, train, show_progress=show_progress)
+        fit_inner(inner, train, show_progress=show_progress, look=look)
         self.user_factors, self.item_factors = inner.user_factors, inner.item_factors

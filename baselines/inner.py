@@ -12,8 +12,12 @@ from implicit.recommender_base import ModelFitError
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
+from buir.ranking import FactorScorer, Scorer
 
-def fit_inner(inner: Any, train: csr_array, *, show_progress: bool) -> Any:
+
+def fit_inner(
+    inner: Any, train: csr_array, *, show_progress: bool, look: Callable[[int, Scorer], None] | None = None
+) -> Any:
     """Fit a fresh model of `implicit` on a canonical matrix, whose values are weights.
 
     Parameters
@@ -24,6 +28,9 @@ def fit_inner(inner: Any, train: csr_array, *, show_progress: bool) -> Any:
         Shape (n_users, n_items).
     show_progress
         Show `implicit`'s bar, on a terminal only.
+    look
+        Told the number of sweeps done and how things score then, after 1, 2, 4, 8 and so on; only a model with factors
+        can be looked at.
 
     Raises
     ------
@@ -32,9 +39,15 @@ def fit_inner(inner: Any, train: csr_array, *, show_progress: bool) -> Any:
     """
     # A copy of the older matrix class: implicit refuses csr_array in places and must not change what we were given.
     matrix = csr_matrix((train.data.copy(), train.indices.copy(), train.indptr.copy()), shape=train.shape)
+
+    def after(sweep: int, *_: object) -> None:
+        if look is not None and (sweep + 1).bit_count() == 1:
+            look(sweep + 1, FactorScorer(inner.user_factors, inner.item_factors))
+
+    watched = {} if look is None else {"callback": after}
     try:
         with threadpool_limits(1, "blas"):
-            inner.fit(matrix, show_progress=show_progress and sys.stderr.isatty())
+            inner.fit(matrix, show_progress=show_progress and sys.stderr.isatty(), **watched)
     except ModelFitError as error:
         name = type(inner).__name__
         msg = f"the factors of {name} stopped being numbers: lower learning_rate, or raise regularization"

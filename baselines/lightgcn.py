@@ -124,11 +124,11 @@ class LightGCNLearner:
         vectors = self.propagation(self.table.detach())
         return vectors[: self.n_users], vectors[self.n_users :]
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, Any]:
         """Measure the effective rank of all vectors, and the held-out pairs."""
         users, items = self.factors()
-        record = {"effective_rank": effective_rank(torch.cat([users, items]))}
-        return record if self.validation is None else record | self.validation(FactorScorer(users, items))
+        record, scorer = {"effective_rank": effective_rank(torch.cat([users, items]))}, FactorScorer(users, items)
+        return record if self.validation is None else record | self.validation(scorer) | self.validation.look(scorer)
 
     def snapshot(self) -> Tensor:
         """Copy the table."""

@@ -13,7 +13,7 @@ from buir.errors import Refused
 from buir.ranking import Scorer
 from buir.recommend import Above, AtLeast, Terms, estimator
 
-from .fitting import FittedAtOnce
+from .fitting import FittedAtOnce, Look
 
 _BLOCK = 1024
 _SINGLE_IS_ENOUGH = 1e-4
@@ -91,7 +91,7 @@ class EASE(FittedAtOnce):
     known_items: np.ndarray = field(init=False, repr=False)
     """Item rows with training data, ascending."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         """Solve for the weights; ``Refused`` if more than ``max_items`` items have training data."""
         known = np.unique(train.indices)
         if len(known) > self.max_items:

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, csr_matrix
 from buir.ranking import Scorer
 from buir.recommend import Above, AtLeast, Terms, estimator
 
-from .fitting import FittedAtOnce
+from .fitting import FittedAtOnce, Look
 from .inner import fit_inner
 from .linear import LinearScorer
 
@@ -60,7 +60,7 @@ class ItemKNN(FittedAtOnce):
     weights: csr_array = field(init=False, repr=False)
     """Similarities float32, shape (n_items, n_items): row j holds the neighbours of item j."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         # One more than asked, because the item itself may be, but need not be, among the nearest.
         inner: Any = nearest_neighbours.ItemItemRecommender(K=self.neighbours + 1, num_threads=self.num_threads)
         fit_inner(inner, self._weigh(train), show_progress=show_progress)

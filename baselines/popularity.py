@@ -10,7 +10,7 @@ from buir.data import degrees
 from buir.ranking import FactorScorer, Scorer
 from buir.recommend import AtLeast, estimator
 
-from .fitting import FittedAtOnce
+from .fitting import FittedAtOnce, Look
 
 
 @estimator
@@ -36,7 +36,7 @@ class Popularity(FittedAtOnce):
     counts: np.ndarray = field(init=False, repr=False)
     """Training users of each item, float32, shape (n_items,); by weights, in units of their mean."""
 
-    def _learn(self, train: csr_array, *, show_progress: bool) -> None:
+    def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
         self.counts = degrees(train)[1].astype(np.float32)
 
     def scorer(self) -> Scorer:

@@ -1,6 +1,6 @@
 """What the softmax losses are made of: the contrast itself, its candidates, and what papers do with negatives."""
 
-from .assessment import assess_negatives, expected_capability, make_samplers
+from .assessment import assess_levels, assess_negatives, expected_capability, frozen_vectors
 from .candidates import Candidates, KnownPairs, checked_draws, draw_candidates
 from .exposure import Selector, exposure_weights
 from .figures import score_figures
@@ -8,6 +8,7 @@ from .groups import group_log_weight, group_sizes
 from .keeping import whisker, within_margin
 from .loss import alignment_and_uniformity, contrast, vmf_weights
 from .mixing import blend, extrapolate, extrapolation_factors, mix_negatives
+from .samplers import Sampler, make_samplers
 from .table import ScoreTable
 from .temperature import LearnedTemperature
 
@@ -15,9 +16,11 @@ __all__ = [
     "Candidates",
     "KnownPairs",
     "LearnedTemperature",
+    "Sampler",
     "ScoreTable",
     "Selector",
     "alignment_and_uniformity",
+    "assess_levels",
     "assess_negatives",
     "blend",
     "checked_draws",
@@ -27,6 +30,7 @@ __all__ = [
     "exposure_weights",
     "extrapolate",
     "extrapolation_factors",
+    "frozen_vectors",
     "group_log_weight",
     "group_sizes",
     "make_samplers",

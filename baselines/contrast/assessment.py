@@ -1,27 +1,30 @@
-"""What a sampler of negatives is like, before anything is trained with it."""
+"""What samplers of negatives are like, before anything is trained with them."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from buir.data import fit_inputs
-from buir.graph import mix, permutation, spectral_factors, stream, uniform
+from buir.data import fit_inputs, nested_levels
+from buir.errors import Argument, InputError
+from buir.graph import permutation, spectral_factors, stream
 
 from .candidates import KnownPairs, checked_draws
+from .samplers import Sampler, make_samplers, row_scores
 
-Sampler = Callable[[Tensor, Tensor, int], Tensor]
 WIDTH = 64
-POOL = 16
-"""The hardest are the best of so many times as many even draws."""
+"""Singular vectors of the scores."""
+COLUMNS = ("negatives", "hardness", "safety", "eci", "false_negative_rate", "lift", "hard_share", "effective_negatives")
+"""What is said of a sampler, in the order of the table."""
 
 
 def expected_capability(hardness: float, safety: float, n: float) -> float:
@@ -33,57 +36,6 @@ def expected_capability(hardness: float, safety: float, n: float) -> float:
     """
     total = hardness + safety
     return math.log1p(n) * 2 * hardness * safety / total if total > 0 else 0.0
-
-
-def make_samplers(known: KnownPairs, users: Tensor, items: Tensor, n: int) -> dict[str, Sampler]:
-    """Make the samplers that are usually compared, each of ``n`` items for each pair.
-
-    Parameters
-    ----------
-    known
-        The training pairs: their items are drawn by popularity, and the hardest are none of them.
-    users, items
-        Unit vectors, which the hardest are chosen by.
-    n
-        Draws with repetition.
-    """
-    n_items = known.n_items
-    popularity = torch.bincount(known.items, minlength=n_items)
-
-    def counter(count: int, width: int) -> Tensor:
-        return torch.arange(count * width, dtype=torch.int32, device=popularity.device).view(count, width)
-
-    def even(asked: Tensor, _: Tensor, key: int, width: int = n) -> Tensor:
-        return torch.remainder(mix(counter(len(asked), width), stream(key, 5)).long(), n_items)
-
-    def by_power(power: float) -> Sampler:
-        bounds = popularity.double().pow(power).masked_fill(popularity == 0, 0.0).cumsum(0)
-
-        def draw(asked: Tensor, _: Tensor, key: int) -> Tensor:
-            place = uniform(counter(len(asked), n), stream(key, 6)).double() * bounds[-1]
-            return torch.searchsorted(bounds, place, right=True).clamp_max(n_items - 1)
-
-        return draw
-
-    popular = by_power(1.0)
-
-    def mixed(asked: Tensor, positives: Tensor, key: int) -> Tensor:
-        half = n // 2
-        return torch.cat([even(asked, positives, key)[:, half:], popular(asked, positives, key)[:, :half]], dim=1)
-
-    def hardest(asked: Tensor, positives: Tensor, key: int) -> Tensor:
-        many = even(asked, positives, key, POOL * n)
-        scores = torch.stack([items[row] @ users[user] for user, row in zip(asked, many, strict=True)])
-        scores = scores.masked_fill(known.contain(asked[:, None], many), -torch.inf)
-        return many.gather(1, scores.topk(n, dim=1).indices)
-
-    return {
-        "uniform": even,
-        "popularity^0.5": by_power(0.5),
-        "popularity": popular,
-        "mixed": mixed,
-        "hardest": hardest,
-    }
 
 
 def assess_negatives(
@@ -111,7 +63,8 @@ def assess_negatives(
         matrix.
     samplers
         Functions by name, as the field ``sampler`` of ``Contrastive`` takes them; None compares even draws, draws by
-        popularity and its root, half and half, and the hardest of 16 times as many even draws.
+        popularity and its root, half and half, the hardest of 16 times as many even draws, and items of the group of
+        the pair's item.
     n
         Draws of the built-in samplers for each pair.
     pairs
@@ -133,13 +86,23 @@ def assess_negatives(
     Notes
     -----
     With many candidates and a full correction all samplers estimate the same sum, so that what is said here can matter
-    for few candidates, or without correction. Whether ``eci`` predicts anything on your data is not known; the lift is
-    a count.
+    for few candidates, or without correction. There ``eci`` ranked samplers the wrong way round in all places that were
+    measured (docs/results/negatives), since hard negatives were worse ones; the lift, which is a count, ranked them.
+
+    Raises
+    ------
+    buir.errors.InputError
+        If ``n`` or ``pairs`` is below 1, or ``temperature`` is not above 0.
     """
+    for name, value in (("n", n), ("pairs", pairs)):
+        if value < 1:
+            raise InputError(Argument(name), f" is {value}; expected at least 1")
+    if not 0 < temperature < math.inf:
+        raise InputError(Argument("temperature"), f" is {temperature}; expected a number above 0, such as 0.1")
     labelled, held_out = fit_inputs(train, valid)
     matrix = labelled.matrix
     n_users, n_items = matrix.shape
-    user_vectors, item_vectors = _vectors(matrix, model, seed)
+    user_vectors, item_vectors = frozen_vectors(matrix, model, seed=seed)
     known = KnownPairs(matrix, torch.device("cpu"))
     owners = torch.repeat_interleave(torch.arange(n_users), known.bounds.diff())
     chosen = permutation(len(owners), stream(seed, 7), torch.device("cpu"))[:pairs]
@@ -162,7 +125,7 @@ def assess_negatives(
         counts = torch.ones_like(drawn, dtype=torch.bool)
         counts[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
         counts &= ~known.contain(users[:, None], drawn)
-        scores = torch.stack([item_vectors[row] @ user_vectors[u] for u, row in zip(users, drawn, strict=True)])
+        scores = row_scores(user_vectors[users], item_vectors, drawn)
         record = _described(scores, positive, counts, temperature)
         if relevant is None:
             record |= {"false_negative_rate": math.nan, "lift": math.nan}
@@ -170,11 +133,54 @@ def assess_negatives(
             rate = _mean(relevant.contain(users[:, None], drawn), counts)
             record |= {"false_negative_rate": rate, "lift": rate / base if base else math.nan}
         found.append({"sampler": name} | record | {"seconds": seconds})
-    columns = ["sampler", "negatives", "hardness", "safety", "eci", "false_negative_rate", "lift", "hard_share"]
-    return pd.DataFrame(found)[[*columns, "effective_negatives", "seconds"]]
+    return pd.DataFrame(found)[["sampler", *COLUMNS, "seconds"]]
 
 
-def _vectors(matrix: Any, model: Any, seed: int) -> tuple[Tensor, Tensor]:
+def assess_levels(
+    data: Any,
+    levels: Sequence[float] = (1.0,),
+    *,
+    n: int = 64,
+    pairs: int = 4096,
+    temperature: float = 0.1,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Describe the usual samplers of negatives as data become sparse.
+
+    Pairs that a nested level hides are known at the levels above it: drawn as negatives they are false, which is
+    counted and not modelled.
+
+    Parameters
+    ----------
+    data
+        All pairs: ``Interactions``, a data frame or any SciPy format.
+    levels
+        Shares of the training pool that are kept, each in (0, 1].
+    n, pairs, temperature
+        As in :func:`assess_negatives`.
+    seed
+        Decides the split, the pairs looked at and the draws.
+
+    Returns
+    -------
+    The table of :func:`assess_negatives` for each level in rising order, with ``level``, ``train_pairs`` and
+    ``hidden_pairs`` before it. Hidden are the validation part and what the level leaves out; the test part is never
+    looked at.
+    """
+    tables = []
+    for level, split in sorted(nested_levels(data, sorted(set(levels)), seed).items()):
+        hidden = split.valid.joined(split.dropped)
+        table = assess_negatives(split.train, hidden, n=n, pairs=pairs, temperature=temperature, seed=seed)
+        for place, (name, value) in enumerate(
+            (("level", level), ("train_pairs", split.train.n_pairs), ("hidden_pairs", hidden.n_pairs))
+        ):
+            table.insert(place, name, value)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def frozen_vectors(matrix: csr_array, model: Any = None, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return unit vectors of users and items: a fitted model's, or 64 singular vectors of the normalised matrix."""
     if model is None:
         spectrum = spectral_factors(matrix, min(WIDTH, *matrix.shape), seed=seed)
         tables = spectrum.tables()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from buir.cli import many_models, one_model
+from buir.cli import many_models, negatives, one_model
 from buir.cli.terminal import AsJson, one_line_errors, show_json, wants_traceback
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     one_model.recommend,
     one_model.similar,
     one_model.evaluate,
+    negatives.negatives,
 ):
     app.command()(command)
 

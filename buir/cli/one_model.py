@@ -211,6 +211,13 @@ def recommend(
     deny: Annotated[Path | None, typer.Option(help="File of items never to list, an id per line.")] = None,
     titles: Titles = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="List what a user has already.")] = False,
+    less_like: Annotated[
+        list[str] | None, typer.Option("--less-like", help="Id of an item; lists have less of its kind. Repeatable.")
+    ] = None,
+    more_like: Annotated[
+        list[str] | None, typer.Option("--more-like", help="Id of an item; lists have more of its kind. Repeatable.")
+    ] = None,
+    strength: Annotated[float, typer.Option("--strength", help="How far such an item turns lists, from 0.")] = 0.5,
     excel: Excel = False,
 ) -> None:
     """List the best items for users. Rows hold user, item, score and rank.
@@ -235,6 +242,9 @@ def recommend(
             "allow": options.read_labels(allow, model.item_ids_),
             "deny": options.read_labels(deny, model.item_ids_),
             "unknown": unknown,
+            "less_like": as_labels(less_like or [], model.item_ids_),
+            "more_like": as_labels(more_like or [], model.item_ids_),
+            "strength": strength,
         }
         named = [*(user or []), *(options.read_ids(users) if users else [])]
         asked = as_labels(named, ids) if named else [*(told or ()), *([] if told and not everybody else ids.tolist())]

@@ -17,6 +17,8 @@ from buir.errors import InputError, InputWarning, counted, near, report
 
 # What needs torch is imported where it is used: that takes longer than showing the help or describing a file.
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from buir.data import Interactions
     from buir.model import BUIR
     from buir.ranking import Evaluation
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 BLOCK = 10_000
 """Users, or items, whose lists are made and written at once."""
 _TABLES = (".csv", ".tsv", ".parquet")
+_PICTURES = (".png", ".svg", ".pdf")
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -161,12 +164,13 @@ def metric_table(result: Evaluation, ks: Sequence[int]) -> str:
 
 def check_target(path: Path, *read: Path | None, table: bool, option: str = "--out") -> None:
     """Make sure that a file can be written there, over none of the files ``read``, before the work is done."""
-    if table and path.suffix not in _TABLES:
-        msg = f"{option} is {str(path)!r}; expected a name that ends in {', '.join(_TABLES)}"
+    endings = _PICTURES if option == "--figure" else _TABLES if table else ()
+    if endings and path.suffix not in endings:
+        msg = f"{option} is {str(path)!r}; expected a name that ends in {', '.join(endings)}"
         raise InputError(msg)
     if path.is_dir():
-        named = str(path / "model.safetensors")
-        msg = f"{option} is {str(path)!r}, a folder; expected the name of a file: write {named!r}"
+        example = str(path / f"model{endings[0] if endings else '.safetensors'}")
+        msg = f"{option} is {str(path)!r}, a folder; expected the name of a file: write {example!r}"
         raise InputError(msg)
     if not path.parent.is_dir():
         msg = f"{option} is {str(path)!r}, but there is no folder {str(path.parent)!r}; create it first"
@@ -283,6 +287,12 @@ def with_titles(frame: pd.DataFrame, titles: dict[str, str] | None, column: str)
     called = [titles.get(str(label)) for label in frame[column].tolist()]
     frame.insert(place, "title", pd.Series(called, dtype=object, index=frame.index))
     return frame
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in the form its name asks for; an earlier file stays until the new one is whole."""
+    with replacing(path) as stream:
+        figure.savefig(stream, format=path.suffix[1:], dpi=150)
 
 
 def _value(text: str) -> Any:

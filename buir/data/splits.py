@@ -334,4 +334,4 @@ def _check_share(name: str, value: float, *, whole: bool = False) -> None:
 def _check_tested(n_pairs: int, protocol: str) -> None:
     if not n_pairs:
         msg = f"the {protocol} split leaves no test pair of a user with training pairs; use more data or other shares"
-        raise ValueError(msg)
+        raise InputError(msg)

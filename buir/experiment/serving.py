@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 
 from buir.model import BUIR
 from buir.ranking import FactorScorer
-from buir.recommend import Catalogue, Lookup
+from buir.recommend import Catalogue, Lookup, Steering, steering_rows
 
 UserId = TypeVar("UserId", int, str)
 ItemId = TypeVar("ItemId", int, str)
@@ -56,6 +56,12 @@ class Query(BaseModel, Generic[UserId, ItemId]):
     """The only items that may be listed; None: all."""
     deny: list[ItemId] = []
     """Items that may not be listed."""
+    less_like: list[ItemId] = []
+    """Items that stand for what the list should have less of; unknown ones are an error."""
+    more_like: list[ItemId] = []
+    """Likewise, more of."""
+    strength: float = 0.5
+    """How far each of these turns the list, from 0."""
 
 
 class Ranked(BaseModel, Generic[ItemId]):
@@ -93,7 +99,21 @@ class Lists(PythonModel):
         if chosen["k"] < 1 or chosen["unknown"] not in ("popular", "empty"):
             msg = f"params are {chosen}; expected k of at least 1, and unknown 'popular' or 'empty'"
             raise ValueError(msg)
-        k, catalogue = int(chosen["k"]), Catalogue.of(self.model)
+        answers: dict[int, Ranked] = {}
+        alike: dict[tuple, list[int]] = {}
+        for number, query in enumerate(queries):
+            turn = (tuple(query.less_like), tuple(query.more_like), query.strength)
+            alike.setdefault(turn, []).append(number)
+        for (less, more, strength), numbers in alike.items():
+            found = steering_rows(Catalogue.of(self.model).items, list(less), list(more), "error")
+            steering = Steering.of(self.model, *found, strength, self.model.item_ids_)
+            lists = self._lists([queries[n] for n in numbers], int(chosen["k"]), chosen["unknown"], steering)
+            answers |= dict(zip(numbers, lists, strict=True))
+        return [answers[number] for number in range(len(queries))]
+
+    def _lists(self, queries: Sequence[Query], k: int, unknown: str, steering: Steering | None) -> list[Ranked]:
+        """Answer queries that are turned alike."""
+        catalogue = Catalogue.of(self.model)
         rows = catalogue.users.rows(pd.Index([query.user for query in queries], dtype=object), "user", strict=False)
         known = np.flatnonzero(rows >= 0)
         # Two queries may ask for the same user: so users are called by the numbers of their queries.
@@ -110,6 +130,15 @@ class Lists(PythonModel):
             for number, query in enumerate(queries)
             if any(item in catalogue.items.index for item in query.items)
         }
+        if steering is not None:
+            size = np.diff(_seen(self.model).indptr)
+            for number, query in enumerate(queries):
+                if number not in told and (rows[number] < 0 or size[rows[number]] == 0):
+                    msg = (
+                        f"the query of user {query.user!r} has less_like or more_like, but no pair of hers is known; "
+                        "expected a user of the training data, or items that the model knows: leave them out"
+                    )
+                    raise ValueError(msg)
         frame = numbered.frame(
             range(len(queries)),
             k,
@@ -119,9 +148,10 @@ class Lists(PythonModel):
             unknown="skip",
             histories=told or None,
             trained_only=False,
+            steering=steering,
         )
         items, scores = (frame.groupby("user")[column].agg(list).to_dict() for column in ("item", "score"))
-        strangers = k if chosen["unknown"] == "popular" else 0
+        strangers = k if unknown == "popular" else 0
         return [
             Ranked(items=items.get(n, []), scores=scores.get(n, []), source="history" if n in told else "user")
             if n in told or rows[n] >= 0

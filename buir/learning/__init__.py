@@ -1,7 +1,7 @@
 """The paper: the bootstrap loss, the moving average of the target, the step and the loop."""
 
 from buir.learning.bootstrap import Bootstrap, Weights, initial_weights
-from buir.learning.diagnostics import effective_rank, warn_of_collapse
+from buir.learning.diagnostics import ScoreSample, effective_rank, warn_of_collapse
 from buir.learning.learner import BootstrapLearner, TrainingState
 from buir.learning.loop import Pairs, Progress, Schedule, Validation, train, training_device
 from buir.learning.losses import bootstrap_loss, uniformity_loss
@@ -17,6 +17,7 @@ __all__ = [
     "Progress",
     "RowAdam",
     "Schedule",
+    "ScoreSample",
     "TableTarget",
     "TrainingState",
     "Validation",

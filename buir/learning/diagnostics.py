@@ -10,7 +10,7 @@ import torch
 from scipy.sparse import csr_array
 
 from buir.errors import CollapseWarning, level_outside
-from buir.ranking import Scorer, coverage, top_k
+from buir.ranking import FactorScorer, Scorer, coverage, top_k
 
 Table = np.ndarray | torch.Tensor
 
@@ -21,6 +21,8 @@ LOST = 0.1
 ALIKE = 1.25
 """Lists count as the same for everybody below so many times the fewest items there could be: 12 of 10. On public data
 collapsed models show 10, and sound ones whose lists popularity rules 16 at the least."""
+QUANTILES = (5, 25, 50, 75, 95)
+"""Of the scores that are looked at, in per cent."""
 
 
 def effective_rank(vectors: Table) -> float:
@@ -181,45 +183,48 @@ def least_catalogue_share(n_users: int, n_items: int, k: int = 10, *, sample: in
     return min(k, n_items) / possible if possible else 1.0
 
 
-def score_summary(scorer: Scorer, observed: csr_array, *, sample: int = 1024, seed: int = 0) -> dict[str, float]:
-    """Compare the scores of observed pairs with those of all other pairs.
+class ScoreSample:
+    """Some training pairs, held-out pairs and unobserved pairs, whose scores are looked at while a model trains.
 
     Parameters
     ----------
-    scorer
-        The model.
-    observed
-        Pairs to set apart, shape (n_users, n_items): training rows, or held-out ones.
-    sample
-        Users looked at, at most: drawn without replacement among those with a pair.
+    train, valid
+        Canonical matrices of one shape.
+    n
+        Pairs of each kind, at most, drawn without replacement; unobserved ones take the users of the training pairs and
+        items drawn evenly among those that are neither in ``train`` nor in ``valid``.
     seed
-        Of the sample, and of the other items drawn: as many for each user as observed ones, with replacement.
-
-    Returns
-    -------
-    ``observed_`` and ``other_`` ``mean``, ``std``, ``p5``, ``p50``, ``p95``, and ``auc``: the probability that an
-    observed pair of the sample scores higher than another one, ties counting half. NaN where there are no pairs.
+        Of the sample.
     """
-    rng = np.random.default_rng(seed)
-    users = np.flatnonzero(np.diff(observed.indptr))
-    if len(users) > sample:
-        users = np.sort(rng.choice(users, sample, replace=False))
-    high, low = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
-    for start in range(0, len(users), 64):
-        block = users[start : start + 64]
-        scores = scorer.score_block(block)
-        for row, user in enumerate(block):
-            items = observed.indices[observed.indptr[user] : observed.indptr[user + 1]]
-            rest = np.setdiff1d(rng.integers(scorer.n_items, size=2 * len(items)), items)[: len(items)]
-            high.append(scores[row, torch.from_numpy(items.astype(np.int64)).to(scores.device)].cpu().numpy())
-            low.append(scores[row, torch.from_numpy(rest).to(scores.device)].cpu().numpy())
-    above, below = np.concatenate(high), np.sort(np.concatenate(low))
-    wins = np.searchsorted(below, above, side="left") + np.searchsorted(below, above, side="right")
-    return {
-        **_summary("observed", above),
-        **_summary("other", below),
-        "auc": float(wins.mean() / 2 / len(below)) if len(below) and len(above) else float("nan"),
-    }
+
+    def __init__(self, train: csr_array, valid: csr_array, *, n: int = 2000, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        keys = [_keys(part) for part in (train, valid)]
+        positive, held_out = (np.sort(rng.choice(part, min(n, len(part)), replace=False)) for part in keys)
+        known = np.union1d(*keys)
+        n_items = train.shape[1]
+        # four draws for each: a user who has most items may get none
+        drawn = (positive - positive % n_items)[:, None] + rng.integers(n_items, size=(len(positive), 4))
+        free = ~np.isin(drawn, known)
+        other = drawn[np.arange(len(drawn)), free.argmax(axis=1)][free.any(axis=1)]
+        self.pairs = {
+            name: np.divmod(part, n_items)
+            for name, part in (("positive", positive), ("held_out", held_out), ("other", other))
+        }
+
+    def quantiles(self, scorer: Scorer) -> dict[str, list[float]]:
+        """Return the 5th, 25th, 50th, 75th and 95th percentile of each kind's scores; a kind without pairs is absent.
+
+        Notes
+        -----
+        A product of two rows for each pair where the scorer has factors; otherwise all scores of the pairs' users.
+        """
+        found = {}
+        for name, (users, items) in self.pairs.items():
+            if len(users):
+                scores = _pair_scores(scorer, users, items)
+                found[name] = [float(value) for value in np.percentile(scores, QUANTILES)]
+        return found
 
 
 def warn_of_collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int]) -> None:
@@ -259,18 +264,25 @@ def warn_of_collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int
         warnings.warn(msg, CollapseWarning, stacklevel=level_outside())
 
 
-def _summary(name: str, values: np.ndarray) -> dict[str, float]:
-    if len(values) == 0:
-        return {f"{name}_{part}": float("nan") for part in ("mean", "std", "p5", "p50", "p95")}
-    low, middle, high = (float(value) for value in np.percentile(values, [5, 50, 95]))
-    wide = values.astype(np.float64)
-    return {
-        f"{name}_mean": float(wide.mean()),
-        f"{name}_std": float(wide.std()),
-        f"{name}_p5": low,
-        f"{name}_p50": middle,
-        f"{name}_p95": high,
-    }
+def _keys(matrix: csr_array) -> np.ndarray:
+    """Give each pair of a matrix a number of its own, ascending."""
+    users = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    return users * matrix.shape[1] + matrix.indices
+
+
+def _pair_scores(scorer: Scorer, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    if isinstance(scorer, FactorScorer):
+        device = scorer.user_factors.device
+        left = scorer.user_factors[torch.from_numpy(users).to(device)]
+        right = scorer.item_factors[torch.from_numpy(items).to(device)]
+        return (left * right).sum(dim=1).cpu().numpy()
+    scores = np.empty(len(users), dtype=np.float32)
+    asked, owner = np.unique(users, return_inverse=True)
+    for start in range(0, len(asked), 64):
+        block = scorer.score_block(asked[start : start + 64]).cpu().numpy()
+        mine = np.flatnonzero((owner >= start) & (owner < start + 64))
+        scores[mine] = block[owner[mine] - start, items[mine]]
+    return scores
 
 
 def _directions(table: torch.Tensor) -> torch.Tensor:

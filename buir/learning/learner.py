@@ -1,6 +1,7 @@
 """The training step of BUIR, and what is looked at between epochs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ class BootstrapLearner:
         self.bootstrap.target.after_step()
         return loss.detach()
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, Any]:
         """Measure the held-out pairs, and whether the representation collapses.
 
         Raises
@@ -124,7 +125,7 @@ class BootstrapLearner:
             self.base(vectors), diagnostics.LENGTH, sample=diagnostics.LISTS
         )
         if self.validation is not None:
-            record |= self.validation(self.scorer(vectors))
+            record |= self.validation(self.scorer(vectors)) | self.validation.look(self.base(vectors))
         return record
 
     def base(self, vectors: Tensor | None = None) -> FactorScorer:

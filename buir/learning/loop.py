@@ -15,6 +15,7 @@ from tqdm import tqdm
 from buir.data import keep
 from buir.errors import counted
 from buir.graph import permutation, stream
+from buir.learning.diagnostics import ScoreSample
 from buir.ranking import Scorer, evaluate
 
 __all__ = ["REMEDY", "Objective", "Pairs", "Progress", "Schedule", "Validation", "train", "training_device"]
@@ -33,7 +34,7 @@ class Objective(Protocol):
         """
         ...
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, Any]:
         """Return diagnostics of the present state and, where there is validation data, the metrics watched."""
         ...
 
@@ -114,6 +115,7 @@ class Validation:
     def __init__(self, train: csr_array, valid: csr_array, metric: str, most_users: int | None = None) -> None:
         name, _, k = metric.rpartition("_at_")
         self.train, self.valid, self.metric, self.name, self.k = train, valid, metric, name, int(k)
+        self.sample = ScoreSample(train, valid)
         users = np.flatnonzero(np.diff(valid.indptr))
         if most_users is not None and len(users) > most_users:
             shown = np.zeros(valid.shape[0], dtype=bool)
@@ -124,6 +126,10 @@ class Validation:
         """Rank and measure; also the share of the catalogue that the lists show."""
         means = evaluate(scorer, self.train, self.valid, ks=(self.k,), metrics=[self.name]).means
         return {self.metric: means[self.metric], f"coverage_at_{self.k}": means[f"coverage_at_{self.k}"]}
+
+    def look(self, scorer: Scorer) -> dict[str, Any]:
+        """Return quantiles of some scores, of the model itself without terms, as the history's ``scores``."""
+        return {"scores": self.sample.quantiles(scorer)}
 
 
 def train(

@@ -334,6 +334,8 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 def _fits(value: Any, hint: Any) -> bool:
     """Tell whether what JSON gave is of an annotated type."""
+    if hint is Any:
+        return True
     if isinstance(hint, UnionType):
         return any(_fits(value, each) for each in get_args(hint))
     if get_origin(hint) is dict:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -338,7 +338,7 @@ class _Trained:
     predictor_weight: Tensor
     predictor_bias: Tensor
     uniformity: float
-    history: list[dict[str, float | int | bool]]
+    history: list[dict[str, Any]]
     epochs_told: int
     """Epochs of earlier trainings that the records count."""
     n_candidates: int
@@ -566,7 +566,7 @@ class _Training:
     ) -> Fitted:
         """Put together what is left of a training."""
         plan, metric, told, choice = self.plan, self.plan.valid_metric, trained.epochs_told, None
-        terms, history = self.terms, cast("list[dict[str, Any]]", trained.history)
+        terms, history = self.terms, trained.history
         if plan.terms == "auto" and self.valid is not None:
             choice = self.choose("terms", learner, self.valid, self.terms)
             terms = self.at(choice)

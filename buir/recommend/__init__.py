@@ -1,7 +1,7 @@
 """The verbs of every model: lists, similar rows, raw ids; and the terms that a fitted score keeps."""
 
 from buir.recommend.foreign import recommend_frame
-from buir.recommend.frames import Catalogue
+from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.ids import read_histories
 from buir.recommend.lookup import Lookup, lookups
 from buir.recommend.parameters import answer, check_callback, estimator, unknown_parameters
@@ -18,6 +18,7 @@ from buir.recommend.ranges import (
 from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import BLOCKS, TERMS, ScoreTerms, make_terms
 from buir.recommend.similarity import vectors_of
+from buir.recommend.steering import Steering, steer
 
 __all__ = [
     "BLOCKS",
@@ -30,6 +31,7 @@ __all__ = [
     "Parameter",
     "Recommender",
     "ScoreTerms",
+    "Steering",
     "Strengths",
     "Terms",
     "answer",
@@ -41,6 +43,8 @@ __all__ = [
     "parameters_of",
     "read_histories",
     "recommend_frame",
+    "steer",
+    "steering_rows",
     "unknown_parameters",
     "vectors_of",
 ]

@@ -15,6 +15,7 @@ from buir.errors import Argument, InputError
 from buir.ranking import FactorScorer, Scorer, as_count, top_k
 from buir.recommend.ids import ItemLists, read_asked, read_histories
 from buir.recommend.lookup import Lookup, lookups
+from buir.recommend.steering import Steering
 
 UNKNOWN = ("error", "skip", "popular")
 _SAVE = "save it with its training matrix"
@@ -63,8 +64,9 @@ class Catalogue:
         unknown: str,
         histories: Any,
         trained_only: bool,
+        steering: Steering | None = None,
     ) -> pd.DataFrame:
-        """Make the frame; the arguments are those of ``Recommender.recommend_frame``."""
+        """Make the frame; the arguments are those of ``Recommender.recommend_frame``, with steering read already."""
         k = min(as_count(k, "k"), len(self.items.index))
         if unknown not in UNKNOWN:
             msg = f"unknown is {unknown!r}; expected one of {', '.join(map(repr, UNKNOWN))}"
@@ -87,6 +89,10 @@ class Catalogue:
             groups.append(self._folded(places, rows[places], take(told_rows, told_at[places])))
         if unknown == "popular" and stranger.any():
             groups.append(self._popular(np.flatnonzero(stranger)))
+        if steering is not None:
+            if unknown == "popular" and stranger.any():
+                raise self.users.without_vector(asked[stranger])
+            groups = [_steered(group, steering, asked) for group in groups]
         allowed = ItemLists(allow, "allow", asked, self.items, self.users, named, strict=strict)
         denied = ItemLists(deny, "deny", asked, self.items, self.users, named, strict=strict)
         trained = self._training_counts(Argument("trained_only")) > 0 if trained_only else None
@@ -144,6 +150,24 @@ class Catalogue:
             msg = f"leaving out what users have needs {missing}; {_SAVE}, or pass "
             raise InputError(msg, Argument("exclude_seen", value=False), " or ", Argument("histories"))
         return group.seen if part.all() else take(group.seen, np.flatnonzero(part))
+
+
+def _steered(group: _Group, steering: Steering, asked: pd.Index) -> _Group:
+    """Turn the users of a group; of one without anybody there is nothing to turn."""
+    if not len(group.places):
+        return group
+    turned = steering.over(group.scorer(), group.rows, asked[group.places].to_numpy(), group.seen)
+    return group._replace(scorer=lambda: turned)
+
+
+def steering_rows(items: Lookup, less: Any, more: Any, unknown: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the ids of what lists should have less, and more, of: one of them, or a list."""
+    found = []
+    for ids, what in ((less, "less_like"), (more, "more_like")):
+        labels = read_asked(ids, items.index[:0], what, "item")
+        rows = items.rows(labels, what, strict=unknown == "error")
+        found.append(rows[rows >= 0])
+    return found[0], found[1]
 
 
 def _trained(allow: np.ndarray | csr_array | None, trained: np.ndarray | None) -> np.ndarray | csr_array | None:

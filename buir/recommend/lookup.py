@@ -84,6 +84,13 @@ class Lookup:
         way = Argument("unknown", "popular"), " or ", _SKIP
         return UnknownIdError(Argument("histories"), msg, *way, noun=self.noun)
 
+    def without_vector(self, labels: pd.Index) -> UnknownIdError:
+        """Make the error for unknown users whose lists would be of popular items, which nothing can turn."""
+        msg = f" lists what is popular for users unknown to the model, {_first(labels)}, which cannot be turned by "
+        way = "; expected histories of them: give these, or pass ", _SKIP
+        sides = Argument("less_like"), " or ", Argument("more_like")
+        return UnknownIdError(Argument("unknown", "popular"), msg, *sides, *way, noun=self.noun)
+
     def _looks(self) -> str:
         return _SHOWN.repr(self.index[:1].tolist()[0]) if len(self.index) else "nothing"
 

@@ -22,12 +22,13 @@ from buir.errors import (
 )
 from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
-from buir.recommend.frames import Catalogue
+from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.lookup import lookups
 from buir.recommend.parameters import instead_of
 from buir.recommend.ranges import check_parameters
 from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms
 from buir.recommend.similarity import cosines, most_similar, similar_frame, vectors_of
+from buir.recommend.steering import Steering
 
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
 _FITTED += ("terms_", "chosen_")
@@ -290,6 +291,10 @@ class Recommender:
         filter_items: Any = None,
         recalculate_user: bool = False,  # noqa: FBT001, FBT002
         items: Any = None,
+        *,
+        less_like: Any = None,
+        more_like: Any = None,
+        strength: float = 0.5,
     ) -> tuple[np.ndarray, np.ndarray]:
         """List the best items for one user or for many.
 
@@ -311,6 +316,13 @@ class Recommender:
             Score from ``user_items`` alone, as for a user training never saw.
         items
             The only item rows allowed, likewise; it may be combined with ``filter_items``.
+        less_like, more_like
+            Item rows, for all users, that stand for what lists should have less, or more, of: users' vectors are turned
+            away from these items, or towards them, at right angles to what sets each user apart (see
+            :func:`buir.recommend.steer`). Terms of the score stay. Somebody whose whole taste is such an item keeps it;
+            ``filter_items`` leaves single items out.
+        strength
+            By how much: the tangent of the largest angle that one item turns a user by; 0 changes nothing.
 
         Returns
         -------
@@ -325,12 +337,18 @@ class Recommender:
         IndexError
             If a user or item row is negative or too large.
         ValueError
-            If ``user_items`` has another shape, is needed but not stored, or the model cannot recalculate.
+            If ``user_items`` has another shape, is needed but not stored, or the model cannot recalculate; if
+            ``strength`` is below 0 or NaN, or the model, an item or a user has no vector that could be turned.
         """
         stranger = recalculate_user and user_items is not None
         users = self._asked(userid, "user", "recommend", stranger=stranger)
         k, shape = as_count(N, "N"), (self.n_users, self.n_items)
         k = min(k, self.n_items) if is_one(userid) else k
+        less, more = (
+            [] if value is None else as_rows(value, self.n_items, what, "item")
+            for value, what in ((less_like, "less_like"), (more_like, "more_like"))
+        )
+        steering = Steering.of(self, less, more, strength)
         history = None
         if filter_already_liked_items or recalculate_user:
             why = "recalculate_user" if recalculate_user else "filter_already_liked_items"
@@ -340,6 +358,9 @@ class Recommender:
             scorer, rows = self._strangers(history), np.arange(len(users))
         else:
             scorer, rows = self.scorer(), users
+        if steering is not None:
+            told = history if recalculate_user else None if self.seen_ is None else take(self.seen_, users)
+            scorer = steering.over(scorer, rows, users, told)
         ids, scores = top_k(
             scorer,
             rows,
@@ -474,6 +495,9 @@ class Recommender:
         unknown: str = "error",
         histories: Any = None,
         trained_only: bool = False,
+        less_like: Any = None,
+        more_like: Any = None,
+        strength: float = 0.5,
     ) -> pd.DataFrame:
         """List the best items for users given by their own ids, as a frame.
 
@@ -501,6 +525,8 @@ class Recommender:
             known to it, else as ``unknown`` says.
         trained_only
             Leave out items without a training user.
+        less_like, more_like, strength
+            As in ``recommend``, by ids: one, or a list of them.
 
         Returns
         -------
@@ -508,4 +534,8 @@ class Recommender:
         order asked.
         """
         options = {"exclude_seen": exclude_seen, "allow": allow, "deny": deny, "unknown": unknown}
-        return Catalogue.of(self).frame(users, k, **options, histories=histories, trained_only=trained_only)
+        catalogue = Catalogue.of(self)
+        less, more = steering_rows(catalogue.items, less_like, more_like, unknown)
+        steering = Steering.of(self, less, more, strength, self.item_ids_)
+        options |= {"histories": histories, "trained_only": trained_only}
+        return catalogue.frame(users, k, **options, steering=steering)

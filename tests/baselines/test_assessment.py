@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from baselines import ALS, assess_negatives
+from baselines import ALS, assess_levels, assess_negatives
 from baselines.contrast import KnownPairs, expected_capability, make_samplers
+from baselines.contrast.samplers import row_scores, similar_groups
+from buir.data import nested_split
 from buir.errors import InputError
 
 
@@ -111,3 +113,50 @@ def test_a_samplers_mistake_is_one_error():
     with pytest.raises(InputError, match="sampler returned") as caught:
         assess_negatives(TRAIN, samplers={"mine": lambda users, *_: users})
     assert caught.value.argument == "sampler"
+
+
+@pytest.mark.parametrize("setting", [{"n": 0}, {"pairs": 0}, {"temperature": 0.0}, {"temperature": math.nan}])
+def test_settings_out_of_range_are_named(setting):
+    with pytest.raises(InputError, match=r"expected (at least 1|a number above 0)") as caught:
+        assess_negatives(TRAIN, **setting)
+    assert caught.value.argument in setting
+
+
+def test_scores_of_rows_are_the_same_read_and_in_one_product():
+    generator = torch.Generator().manual_seed(0)
+    users, items = torch.randn(70, 3, generator=generator), torch.randn(60, 3, generator=generator)
+    for width in (1, 5):  # 60 items are fewer than 50 rows' worth only of the wide one
+        rows = torch.randint(60, (70, width), generator=generator)
+        torch.testing.assert_close(row_scores(users, items, rows), (users @ items.T).gather(1, rows))
+
+
+def test_groups_are_of_similar_items_and_draws_are_even_within_the_pairs():
+    angle = torch.cat([torch.linspace(0, 0.1, 8), torch.linspace(3, 3.1, 8)])
+    items = torch.stack([angle.cos(), angle.sin()], dim=1)
+    groups = similar_groups(items)
+    assert not set(groups[:8].tolist()) & set(groups[8:].tolist())
+    assert set(groups.tolist()) == set(range(int(groups.max()) + 1))
+    known = KnownPairs(csr_array(np.ones((1, 16), dtype=np.float32)), torch.device("cpu"))
+    draw = make_samplers(known, items[:1], items, 20_000)["group"]
+    for positive in (0, 15):
+        drawn = torch.bincount(draw(torch.tensor([0]), torch.tensor([positive]), 1)[0], minlength=16) / 20_000
+        mine = groups == groups[positive]
+        np.testing.assert_allclose(drawn, mine / mine.sum(), atol=0.015)
+
+
+def test_levels_count_what_is_hidden_and_leave_the_test_part_alone():
+    whole = csr_array(((TRAIN + VALID) > 0).astype(np.float32))
+    table = assess_levels(whole, [1.0, 0.3, 0.3], n=32, pairs=10**6, seed=4)
+    assert table["level"].unique().tolist() == [0.3, 1.0]
+    for level, part in table.groupby("level"):
+        split = nested_split(whole, level, seed=4)
+        assert part["train_pairs"].unique().tolist() == [split.train.n_pairs]
+        hidden = whole.nnz - split.train.n_pairs - split.test.n_pairs
+        assert part["hidden_pairs"].unique().tolist() == [hidden]
+        # by hand: what even draws find is what there is to be found
+        degrees = np.diff(split.train.matrix.indptr)
+        of_users = np.diff(split.valid.matrix.indptr) + np.diff(split.dropped.matrix.indptr)
+        rate = np.repeat(of_users / (whole.shape[1] - degrees), degrees).mean()
+        assert part["false_negative_rate"].iloc[0] == pytest.approx(rate, rel=0.05)
+    rates = table.pivot_table(index="level", columns="sampler", values="false_negative_rate")
+    assert (rates.loc[0.3] > 2 * rates.loc[1.0]).all()

@@ -163,3 +163,19 @@ def test_users_and_items_without_pairs_score_by_bias_alone():
     _, scores = model.recommend(4, N=N_ITEMS)
     np.testing.assert_allclose(scores, np.sort(model.item_factors[:, -1])[::-1], rtol=1e-6)
     assert not model.item_factors[9].any()
+
+
+@pytest.mark.parametrize("kind", [ALS, BPR, LMF])
+def test_a_few_sweeps_are_looked_at_and_nothing_changes_by_it(kind):
+    train, valid = random_train(), random_train(1)
+    valid = csr_array(((valid - train) > 0).astype(np.float32))
+    watched = kind(factors=4, iterations=6).fit(train, valid, show_progress=False)
+    blind = kind(factors=4, iterations=6).fit(train, show_progress=False)
+    np.testing.assert_array_equal(watched.user_factors, blind.user_factors)
+    (record,) = watched.history
+    assert [look["epoch"] for look in record["looks"]] == [1, 2, 4]
+    assert "scores" not in blind.history[0]
+    # each look is of its own sweep: four sweeps end where the look at the fourth was
+    short = kind(factors=4, iterations=4).fit(train, valid, show_progress=False)
+    for name, values in short.history[0]["scores"].items():
+        assert record["looks"][2]["scores"][name] == pytest.approx(values, abs=1e-5)

@@ -26,6 +26,7 @@ def folder(tmp_path_factory) -> Path:
     pairs = [("ann", 10), ("ann", 20), ("bob", 10), ("bob", 30), ("cat", 30)]
     texts = {
         "train.csv": "user,item\n" + "".join(f"{user},{item}\n" for user, item in pairs),
+        "grid.csv": "user,item\n" + "".join(f"{user},{item}\n" for user in range(5) for item in range(user, user + 6)),
         "single.csv": "user,item\nann,1\nbob,2\n",
         "numbers.csv": "user,item\n1,10\n2,20\n",
         "ragged.csv": "user,item\nann,10\nbob,20,30,40\ncat,10\n",
@@ -235,6 +236,53 @@ WRONG_ORDERS = {
         1,
         ("lists.dat", "--min-rating is 3.0", "leave --min-rating out", "pass --format"),
     ),
+    "recommend: less like what is not there": (
+        ["recommend", "model", "--less-like", "99"],
+        2,
+        ("--less-like holds item ids unknown to the model: 99", "look like 10"),
+    ),
+    "recommend: less and more of the same": (
+        ["recommend", "model", "--less-like", "10", "--more-like", "10"],
+        2,
+        ("--less-like and --more-like both name item 10", "one side"),
+    ),
+    "recommend: a negative strength": (
+        ["recommend", "model", "--less-like", "10", "--strength", "-1"],
+        2,
+        ("--strength is -1.0", "from 0"),
+    ),
+    "recommend: popular lists turned": (
+        ["recommend", "model", "--user", "zoe", "--unknown", "popular", "--more-like", "10"],
+        2,
+        ("--unknown popular", "'zoe'", "--more-like", "--unknown skip"),
+    ),
+    "negatives: nothing to hold out": (
+        ["negatives", "train.csv"],
+        2,
+        ("the nested split leaves no test pair", "use more data"),
+    ),
+    "negatives: a level in per cent": (["negatives", "train.csv", "--level", "20"], 2, ("--level is 20.0", "(0, 1]")),
+    "negatives: no temperature": (
+        ["negatives", "grid.csv", "--temperature", "0"],
+        2,
+        ("--temperature is 0.0", "above 0"),
+    ),
+    "negatives: a figure of another kind": (
+        ["negatives", "grid.csv", "--figure", "out.jpg"],
+        2,
+        ("--figure is 'out.jpg'", ".png, .svg, .pdf"),
+    ),
+    "negatives: a table of another kind": (
+        ["negatives", "grid.csv", "--out", "o.txt"],
+        2,
+        ("--out is 'o.txt'", ".csv"),
+    ),
+    "negatives: a folder that is not there": (
+        ["negatives", "grid.csv", "--figure", "no/out.png"],
+        2,
+        ("--figure is 'no/out.png'", "no folder 'no'"),
+    ),
+    "negatives: over the data": (["negatives", "grid.csv", "--out", "grid.csv"], 2, ("--out is 'grid.csv'", "lost")),
     "describe: an unknown format": (["data", "describe", "train.csv", "--format", "csv"], 2, ("--format is 'csv'",)),
 }
 

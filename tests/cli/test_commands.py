@@ -300,6 +300,13 @@ def test_allow_deny_and_users_from_files(folder, tmp_path):
     assert sorted(line.rsplit(",", 2)[0] for line in printed) == ["bob,20", "bob,50", "cat,20", "cat,50"]
 
 
+def test_less_and_more_like_some_items(folder, model):
+    options = ["--less-like", 10, "--less-like", 60, "--more-like", 50, "--strength", 0.8]
+    printed = run("recommend", folder / "model.safetensors", *options).stdout
+    assert printed == model.recommend_frame(less_like=[10, 60], more_like=50, strength=0.8).to_csv(index=False)
+    assert printed != run("recommend", folder / "model.safetensors").stdout
+
+
 def test_unknown_users(folder):
     asked = ["recommend", folder / "model.safetensors", "--user", "bob", "--user", "zoe", "--k", 1, "--unknown"]
     assert [line.split(",")[0] for line in run(*asked, "skip").stdout.splitlines()] == ["user", "bob"]

@@ -1,6 +1,7 @@
 """The figure shows the intervals of the findings, in fixed colours, without touching Matplotlib's global state."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 
+from buir.errors import InputError
 from buir.experiment.config import models
+from buir.experiment.figures import score_figure
 from buir.experiment.records.record import metric_label
 from buir.experiment.report.figures import sparsity_figure
 from buir.experiment.statistics.findings import find
@@ -102,3 +105,34 @@ def test_colours_are_fixed_and_distinct():
     assert models.colours(["ALS", "mine-1"])["mine-1"] == models.colours(["mine-1"])["mine-1"]
     many = models.colours([f"mine-{i}" for i in range(20)])
     assert all(colour.startswith("#") for colour in many.values())
+
+
+def look(epoch: int, **shift: float) -> dict:
+    return {"epoch": epoch, "scores": {kind: [s, s + 1, s + 2, s + 3, s + 4] for kind, s in shift.items()}}
+
+
+def test_scores_are_medians_in_their_bands():
+    history = [look(0, positive=0, other=0), look(2, positive=5, other=-1) | {"looks": [look(1, positive=3, other=1)]}]
+    (axes,) = score_figure([*history, {"epoch": 3}], "mine").axes
+    lines = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
+    assert lines == {
+        "training pairs": [[0, 2], [1, 5], [2, 7]],
+        "unobserved pairs": [[0, 2], [1, 3], [2, 1]],
+    }
+    inner, outer = (np.asarray(band.get_paths()[0].vertices) for band in axes.collections[:2])
+    assert [inner[:, 1].min(), inner[:, 1].max()] == [1, 8]  # quartiles of the training pairs
+    assert [outer[:, 1].min(), outer[:, 1].max()] == [0, 9]
+
+
+def test_one_look_is_drawn_side_by_side():
+    (axes,) = score_figure([look(15, positive=1, held_out=0, other=-1)]).axes
+    spans = [(min(line.get_xdata()), max(line.get_xdata())) for line in axes.lines]
+    assert len(spans) == 3
+    assert all(before[1] < after[0] for before, after in pairwise(spans))
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["15"]
+
+
+def test_a_history_without_scores_is_an_error():
+    with pytest.raises(InputError, match="no scores to draw; expected that of a fit with held-out pairs") as caught:
+        score_figure([{"epoch": 1, "loss": 0.5}])
+    assert caught.value.argument == "history"

@@ -136,6 +136,35 @@ def test_allow_and_deny(served, model):
     assert nothing.items == []
 
 
+def test_queries_are_turned_each_in_its_own_way(served, model):
+    turn = {"less_like": [30], "more_like": [60], "strength": 0.8}
+    queries = [{"user": "ann"}, {"user": "ann"} | turn, {"items": [40]} | turn, {"user": "ann", "less_like": [50]}]
+    answers = served.predict(queries, params={"k": 3})
+    expected = [
+        listed(model, users="ann", k=3),
+        listed(model, users="ann", k=3, **turn),
+        listed(model, histories={"new": [40]}, k=3, **turn),
+        listed(model, users="ann", k=3, less_like=50),
+    ]
+    for answer, (items, scores) in zip(answers, expected, strict=True):
+        assert answer.items == items
+        np.testing.assert_allclose(answer.scores, scores, rtol=1e-5)
+    assert answers[1].scores != answers[0].scores
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"user": "ann", "less_like": [99]}, "less_like holds item ids unknown to the model: 99"),
+        ({"user": "ann", "less_like": [10], "strength": -1.0}, "strength is -1.0; expected a number from 0"),
+        ({"user": "zoe", "more_like": [10]}, "query of user 'zoe' has less_like or more_like, but no pair of hers"),
+    ],
+)
+def test_what_cannot_be_turned_is_said(served, query, words):
+    with pytest.raises(ValueError, match=words):
+        served.predict([query])
+
+
 def test_order_and_mixture(served):
     asked = [{"user": "nobody"}, {"user": "ann"}, {"items": [10]}, {"user": "bob", "allow": [60]}, {"user": "eve"}]
     answers = served.predict(asked)
@@ -165,6 +194,9 @@ def test_signature_names_the_types_of_the_ids(served):
         "items": "array",
         "allow": "array",
         "deny": "array",
+        "less_like": "array",
+        "more_like": "array",
+        "strength": "double",
     }
     assert query["properties"]["items"]["items"]["type"] == "long"
     (answer,) = served.metadata.signature.outputs.to_dict()

@@ -169,6 +169,8 @@ def test_data_and_artifacts_of_a_leaf(synced):
     table = json.loads((folder / "lists" / "examples.json").read_text())
     assert table["columns"] == ["user", "recommended", "history", "held_out"]
     assert len(table["data"]) == len(record.examples)
+    assert [sorted(look["scores"]) for look in record.history] == [["held_out", "other", "positive"]]
+    assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_fitted_buir_is_loaded_from_its_run_and_recommends(synced, monkeypatch):

@@ -10,10 +10,10 @@ from scipy.sparse import csr_array
 
 import buir.learning.diagnostics
 from buir.learning.diagnostics import (
+    ScoreSample,
     alignment,
     catalogue_share,
     effective_rank,
-    score_summary,
     target_distance,
     uniformity,
 )
@@ -106,25 +106,42 @@ def test_catalogue_share_of_a_sample():
     assert catalogue_share(scorer, k=2, sample=20) == catalogue_share(scorer, k=2, sample=20)
 
 
-def test_score_summary_by_hand():
+def test_scores_by_hand():
     scorer = FactorScorer(np.eye(2), np.array([[5.0, 1], [1, 1], [1, 7]]))
-    found = score_summary(scorer, csr_array(np.array([[1, 0, 0], [0, 0, 1]])), seed=3)
-    assert found["observed_mean"] == 6
-    assert found["observed_std"] == 1
-    assert found["observed_p50"] == 6
-    assert found["other_mean"] == found["other_p5"] == found["other_p95"] == 1
-    assert found["auc"] == 1
+    train, valid = csr_array(np.array([[1, 0, 0], [0, 0, 1]])), csr_array(np.array([[0, 1, 0], [0, 0, 0]]))
+    found = ScoreSample(train, valid).quantiles(scorer)
+    assert found["positive"] == pytest.approx([5.1, 5.5, 6, 6.5, 6.9])  # of 5 and 7
+    assert found["held_out"] == found["other"] == [1] * 5
+    assert ScoreSample(train, csr_array((2, 3))).quantiles(scorer).keys() == {"positive", "other"}
 
 
-def test_score_summary_counts_ties_half_and_never_draws_an_observed_item():
-    observed = csr_array(np.random.default_rng(4).random((30, 50)) < 0.4)
-    flat = score_summary(FactorScorer(np.zeros((30, 2)), np.ones((50, 2))), observed)
-    assert flat["auc"] == 0.5
-    marked = FactorScorer(np.eye(30), observed.toarray().T.astype(float))
-    found = score_summary(marked, observed, sample=10)
-    assert (found["observed_p5"], found["other_p95"], found["auc"]) == (1, 0, 1)
-    nothing = score_summary(marked, csr_array((30, 50)))
-    assert all(math.isnan(value) for value in nothing.values())
+def test_unobserved_pairs_are_of_the_same_users_and_in_neither_part():
+    rng = np.random.default_rng(4)
+    train = csr_array(rng.random((30, 50)) < 0.4)
+    valid = csr_array((rng.random((30, 50)) < 0.2) & ~train.toarray())
+    sample = ScoreSample(train, valid, n=300, seed=1)
+    dense = {"positive": train.toarray(), "held_out": valid.toarray(), "other": ~(train + valid).toarray()}
+    for name, (users, items) in sample.pairs.items():
+        assert dense[name][users, items].all()
+        assert len(users) == min(300, dense[name].sum()) or name == "other"
+        assert name == "other" or len(np.unique(users * 50 + items)) == len(users)
+    assert 270 < len(sample.pairs["other"][0]) <= 300
+    full = ScoreSample(csr_array(np.ones((3, 4))), csr_array((3, 4)))
+    assert len(full.pairs["other"][0]) == 0
+
+
+def test_scores_are_the_same_with_factors_and_without():
+    rng = np.random.default_rng(5)
+    train, valid = csr_array(rng.random((150, 40)) < 0.3), csr_array(rng.random((150, 40)) < 0.1)
+    scorer = FactorScorer(rng.standard_normal((150, 6)), rng.standard_normal((40, 6)))
+
+    class Plain:
+        n_users, n_items, score_block = 150, 40, scorer.score_block
+
+    sample = ScoreSample(train, valid, n=500)
+    plain = sample.quantiles(Plain())
+    for name, values in sample.quantiles(scorer).items():
+        assert values == pytest.approx(plain[name], abs=1e-5)
 
 
 def test_examples():

@@ -154,6 +154,10 @@ def test_validate_reports_what_the_diagnostics_and_the_evaluation_say():
     assert record["ndcg_at_3"] == pytest.approx(means["ndcg_at_3"], abs=1e-12)
     assert record["coverage_at_3"] == pytest.approx(means["coverage_at_3"], abs=1e-12)
     assert 0 < record["ndcg_at_3"] < 1
+    scores = record.pop("scores")
+    of_users, of_items = learner.bootstrap.factors()
+    found = (of_users[USERS] * of_items[ITEMS]).sum(dim=1)  # fewer than are looked at, so all of them
+    assert scores["positive"] == pytest.approx(np.percentile(found, [5, 25, 50, 75, 95]), abs=1e-5)
     assert all(isinstance(value, float) for value in record.values())
 
 

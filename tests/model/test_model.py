@@ -165,7 +165,7 @@ def test_history_of_a_validated_fit():
         "target_distance",
         "catalogue_share",
     }
-    assert all(set(record) == fields | {"ndcg_at_5", "coverage_at_5", "best"} for record in model.history)
+    assert all(set(record) == fields | {"ndcg_at_5", "coverage_at_5", "scores", "best"} for record in model.history)
     assert [record["epoch"] for record in model.history] == [1, 2, 3, 4]
     assert model.history[-1]["loss"] < model.history[0]["loss"]
     assert all(1 <= record["effective_rank"] <= 8 for record in model.history)

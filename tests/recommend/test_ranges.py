@@ -15,7 +15,7 @@ from buir.errors import InputError
 from buir.recommend import Recommender, check_parameters
 from tests.support.invalid_values import invalid_values
 
-OTHERS = ("Refused", "assess_negatives")
+OTHERS = ("Refused", "assess_levels", "assess_negatives")
 MODELS = [BUIR, *(getattr(baselines, name) for name in baselines.__all__ if name not in OTHERS)]
 SEEN = csr_array(np.eye(3))
 

@@ -150,6 +150,9 @@ def check_valid_is_measured(case: Case) -> None:
     model.fit(whole.keep(mask), whole.keep(~mask), show_progress=False, callback=records.append)
     assert records, "the callback never ran"
     assert any(name.startswith("ndcg_at_") for name in records[-1])
+    scores = records[-1]["scores"]
+    assert {"positive", "held_out"} <= scores.keys()
+    assert all(values == sorted(values) and len(values) == 5 for values in scores.values())
     # what is only tried is heard of, too, beside the training that the history tells of
     told = [{name: value for name, value in one.items() if name not in ("branch", "watched")} for one in records]
     assert all(record in told for record in model.history)

@@ -11,6 +11,7 @@ import pandas as pd
 from jinja2 import Template
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
+from buir.experiment.figures import score_figure
 from buir.experiment.records import Journal, Record, frame
 
 
@@ -32,7 +33,7 @@ class RunContent:
     inputs: Sequence[DatasetInput]
     """What was learnt from, and what was held out."""
     artifacts: Mapping[str, Any]
-    """Contents by name: a dict, a frame, or a file to be copied."""
+    """Contents by name: a dict, a frame, a figure, or a file to be copied."""
 
     @classmethod
     def of(cls, record: Record, journal: Journal) -> Self:
@@ -154,6 +155,9 @@ def _artifacts(record: Record, journal: Journal) -> dict[str, Any]:
         return {"trials.json": dict(record.tuning)}
     users = journal.users_file(record.key)
     found = {f"users/{users.name}": users, "groups.json": dict(record.groups)}
+    if any("scores" in entry for entry in record.history):
+        title = f"{record.model} on {record.dataset}, {record.train_pct} % of the training data"
+        found["scores.png"] = score_figure(record.history, title)
     return found | ({"lists/examples.json": pd.DataFrame(list(record.examples))} if record.examples else {})
 
 
