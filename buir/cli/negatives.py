@@ -36,11 +36,13 @@ def negatives(
         Path | None, typer.Option("--figure", help="False negatives against the level, a .png, .svg or .pdf file.")
     ] = None,
 ) -> None:
-    """Say what samplers of negatives are like on a file, before anything is trained.
+    """Say what samplers of negatives are like on a file. Nothing is trained.
 
     A tenth of each user's pairs is held out, and what a level leaves out is hidden as well: negatives among these are
     false. lift: how often that happens, over even draws. eci: many negatives, hard (hardness), few that outdo their
     pair (safety). Another tenth, the test part of a benchmark, is never looked at.
+
+    Example: buir negatives ratings.csv --level 0.2 --level 0.8
     """
     with one_line_errors("nothing was written", "use smaller numbers for --n and --pairs"):
         from buir import baselines

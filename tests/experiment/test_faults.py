@@ -1,4 +1,4 @@
-"""What befalls a benchmark from outside: a few kills here, more with the slow tests, many with ``make faults``."""
+"""What befalls a benchmark from outside: some of it here, more with ``make faults``; kills of a fit are with the checkpoints."""
 
 import subprocess
 import sys
@@ -17,10 +17,6 @@ def outages(**counts: int) -> str:
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
     return told.stdout.splitlines()[-1]
-
-
-def test_two_kills_and_two_damaged_files():
-    assert outages(kills=2, damage=2) == "tried 4, survived 4, defects 0"
 
 
 @pytest.mark.slow

@@ -92,7 +92,6 @@ seen["popularity"] = baselines.Popularity().fit(whole).recommend(range(60), N=3)
 seen["als"] = told(lambda: baselines.ALS)
 seen["lightgcn"] = told(lambda: baselines.LightGCN)
 seen["compare"] = told(lambda: experiment.compare)
-seen["download"] = told(lambda: datasets.load("ml-100k", root="."))
 seen["graph"] = told(whole.to_hetero_data)
 """
 
@@ -176,7 +175,6 @@ def test_one_model_needs_nothing_of_the_benchmark(tmp_path):
     for asked, what, module in (
         ("als", "baselines.ALS", "implicit"),
         ("lightgcn", "baselines.LightGCN", "torch_geometric"),
-        ("download", "downloading a data set", "torch_geometric"),
         ("graph", "a graph of PyG", "torch_geometric"),
     ):
         said = f"{what} needs {module}, which is not installed here (a light installation goes without): "

@@ -15,7 +15,7 @@ from buir import BUIR
 from buir.errors import InputError, NotFittedError, UnknownParameterError
 from buir.recommend import Recommender, answer, estimator, parameters_of
 
-OTHERS = ("Refused", "assess_negatives")
+OTHERS = ("Refused", "assess_levels", "assess_negatives")
 MODELS = [BUIR, *(getattr(baselines, name) for name in baselines.__all__ if name not in OTHERS)]
 SEEN = csr_array(np.eye(4))
 TINY = {"embedding_dim": 4, "epochs": 1, "batch_size": 4, "device": "cpu"}
