@@ -15,6 +15,7 @@ from benchmarks.measure import Row, start
 from benchmarks.ours import FROM_RANDOM
 from benchmarks.plain import PlainBUIR
 from buir import BUIR
+from buir.data import keep
 from buir.ranking.evaluation import evaluate
 from buir.ranking.top_k import FactorScorer
 
@@ -83,10 +84,7 @@ def data(name: str) -> tuple[csr_array, csr_array]:
         return train.matrix, test.matrix
     train = generated(int(name))
     some = np.random.default_rng(0).random(train.nnz) < 0.1
-    test = train.copy()
-    test.data *= some
-    test.eliminate_zeros()
-    return train, test
+    return keep(train, ~some), keep(train, some)
 
 
 def measured(job: str, name: str, threads: int) -> tuple[float, float]:

@@ -69,7 +69,10 @@ def main() -> None:
     """Run both widths."""
     report = start("Ranking throughput")
     if report.args.smoke:
-        train, test, repeats = generated(20_000), generated(20_000, seed=1), 2
+        train, repeats = generated(20_000), 2
+        test = generated(20_000, seed=1)
+        test = csr_array(test - test.multiply(train))
+        test.eliminate_zeros()
     else:
         (train, test), repeats = (part.matrix for part in gowalla()), 5
     for dim in (64, 250):

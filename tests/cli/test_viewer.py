@@ -90,7 +90,12 @@ def test_everything_that_a_benchmark_writes_is_read_back_over_http(server, tmp_p
         }
         assert json.loads(inputs["train"].source) == {"uri": "synthetic", "split": record.split_digest}
         assert json.loads(inputs["test"].source) == {"uri": "synthetic"}
-        assert {a.path for a in client.list_artifacts(run.info.run_id)} == {"groups.json", "lists", "users"}
+        assert {a.path for a in client.list_artifacts(run.info.run_id)} == {
+            "groups.json",
+            "lists",
+            "scores.png",
+            "users",
+        }
     for model, run in sweeps.items():
         for point in client.get_metric_history(run.info.run_id, "test/ndcg_at_20"):
             mine = [r for r in records if (r.model, r.train_pct) == (model, point.step)]
