@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from buir.data.files.formats import NAMES
+from buir.data.files.formats import NAMES, spelled
 from buir.errors import InputError, listed, near, shortened, show_rows
 
 
@@ -162,7 +162,7 @@ def read_columns(
                 f"Interactions.from_frame(frame, {role}=...)"
             )
             raise InputError(msg, argument=role)
-    if rating is None and str(names["rating"]).lower() == NAMES["weight"][0]:
+    if rating is None and spelled(names["rating"]) == NAMES["weight"][0]:
         names["rating"] = None
     read = {role: table[name].to_numpy() for role, name in names.items() if name is not None}
     return Columns(read["user"], read["item"], read.get("rating"), read.get("time"), read.get("weight"), names)
@@ -194,8 +194,8 @@ def column_of(frame: Any, role: str) -> str | None:
 
 
 def known_column(columns: Sequence[Any], role: str) -> str | None:
-    """Return the column that is known to hold a role, by the names that files are read by, whatever its capitals."""
-    lowered = {str(column).lower(): column for column in reversed(columns)}
+    """Return the column that is known to hold a role, by the names that files are read by, however it is spelled."""
+    lowered = {spelled(column): column for column in reversed(columns)}
     exact = NAMES[role][0]
     return exact if exact in columns else next((lowered[name] for name in NAMES[role] if name in lowered), None)
 

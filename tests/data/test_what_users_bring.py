@@ -942,3 +942,52 @@ def test_parts_in_a_folder_come_back_as_one_table(tmp_path_factory, pairs, cut):
         if len(part):
             part.to_parquet(folder / f"part-{place}.parquet", index=False)
     assert read(folder).digest == Interactions.from_frame(frame).digest
+
+
+# Found by hostile readers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user|item\n----|----\nann|lamp\nbob|lamp\n(2 rows)\n",
+        "// exported\nann,lamp\nbob,lamp\n",
+        "ann/lamp\nbob/lamp\nbob/desk and chair\n",
+    ],
+)
+def test_lines_that_nothing_cuts_are_no_users_without_items(tmp_path, text):
+    file = tmp_path / "a.txt"
+    file.write_text(text)
+    with pytest.raises(ReadError, match="lines without a blank, such as"):
+        read(file)
+    assert read(file, format="adjacency").n_pairs > 0
+
+
+def test_lists_of_numbers_may_be_empty(tmp_path):
+    file = tmp_path / "test.txt"
+    file.write_text("0\n1\n2\n3 7 9 11\n4 8\n5\n")
+    assert read(file).n_pairs == 4
+
+
+@pytest.mark.parametrize("header", ["USER ID,Item-Id", "User-ID,ISBN", " user id , Movie ID "])
+def test_known_names_in_other_spellings_are_names(tmp_path, header):
+    file = tmp_path / "a.csv"
+    file.write_text(f"{header}\nann,lamp\nbob,desk\n")
+    data = read(file)
+    assert (data.n_users, data.n_items, data.n_pairs) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("name", ["click", "target", "Liked", "Book-Rating"])
+def test_labels_of_dislike_are_told(tmp_path, name):
+    file = tmp_path / "a.csv"
+    file.write_text(f"user,item,{name}\nann,lamp,1\nann,desk,0\nbob,lamp,0\n")
+    with pytest.warns(UserWarning, match="2 of them zero or negative"):
+        read(file)
+    assert read(file, min_rating=1).n_pairs == 1
+
+
+def test_labels_in_words_are_refused(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("user,item,like\nann,lamp,yes\nann,desk,no\n")
+    with pytest.raises(ReadError, match="the rating 'yes' is not a number"):
+        read(file)

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
-from buir.data.files.formats import FIRST_TIME, NAMES
+from buir.data.files.formats import FIRST_TIME, NAMES, spelled
 from buir.errors import AmbiguousFileWarning, Argument, InputError, InputWarning, ReadError, listed, near, shortened
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
@@ -89,7 +89,7 @@ def find_roles(header: Sequence[str] | None, n_columns: int, columns: Mapping[st
     if n_columns < 2:
         what = f"has {n_columns} column, expected at least user and item; check the separator and pass "
         raise InputError(what, Argument("format"), " or ", Argument("separator"))
-    names = [name.lower() for name in header] if header else []
+    names = [spelled(name) for name in header] if header else []
     seen = f"it has {listed(header)}" if header else f"it has {n_columns} columns and names none"
     roles: dict[str, int] = {}
     for role, column in (columns or {}).items():

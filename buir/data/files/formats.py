@@ -52,13 +52,36 @@ NAMES = {
         "asin",
         "venue_id",
         "parent_asin",
+        "isbn",
     ],
-    "rating": ["rating", "ratings", "score", "stars", "overall", "weight", "playcount", "plays", "label"],
+    "rating": [
+        "rating",
+        "ratings",
+        "score",
+        "stars",
+        "overall",
+        "weight",
+        "playcount",
+        "plays",
+        "label",
+        "book_rating",
+        "target",
+        "click",
+        "clicked",
+        "like",
+        "liked",
+    ],
     "time": ["time", "timestamp", "unixreviewtime", "date", "datetime"],
     "weight": ["weight", "weights", "playcount", "play_count", "plays", "count"],
     "title": ["title", "name", "item_name", "itemname", "movie_title", "book_title", "product_name", "product_title"],
 }
-"""Column names that say what they hold, in lower case; the first that a header has is taken."""
+"""Column names that say what they hold, as ``spelled`` writes them; the first that a header has is taken."""
+
+
+def spelled(name: object) -> str:
+    """Return a column's name in small letters, with "_" for blanks and hyphens: "User ID" is "user_id"."""
+    return re.sub(r"[\s-]+", "_", str(name).strip().lower())
+
 
 _HEAD = 1 << 20
 _SEEN = 2000
@@ -237,6 +260,7 @@ def text_format(path: Path, text: Text, hints: Hints) -> Format:
         name, found, doubtful = _name(lines, hints)
         if hints.columns is None and hints.header is None:
             _refuse_prose(path, lines[:_SEEN], name)
+            _refuse_lone_words(path, lines[:_SEEN], name)
     if name in LISTS:
         between = given or _between_items(lines[:_SEEN])
         return Format(name, **came, separator=between, also=found, doubtful=doubtful)
@@ -355,6 +379,19 @@ def _refuse_prose(path: Path, lines: list[bytes], name: str) -> None:
     raise ReadError(path, f"{what} of the interactions, or pass ", *otherwise)
 
 
+def _refuse_lone_words(path: Path, lines: list[bytes], name: str) -> None:
+    """Raise a ReadError where lists have no items in most lines: it is more likely that something else cuts them."""
+    words = [line.split() for line in lines]
+    lone = [row[0] for row in words if len(row) == 1 and not row[0].isdigit() and not _LISTED.match(row[0])]
+    if name != "adjacency" or 2 * len(lone) < len(words):
+        return
+    what = (
+        f"holds {len(lone):,} of {len(words):,} lines without a blank, such as {lone[0].decode(errors='replace')!r:.60}"
+    )
+    remedy = ("; expected columns, or a user and then items: pass ", Argument("separator"), " with what cuts them, or ")
+    raise ReadError(path, what, *remedy, Argument("format", "adjacency"), " if those are users without items")
+
+
 def _clauses(texts: list[str], rows: list[list[str]], name: str) -> bool:
     """Tell whether rows of one width are sentences: a blank after each mark, their ends, nobody twice."""
     mark = SEPARATORS[name].decode()
@@ -466,7 +503,7 @@ def _header(
     asked = [column for column in (hints.columns or {}).values() if not str(column).isdecimal()]
     if any(column in first for column in asked):
         return first, False
-    places = [place for place, field in enumerate(first) if field.lower() in known]
+    places = [place for place, field in enumerate(first) if spelled(field) in known]
     recurring = {
         place for place in range(len(first)) if any(row[place] == first[place] for row in body if tuple(row) != first)
     }
@@ -474,7 +511,7 @@ def _header(
         return first, False
     # As numpy.savetxt writes it.
     named = tuple(comments[-1].decode(errors="replace").lstrip("#% ").replace(",", " ").split()) if comments else ()
-    if len(named) == len(first) and any(field.lower() in known for field in named):
+    if len(named) == len(first) and any(spelled(field) in known for field in named):
         return named, False
     if any(_is_number(field) for field in first):
         return None, False

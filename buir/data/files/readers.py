@@ -34,7 +34,7 @@ from buir.data.files.columns import (
 )
 from buir.data.files.events import Where, rows_where
 from buir.data.files.folders import parts_of, split_files
-from buir.data.files.formats import LISTS, NAMES, Format, Hints, binary_format, check_hints, text_format, told
+from buir.data.files.formats import LISTS, NAMES, Format, Hints, binary_format, check_hints, spelled, text_format, told
 from buir.data.files.lists import read_lists, read_valued_lists
 from buir.data.files.matrices import read_matrix_market, read_npz
 from buir.data.files.tables import Table, count_blank_lines, json_table, parquet_table, text_table
@@ -370,7 +370,7 @@ def read_titles(path: str | Path) -> dict[str, str]:
 
 def _title_columns(path: Path, header: Sequence[str], *, sure: bool) -> tuple[int, int]:
     """Return the positions of item ids and titles: by name, or the first two where these may be no names."""
-    names = [str(name).lower() for name in header]
+    names = [spelled(name) for name in header]
     item, title = (next((names.index(name) for name in NAMES[role] if name in names), None) for role in _TITLED)
     if item is not None and title is not None:
         return item, title
