@@ -991,3 +991,20 @@ def test_labels_in_words_are_refused(tmp_path):
     file.write_text("user,item,like\nann,lamp,yes\nann,desk,no\n")
     with pytest.raises(ReadError, match="the rating 'yes' is not a number"):
         read(file)
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        ("20240501", "20240502"),
+        ("Jan 3 2024", "Feb 4 2024"),
+        ("3-Jan-2024", "4-Jan-2024"),
+        ("2024/05/01", "2024/05/02"),
+    ],
+)
+def test_dates_in_the_place_of_items_are_refused(tmp_path, days):
+    file = tmp_path / "a.csv"
+    file.write_text(f"1,{days[0]},7\n1,{days[1]},8\n2,{days[0]},9\n")
+    with pytest.raises(ReadError, match="is read as the item, but holds dates"):
+        read(file)
+    assert read(file, columns={"user": 0, "item": 1}).n_items == 2
