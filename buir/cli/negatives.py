@@ -24,6 +24,7 @@ def negatives(
     header: one_model.Header = None,
     drop_missing: one_model.DropMissing = False,
     where: one_model.Where = None,
+    max_bytes: one_model.MaxBytes = None,
     min_rating: one_model.MinRating = None,
     min_user: Annotated[int, typer.Option(min=0, help="Keep users with at least this many rows.")] = 0,
     min_item: Annotated[int, typer.Option(min=0, help="Keep items with at least this many rows.")] = 0,
@@ -55,6 +56,7 @@ def negatives(
             options.check_target(figure, path, table=False, option="--figure")
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        form |= {"max_bytes": max_bytes}
         data = read(path, **form, min_rating=min_rating, min_user=min_user, min_item=min_item)
         table = baselines.assess_levels(data, level or [1.0], n=n, pairs=pairs, temperature=temperature, seed=seed)
         typer.echo(f"{path}: {counted(data.n_users, 'user')}, {counted(data.n_items, 'item')}")

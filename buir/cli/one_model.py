@@ -160,6 +160,7 @@ def update(
     header: Header = None,
     drop_missing: DropMissing = False,
     where: Where = None,
+    max_bytes: MaxBytes = None,
     min_rating: MinRating = None,
     weight: Weight = None,
     epochs: Annotated[
@@ -178,6 +179,7 @@ def update(
         model = load(model_file)
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        form |= {"max_bytes": max_bytes}
         weights = None if weight is None else weighting(weight)
         with reading_weights(weights):
             arrived = options.with_labels_of(model, read(new, **form, min_rating=min_rating), new)

@@ -30,16 +30,6 @@ DIGITS = "1" * 5000
 LONG = "a" * 140_000
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(content, name="data.txt"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def labelled(data):
     frame = data.to_frame()
     return list(zip(frame["user"].tolist(), frame["item"].tolist(), strict=True))
@@ -422,3 +412,31 @@ def test_a_fit_counts_its_vectors(monkeypatch):
 def test_free_memory_is_less_than_there_is():
     free = doctor.free_memory()
     assert free is None or 1 << 20 < free <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize("command", ["fit", "update", "evaluate", "negatives"])
+def test_the_commands_that_read_files_take_the_option_that_the_limit_names(write, tmp_path, command):
+    model = tmp_path / "m.safetensors"
+    fixed = [
+        "--set",
+        "embedding_dim=2",
+        "--set",
+        "epochs=1",
+        "--set",
+        "batch_size=2",
+        "--set",
+        "inner_validation=false",
+    ]
+    few = write("a 1\nb 2\na 2\n", "few.txt")
+    assert CliRunner().invoke(app, ["fit", str(few), "--out", str(model), *fixed]).exit_code == 0
+    file, out = str(write("a 1\nb 2\n" * 50)), ["--out", str(tmp_path / "out.csv")]
+    asked = {
+        "fit": [file, *out],
+        "update": [str(model), file, *out],
+        "evaluate": [str(model), file],
+        "negatives": [file],
+    }
+    result = CliRunner().invoke(app, [command, *asked[command], "--max-bytes", "100"])
+    assert result.exit_code == 1
+    assert "--max-bytes" in result.output
+    assert len(result.output.strip().splitlines()) == 1

@@ -18,16 +18,6 @@ from buir.data.interactions import Interactions
 from buir.errors import ReadError, ValuesIgnoredWarning
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(content, name="data.txt"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def labelled(data):
     """Pairs as (user, item) labels in source order."""
     frame = data.to_frame()

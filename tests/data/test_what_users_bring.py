@@ -37,16 +37,6 @@ from buir.errors import AmbiguousFileWarning, InputError, ReadError, ValuesIgnor
 TINY = ["--set", "embedding_dim=4", "--set", "epochs=1", "--set", "batch_size=4", "--set", "device=cpu"]
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(content, name="data.txt"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def labelled(data):
     frame = data.to_frame()
     return list(zip(frame["user"].tolist(), frame["item"].tolist(), strict=True))
