@@ -228,7 +228,7 @@ class _Parts:
         """Score users by every part in its unit: shape (n_parts, len(users), n_items), valid until the next call."""
         for number, (unit, source) in enumerate(zip(self.units, self.sources, strict=True)):
             if isinstance(source, FactorScorer):
-                source.score_block(users, out=self._table(number, len(users), source.user_factors.device))
+                source.score_into(self._table(number, len(users), source.device), users)
             elif isinstance(source, tuple):
                 like, scale = source
                 torch.mul(self.tables[like, : len(users)], scale, out=self.tables[number, : len(users)])

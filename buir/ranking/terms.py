@@ -201,6 +201,15 @@ class TermScorer:
         """Score all items for ``users``: float32, shape (len(users), n_items)."""
         return self.sum.score_block(users)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the scores are computed."""
+        return self.sum.device
+
+    def score_into(self, out: Tensor, users: np.ndarray) -> None:
+        """Score all items for ``users`` into ``out``."""
+        self.sum.score_into(out, users)
+
 
 class SumScorer:
     """A sum of scores: of a base without factors, of inner products, and of multiples of other scorers."""
@@ -221,13 +230,27 @@ class SumScorer:
         """Number of items that each user is scored against."""
         return self._one.n_items
 
+    @property
+    def device(self) -> torch.device:
+        """Where the sum is formed."""
+        return torch.device("cpu") if self.tables is None else self.tables.device
+
     def score_block(self, users: np.ndarray) -> Tensor:
         """Score all items for ``users``: float32, shape (len(users), n_items)."""
-        scores = [part.score_block(users) for part in (self.base, self.tables) if part is not None]
-        whole = scores[0] if len(scores) < 2 else scores[0] + scores[1].to(scores[0].device)
+        out = torch.empty(len(users), self.n_items, device=self.device)
+        self.score_into(out, users)
+        return out
+
+    def score_into(self, out: Tensor, users: np.ndarray) -> None:
+        """Score all items for ``users`` into ``out``."""
+        if self.tables is not None:
+            self.tables.score_into(out, users)
+        else:
+            out.zero_()
+        if self.base is not None:
+            out.add_(self.base.score_block(users).to(out.device))
         for scale, scorer in self.further:
-            whole = whole.add(scorer.score_block(users).to(whole.device), alpha=scale)
-        return whole
+            out.add_(scorer.score_block(users).to(out.device), alpha=scale)
 
 
 class WatchedScorer:
@@ -263,12 +286,21 @@ class WatchedScorer:
 class _Watched:
     def __init__(self, base: FactorScorer, kept: Tensor, users: np.ndarray, scale: float) -> None:
         self.base, self.kept, self.users, self.scale = base, kept, users, scale
-        self.n_users, self.n_items = base.n_users, base.n_items
+        self.n_users, self.n_items, self.device = base.n_users, base.n_items, base.device
 
     def score_block(self, users: np.ndarray) -> Tensor:
-        scores = self.base.score_block(users)
-        rows = torch.from_numpy(np.searchsorted(self.users, users)).to(self.kept.device)
-        return scores.add_(self.kept.index_select(0, rows).to(scores.device), alpha=self.scale)
+        out = torch.empty(len(users), self.n_items, device=self.device)
+        self.score_into(out, users)
+        return out
+
+    def score_into(self, out: Tensor, users: np.ndarray) -> None:
+        rows = np.searchsorted(self.users, users)
+        # all of them are asked for in their order: then no copy is made
+        together = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+        kept = self.kept[rows[0] : rows[-1] + 1] if together else self.kept[torch.from_numpy(rows)]
+        torch.addmm(
+            kept.to(self.device), self.base.of_users(users), self.base.item_factors.T, beta=self.scale, out=out
+        )
 
 
 def spread(scorer: Scorer) -> float:

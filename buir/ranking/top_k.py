@@ -15,8 +15,8 @@ from buir.ranking.selection import largest, padded_width
 
 __all__ = ["FactorScorer", "Scorer", "top_k"]
 
-_BLOCK_BYTES = 64 << 20
-"""Most bytes of scores at a time: more is not faster, since a block of this size has left the cache already."""
+_BLOCK_BYTES = 16 << 20
+"""Most bytes of scores at a time: more is not faster, and a larger buffer costs the pages that it is made of."""
 
 _BLOCK_USERS = 4096
 """Most users at a time, for small catalogues."""
@@ -38,6 +38,20 @@ class Scorer(Protocol):
 
     def score_block(self, users: np.ndarray) -> torch.Tensor:
         """Score all items for ``users``: float32, shape (len(users), n_items), any device; it is never written to."""
+        ...
+
+
+@runtime_checkable
+class InPlace(Protocol):
+    """A scorer that can write where it is told: a table of scores that is made anew costs as much as the scores."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the scores are computed."""
+        ...
+
+    def score_into(self, out: torch.Tensor, users: np.ndarray) -> None:
+        """Score all items for ``users`` into ``out``: float32, shape (len(users), n_items), rows need not touch."""
         ...
 
 
@@ -78,10 +92,22 @@ class FactorScorer:
         """Number of items."""
         return self.item_factors.shape[0]
 
-    def score_block(self, users: np.ndarray, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Score all items for ``users``, into ``out`` if given."""
-        rows = torch.as_tensor(users, dtype=torch.int64, device=self.user_factors.device)
-        return torch.mm(self.user_factors.index_select(0, rows), self.item_factors.T, out=out)
+    @property
+    def device(self) -> torch.device:
+        """Where the tables lie."""
+        return self.user_factors.device
+
+    def of_users(self, users: np.ndarray) -> torch.Tensor:
+        """Return the vectors of some users."""
+        return self.user_factors.index_select(0, torch.as_tensor(users, dtype=torch.int64, device=self.device))
+
+    def score_block(self, users: np.ndarray) -> torch.Tensor:
+        """Score all items for ``users``."""
+        return torch.mm(self.of_users(users), self.item_factors.T)
+
+    def score_into(self, out: torch.Tensor, users: np.ndarray) -> None:
+        """Score all items for ``users`` into ``out``."""
+        torch.mm(self.of_users(users), self.item_factors.T, out=out)
 
     def of_items(self, items: np.ndarray) -> FactorScorer:
         """Make a scorer of these items alone, in this order."""
@@ -215,9 +241,8 @@ class _Block:
         self.scores = self.buffer
 
     def score(self, users: np.ndarray) -> None:
-        if isinstance(self.scorer, FactorScorer):
-            table = self._rows(len(users), self.scorer.user_factors.device)
-            self.scorer.score_block(users, out=table[:, : self.width])
+        if isinstance(self.scorer, InPlace) and self.columns is None:
+            self.scorer.score_into(self._rows(len(users), self.scorer.device)[:, : self.width], users)
             return
         given = self.scorer.score_block(users)
         if given.shape != (len(users), self.scorer.n_items):
