@@ -298,9 +298,7 @@ class _Watched:
         # all of them are asked for in their order: then no copy is made
         together = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all())
         kept = self.kept[rows[0] : rows[-1] + 1] if together else self.kept[torch.from_numpy(rows)]
-        torch.addmm(
-            kept.to(self.device), self.base.of_users(users), self.base.item_factors.T, beta=self.scale, out=out
-        )
+        torch.addmm(kept.to(self.device), self.base.of_users(users), self.base.item_factors.T, beta=self.scale, out=out)
 
 
 def spread(scorer: Scorer) -> float:
