@@ -202,7 +202,7 @@ class FittedInEpochs(Baseline):
             patience=self.patience,
         )
         pairs = Pairs(users.to(device), items.to(device))
-        history = train(learner, pairs, schedule, callback=callback, show_progress=show_progress)
+        history = train(learner, pairs, schedule, callback=callback, show_progress=show_progress).history
         self._decide(learner)
         self.user_factors, self.item_factors = (part.cpu().numpy() for part in learner.factors())
         self._remember(labelled)

@@ -2,8 +2,8 @@
 
 from buir.learning.bootstrap import Bootstrap, Weights, initial_weights
 from buir.learning.diagnostics import ScoreSample, effective_rank, warn_of_collapse
-from buir.learning.learner import BootstrapLearner, TrainingState
-from buir.learning.loop import Pairs, Progress, Schedule, Validation, train, training_device
+from buir.learning.learner import BootstrapLearner, TrainingState, bare
+from buir.learning.loop import Outcome, Pairs, Progress, Schedule, Validation, train, training_device
 from buir.learning.losses import bootstrap_loss, uniformity_loss
 from buir.learning.optimisers import DenseAdam, RowAdam
 from buir.learning.targets import LazyTarget, TableTarget
@@ -13,6 +13,7 @@ __all__ = [
     "BootstrapLearner",
     "DenseAdam",
     "LazyTarget",
+    "Outcome",
     "Pairs",
     "Progress",
     "RowAdam",
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingState",
     "Validation",
     "Weights",
+    "bare",
     "bootstrap_loss",
     "effective_rank",
     "initial_weights",

@@ -14,7 +14,7 @@ from buir.learning.optimisers import DenseAdam, Moments, RowAdam
 from buir.learning.targets import LazyTarget
 from buir.ranking import FactorScorer, Scorer, WatchedScorer
 
-__all__ = ["BootstrapLearner", "TrainingState"]
+__all__ = ["BootstrapLearner", "TrainingState", "bare"]
 
 GROWN = 1e4
 """So many times as large as at their start vectors never are where steps add up to something."""
@@ -50,7 +50,8 @@ class BootstrapLearner:
     validation
         None trains without looking at held-out data.
     terms
-        What is added to the scores that validation looks at; None adds nothing.
+        What is added to the scores that validation looks at; the metric without them is then in the records as well,
+        as ``bare_`` and its name. None adds nothing.
     """
 
     def __init__(
@@ -125,7 +126,10 @@ class BootstrapLearner:
             self.base(vectors), diagnostics.LENGTH, sample=diagnostics.LISTS
         )
         if self.validation is not None:
-            record |= self.validation(self.scorer(vectors)) | self.validation.look(self.base(vectors))
+            base = self.base(vectors)
+            record |= self.validation(self.scorer(vectors)) | self.validation.look(base)
+            if self.terms is not None:
+                record[bare(self.validation.metric)] = self.validation(base)[self.validation.metric]
         return record
 
     def base(self, vectors: Tensor | None = None) -> FactorScorer:
@@ -171,6 +175,11 @@ class BootstrapLearner:
         with torch.no_grad():
             for mine, saved in zip(self.bootstrap.weights.parts(), snapshot.parts(), strict=True):
                 mine.copy_(saved)
+
+
+def bare(metric: str) -> str:
+    """Return the key of a metric of the scores without terms."""
+    return f"bare_{metric}"
 
 
 def _size(table: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from buir.graph import permutation, stream
 from buir.learning.diagnostics import ScoreSample
 from buir.ranking import Scorer, evaluate
 
-__all__ = ["REMEDY", "Objective", "Pairs", "Progress", "Schedule", "Validation", "train", "training_device"]
+__all__ = ["REMEDY", "Objective", "Outcome", "Pairs", "Progress", "Schedule", "Validation", "train", "training_device"]
 
 REMEDY = "lower learning_rate, or raise momentum towards 1"
 """What to do about a training whose numbers leave the range of floats."""
@@ -58,6 +58,9 @@ class Schedule:
     """Epochs between two validations."""
     metric: str | None = None
     """Key of ``validate()`` to maximise; None trains all epochs and keeps the last state."""
+    second: str | None = None
+    """Another key to maximise, with a best state and a patience of its own: training goes on while one of the two has
+    patience."""
     patience: int = 10
     """Non-improving validations after which training stops."""
     cumulative: bool = False
@@ -68,6 +71,12 @@ class Schedule:
     """Epochs that records count besides those done, where an earlier fit is not continued but has records."""
     start: bool = False
     """Validate the state before the first epoch as well: it is a candidate like every later one."""
+
+    @property
+    def flags(self) -> dict[str, str]:
+        """Say which key of a record tells that a metric is best so far, by metric."""
+        named = {} if self.metric is None else {self.metric: "best"}
+        return named if self.second is None else named | {self.second: f"best_{self.second}"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +102,19 @@ class Progress:
     """Epochs done, as ``Schedule.first_epoch`` counts them: with the seed they decide all further draws."""
     history: list[dict[str, Any]]
     """The records so far, from which patience follows."""
-    best_state: Any
-    """The best snapshot; None where no metric is watched, or no validation has come yet."""
+    best: dict[str, Any]
+    """The best snapshots by metric, as far as metrics are watched and a validation has come."""
     seconds: float
     """Since the start, all sittings together."""
+
+
+class Outcome(NamedTuple):
+    """What a training came to."""
+
+    history: list[dict[str, Any]]
+    """One record for each validation."""
+    best: dict[str, Any]
+    """The best snapshot by watched metric."""
 
 
 class Validation:
@@ -141,13 +159,13 @@ def train(
     show_progress: bool = True,
     progress: Progress | None = None,
     keep: Callable[[Progress], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Run the epochs and return one record for each validation.
+) -> Outcome:
+    """Run the epochs.
 
     Parameters
     ----------
     objective
-        Model with its optimiser; ends in its best validated state.
+        Model with its optimiser; ends in the state that was best by ``schedule.metric``.
     pairs
         What to learn from; each epoch goes through all of them once, in an order that depends on the seed and the epoch
         only.
@@ -166,7 +184,7 @@ def train(
     Returns
     -------
     Records with ``epoch``, ``loss`` (mean over the epoch), ``seconds`` (since the start), what ``validate`` returned,
-    and ``best`` (so far).
+    ``best`` (so far), and with a second metric ``best_`` and its name; and the best states.
 
     Raises
     ------
@@ -174,7 +192,7 @@ def train(
         If the loss stops being a number, or the objective finds its state unsound.
     """
     history: list[dict[str, Any]] = [] if progress is None else list(progress.history)
-    best_state = None if progress is None else progress.best_state
+    kept = {} if progress is None else dict(progress.best)
     first, last = schedule.first_epoch, schedule.first_epoch + schedule.epochs
     done = first if progress is None else progress.epoch
     started = time.perf_counter() - (0.0 if progress is None else progress.seconds)
@@ -186,13 +204,13 @@ def train(
     answers = [ends(record) for record in history]  # all are told, even after one that ends it
     if schedule.start and progress is None:
         record = {"epoch": schedule.epochs_told + first, "loss": math.nan, "seconds": 0.0}
-        record |= objective.validate() | {"best": True}
+        record |= objective.validate() | {"best": True} | dict.fromkeys(schedule.flags.values(), True)
         history.append(record)
-        best_state = objective.snapshot()
+        kept = dict.fromkeys(schedule.flags, objective.snapshot())
         if ends(record):
-            return history
-    best, misses = _standing(history, schedule)
-    stop = any(answers) or misses >= schedule.patience
+            return Outcome(history, kept)
+    best, patient = _standing(history, schedule)
+    stop = any(answers) or not patient
     bar = tqdm(
         range(done + 1, done + 1 if stop else last + 1),
         initial=done - first,
@@ -212,30 +230,32 @@ def train(
                 steps = counted(-(-len(pairs) // schedule.batch_size), "step")
                 msg = f"{error} (after epoch {record['epoch']}, {steps} each)"
                 raise FloatingPointError(msg) from None
-            record["best"] = schedule.metric is not None and record[schedule.metric] > best
-            if record["best"]:
-                best_state = objective.snapshot()
+            better = [metric for metric in schedule.flags if record[metric] > best[metric]]
+            record |= {"best": False} | {flag: metric in better for metric, flag in schedule.flags.items()}
+            if better:
+                kept = kept | dict.fromkeys(better, objective.snapshot())
             history.append(record)
-            best, misses = _standing(history, schedule)
-            bar.set_postfix({"loss": record["loss"]} | ({} if schedule.metric is None else {schedule.metric: best}))
+            best, patient = _standing(history, schedule)
+            bar.set_postfix({"loss": record["loss"]} | best)
         if keep is not None:
-            keep(Progress(epoch, list(history), best_state, time.perf_counter() - started))
-        if validated and (ends(history[-1]) or misses >= schedule.patience):
+            keep(Progress(epoch, list(history), kept, time.perf_counter() - started))
+        if validated and (ends(history[-1]) or not patient):
             break
     bar.close()
-    if best_state is not None:
-        objective.restore(best_state)
-    return history
+    if schedule.metric is not None and schedule.metric in kept:
+        objective.restore(kept[schedule.metric])
+    return Outcome(history, kept)
 
 
-def _standing(history: list[dict[str, Any]], schedule: Schedule) -> tuple[float, int]:
-    """Return the best value so far, and the validations without improvement that patience counts."""
-    if schedule.metric is None:
-        return -math.inf, 0
-    best = [place for place, record in enumerate(history) if record["best"]]
-    value = history[best[-1]][schedule.metric] if best else -math.inf
-    since = best[-1] + 1 if best else 0
-    return value, len(history) - (len(best) if schedule.cumulative else since)
+def _standing(history: list[dict[str, Any]], schedule: Schedule) -> tuple[dict[str, float], bool]:
+    """Return the best value so far by metric, and whether one has patience: fewer misses than patience counts."""
+    values, misses = {}, []
+    for metric, flag in schedule.flags.items():
+        best = [place for place, record in enumerate(history) if record[flag]]
+        values[metric] = history[best[-1]][metric] if best else -math.inf
+        since = best[-1] + 1 if best else 0
+        misses.append(len(history) - (len(best) if schedule.cumulative else since))
+    return values, not misses or min(misses) < schedule.patience
 
 
 def run_epoch(objective: Objective, pairs: Pairs, batch_size: int, key: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from buir.data import Labelled
 from buir.errors import Argument, CheckpointWarning, InputError, StorageError, counted, one_line, report
-from buir.learning import BootstrapLearner, Pairs, Progress, Schedule, Weights, train
+from buir.learning import BootstrapLearner, Outcome, Pairs, Progress, Schedule, Weights, train
 from buir.model.contents import Contents, number, training_state
 from buir.model.storage import CHECKPOINT, pack_ids, read_file, write_file
 
@@ -187,16 +187,17 @@ class Checkpoint:
         *,
         callback: Callable[[dict[str, Any]], bool | None] | None,
         show_progress: bool,
-    ) -> list[dict[str, Any]]:
+    ) -> Outcome:
         """Train as ``learning.train`` does, from where an earlier process was if there was one.
 
-        Of a training after which another has begun only the records are kept: the learner stays as it is.
+        Of a training after which another has begun only the records are kept: the learner stays as it is, and there is
+        no best state.
         """
         if self.path is None:
             return train(learner, pairs, schedule, callback=callback, show_progress=show_progress)
         name, latest, progress = self._phases[-1] + name, self._noted.training, None
         if name in self._noted.histories:
-            return self._checked(lambda: _records(self._noted.histories[name], schedule))
+            return Outcome(self._checked(lambda: _records(self._noted.histories[name], schedule)), {})
         if latest is not None and latest["name"] == name:
             progress = self._checked(lambda: self._resumed(latest, learner, schedule))
             _LOG.info("%s: %s goes on after epoch %d", self.path, name, progress.epoch)
@@ -207,7 +208,7 @@ class Checkpoint:
         def keep(progress: Progress) -> None:
             told = {"name": name, "epoch": progress.epoch, "seconds": progress.seconds, "history": progress.history}
             weights = {"weights": learner.snapshot()}
-            weights |= {} if progress.best_state is None else {"best": progress.best_state}
+            weights |= {f"best.{metric}": snapshot for metric, snapshot in progress.best.items()}
             parts = {f"training.{which}.{part}": t for which, held in weights.items() for part, t in vars(held).items()}
             parts |= {f"state.{part}": tensor for part, tensor in learner.state(progress.epoch).tensors.items()}
             arrays = {part: _array(tensor) for part, tensor in parts.items()}
@@ -230,7 +231,8 @@ class Checkpoint:
         epoch, seconds = number(told, "epoch", int, schedule.first_epoch + 1), number(told, "seconds", float, 0)
         history = _records(told["history"], schedule)
         n_nodes, width = mine.table.shape
-        best = weights("best") if any(record["best"] for record in history) else None
+        reached = [metric for metric, flag in schedule.flags.items() if any(record[flag] for record in history)]
+        best = {metric: weights(f"best.{metric}") for metric in reached}
         state = training_state(held, epoch, width, n_nodes, waiting=True)
         learner.restore(weights("weights"))
         learner.resume(state)
@@ -352,7 +354,8 @@ def _records(history: Any, schedule: Schedule) -> list[dict[str, Any]]:
     for record in history:
         number(record, "epoch", int, 0)
         number(record, "seconds", float, 0)
-        told = {"best": bool, "loss": float} | ({} if schedule.metric is None else {schedule.metric: float})
+        told = {"best": bool, "loss": float}
+        told |= dict.fromkeys(schedule.flags.values(), bool) | dict.fromkeys(schedule.flags, float)
         for name, kind in told.items():
             if not _fits(record[name], kind):
                 msg = f"{name} of a record is {record[name]!r}"[:100]

@@ -215,8 +215,8 @@ class BUIR(Recommender):
             Show a progress bar on a terminal.
         callback
             Called with the record of each validation (see ``history``); returning True ends the training. Records of a
-            branch that is only tried have its weight of uniformity as ``branch``, those of a second training what it is
-            ``watched`` with. A training that is resumed tells its earlier records first.
+            branch that is only tried have its weight of uniformity as ``branch``, those of a further training (see
+            ``terms``) what it is ``watched`` with. A training that is resumed tells its earlier records first.
         checkpoint
             A file that keeps the state of the fit, replaced as a whole every ``checkpoint_minutes`` or, where an epoch
             takes longer, after each, and whenever the fit ends, by Ctrl-C too; three to five more tables in memory. It

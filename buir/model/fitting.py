@@ -1,8 +1,8 @@
 """One training from weights to factors: what "auto" comes to, and where the pieces meet."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from buir.learning import (
     TrainingState,
     Validation,
     Weights,
+    bare,
     initial_weights,
     training_device,
 )
@@ -52,9 +53,6 @@ START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
 BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
 """Weights of uniformity that are tried, for so many epochs each."""
-WITH_TERMS = "with terms"
-WATCHES = (WITH_TERMS, "without terms")
-"""Ways to watch a training."""
 PAYS = 1.005
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
 MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
@@ -159,15 +157,18 @@ class Plan:
             row_sparse=self.row_sparse,
         )
 
-    def schedule(self, *, validated: bool, first_epoch: int, epochs_told: int, epochs: int | None = None) -> Schedule:
-        """Say how long to train; see the fields of ``Schedule``."""
+    def schedule(
+        self, *metrics: str, first_epoch: int = 0, epochs_told: int = 0, epochs: int | None = None
+    ) -> Schedule:
+        """Say how long to train, watching none, one or two metrics; see the fields of ``Schedule``."""
         return Schedule(
             epochs=self.epochs if epochs is None else epochs,
-            start=validated and self.start == "spectral",
+            start=bool(metrics) and self.start == "spectral",
             batch_size=self.batch_size,
             seed=self.seed,
             validate_every=self.validate_every,
-            metric=self.valid_metric if validated else None,
+            metric=metrics[0] if metrics else None,
+            second=metrics[1] if len(metrics) > 1 else None,
             patience=self.patience,
             cumulative=self.cumulative_patience,
             first_epoch=first_epoch,
@@ -275,9 +276,9 @@ def run(
     of uniformity, by a branch of two epochs for each, or that none beats the start; the epoch, by early stopping; and
     the strengths of the terms, by the best state.
 
-    From a spectral start with open strengths all that is done twice, because training and terms gain partly the same:
-    watched with the terms that the start wants, and watched without any. The state is kept that validates better with
-    the terms that it wants itself.
+    From a spectral start with open strengths the states are watched in two ways, with the terms that the start wants
+    and without any, because training and terms gain partly the same. Each way has its branch and its best epoch, and
+    mostly they share the training. The state is kept that validates better with the terms that it wants itself.
 
     Parameters
     ----------
@@ -301,25 +302,16 @@ def run(
     training = _Training(plan, matrix, weights, valid, Checkpoint() if checkpoint is None else checkpoint)
     watch = _Watch(callback, show_progress=show_progress)
     if not training.twice:
-        watched = training.watched_with(WITH_TERMS)
+        watched = training.watched()
         learner, trained = watched.train(watch, state, before)
-        training.candidates.append(trained.n_candidates)
         return watched.fitted(learner, trained, before)
-    found: list[tuple[float, _Training, _Trained]] = []
-    for terms in WATCHES:
-        watched = training.watched_with(terms)
-        if found and watched.like(found[0][1]):
-            break
-        watch.marks = {"watched": terms} if found else {}
-        trained = watched.trained(f"training {terms}", watch)
-        training.candidates.append(trained.n_candidates)
+    watched, found = training.watched(), []
+    for trained in watched.trained(watch):
         learner = watched.learner_of(trained)
-        choice = watched.choose(f"terms, trained {terms}", learner, watched.shown, watched.added)
-        found.append((choice.value, watched, trained))
-        if watch.ended:
-            break
-    _, watched, trained = max(found, key=lambda each: each[0])
-    return watched.fitted(watched.learner_of(trained), trained)
+        choice = watched.choose(f"terms, best by {trained.metric}", learner, watched.shown, watched.added)
+        found.append((choice.value, trained))
+    _, best = max(found, key=lambda each: each[0])
+    return watched.fitted(watched.learner_of(best), best)
 
 
 @dataclass(frozen=True)
@@ -330,19 +322,52 @@ class _Width:
     n_candidates: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Trained:
-    """What a training came to: its best weights, and how."""
+    """What a training came to: its best weights by one metric, and how."""
+
+    weights: Weights
+    uniformity: float
+    history: list[dict[str, Any]]
+    """``best`` is by this metric."""
+    metric: str | None
+    """Key of the records; None where nothing was watched."""
+    epochs_told: int = 0
+    """Epochs of earlier trainings that the records count."""
+
+    @classmethod
+    def of(
+        cls, weights: Weights, uniformity: float, history: list[dict[str, Any]], metric: str | None, told: int = 0
+    ) -> "_Trained":
+        """Say of each record whether it was the best by this metric, and not by another."""
+        flags = {f"best_{name}" for name in history[0]} & set(history[0])
+        mine = f"best_{metric}" if f"best_{metric}" in flags else "best"
+        kept = [{k: v for k, v in r.items() if k not in flags} | {"best": r[mine]} for r in history]
+        return cls(weights, uniformity, kept, metric, told)
+
+
+@dataclass(frozen=True, eq=False)
+class _Branches:
+    """What the branches came to."""
+
+    best: dict[str, float] = field(default_factory=dict)
+    """The weight of uniformity that is best by each metric."""
+    kept: set[str] = field(default_factory=set)
+    """Metrics by which no branch beats the start."""
+    start: dict[str, Any] = field(default_factory=dict)
+    """The record of the start; empty if nobody looked at it."""
+    ended: tuple[BootstrapLearner, _Trained] | None = None
+    """The branch that the callback ended."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Both:
+    """The best states of one training, by one metric or two: weights with an axis for these before the others."""
 
     table: Tensor
     predictor_weight: Tensor
     predictor_bias: Tensor
-    uniformity: float
     history: list[dict[str, Any]]
-    epochs_told: int
-    """Epochs of earlier trainings that the records count."""
-    n_candidates: int
-    """States that were validated."""
 
 
 class _Watch:
@@ -381,7 +406,8 @@ class _Training:
         self.candidates: list[int] = []
         """How many were compared at a time; one list for all copies."""
         self.watch_terms: WatchedScorer | None = None
-        self.with_terms = True
+        self.metrics: tuple[str, ...] = () if valid is None else (plan.valid_metric,)
+        """Keys of the records that are watched."""
         self.width = WIDTHS[0] if plan.embedding_dim == "auto" else plan.embedding_dim
         self.whole: Spectrum | None = None
         if weights is not None:
@@ -431,18 +457,16 @@ class _Training:
         assert self.validation is not None
         return self.validation.valid
 
-    def watched_with(self, terms: str) -> "_Training":
+    def watched(self) -> "_Training":
         """Return a copy that has chosen its width, and the terms that validation looks at.
 
-        These are the terms as they are given, or as the start wants them; without terms the width is the one whose
-        start alone is best.
+        These are the terms as they are given, or as the start wants them.
         """
         mine, plan = copy(self), self.plan
-        mine.with_terms = terms == WITH_TERMS
         if self.validation is None:
             return mine
         if self.whole is not None and plan.embedding_dim == "auto":
-            width = self.checkpoint.once(f"width {terms}", mine._best_width, _Width)
+            width = self.checkpoint.once("width", mine._best_width, _Width)
             self.candidates.append(width.n_candidates)
             mine._start_with(width.width)
             mine.terms = {
@@ -452,11 +476,13 @@ class _Training:
         added = mine.added
         if plan.terms == "auto":
             # of random scores nothing is known that terms could be weighed against
-            weighed = mine.with_terms and plan.start == "spectral"
+            weighed = plan.start == "spectral"
             added = mine.at(mine.choose("terms of the start", mine.learner(0.0), self.shown, added)) if weighed else {}
         users = np.flatnonzero(np.diff(self.shown.indptr))
         if added and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
             mine.watch_terms = WatchedScorer(added, users, self.matrix.shape)
+            if self.twice:
+                mine.metrics = (plan.valid_metric, bare(plan.valid_metric))
         return mine
 
     def _best_width(self) -> _Width:
@@ -467,7 +493,7 @@ class _Training:
         for width in WIDTHS:
             self._start_with(width)
             learner, name = self.learner(0.0), self.plan.valid_metric
-            if cheap and self.plan.terms == "auto" and self.with_terms:
+            if cheap and self.plan.terms == "auto":
                 choice = ScoreTerms.choose(learner.base(), self.matrix, self.shown, name, cheap)[1]
                 reached[width] = choice.value
                 n_candidates += choice.n_candidates
@@ -476,10 +502,6 @@ class _Training:
                 n_candidates += 1
         best = max(WIDTHS, key=lambda width: reached[width])
         return _Width(best if reached[best] > CLEARLY * reached[WIDTHS[0]] else WIDTHS[0], n_candidates)
-
-    def like(self, other: "_Training") -> bool:
-        """Tell whether a training goes the same way as another one."""
-        return self.watch_terms is None and other.watch_terms is None and self.width == other.width
 
     def learner(self, uniformity: float) -> BootstrapLearner:
         plan = self.plan
@@ -491,57 +513,100 @@ class _Training:
     def learner_of(self, trained: _Trained) -> BootstrapLearner:
         """Return a learner with the weights of a training, without its moments."""
         learner = self.learner(trained.uniformity)
-        learner.restore(Weights(trained.table, trained.predictor_weight, trained.predictor_bias))
+        learner.restore(trained.weights)
         return learner
 
-    def trained(self, phase: str, watch: _Watch) -> _Trained:
-        """Train, or take what an earlier process came to."""
-        shapes = {part: tuple(tensor.shape) for part, tensor in vars(self.weights).items()}
-        return self.checkpoint.once(phase, lambda: self.train(watch)[1], _Trained, **shapes)
+    def branches(self, watch: _Watch) -> _Branches:
+        """Train a little with each weight of uniformity."""
+        plan = self.plan
+        schedule = plan.schedule(*self.metrics, epochs=min(BRANCH_EPOCHS, plan.epochs))
+        reached: dict[str, dict[float, float]] = {metric: {} for metric in self.metrics}
+        start: dict[str, Any] = {}
+        for weight in BRANCHES:
+            learner = self.learner(weight)
+            watch.marks = {"branch": weight}
+            watching = {"callback": watch, "show_progress": False}
+            history = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching).history
+            self.candidates.append(len(history))
+            if watch.ended:
+                return _Branches(ended=(learner, _Trained.of(learner.snapshot(), weight, history, self.metrics[0])))
+            later = history[1:] if schedule.start else history
+            start = history[0] if schedule.start else {}
+            for metric, values in reached.items():
+                values[weight] = max((record[metric] for record in later), default=-np.inf)
+        watch.marks = {}
+        best = {metric: max(values, key=values.__getitem__) for metric, values in reached.items()}
+        kept = {name for name in best if start and reached[name][best[name]] <= PAYS * start[name]}
+        return _Branches(best, kept, start)
 
     def train(
         self, watch: _Watch, state: TrainingState | None = None, before: Sequence[dict[str, Any]] = ()
     ) -> tuple[BootstrapLearner, _Trained]:
-        """Try the branches, and train the best of them to its end."""
-        plan, marks, tried = self.plan, watch.marks, 0
-        uniformity, stopped = 0.0 if plan.uniformity == "auto" else plan.uniformity, False
-        if plan.uniformity == "auto" and self.valid is not None and plan.epochs > 0:
-            reached: dict[float, float] = {}
-            start = -np.inf
-            schedule = plan.schedule(
-                validated=True, first_epoch=0, epochs_told=0, epochs=min(BRANCH_EPOCHS, plan.epochs)
-            )
-            for weight in BRANCHES:
-                learner = self.learner(weight)
-                watch.marks = marks | {"branch": weight}
-                watching = {"callback": watch, "show_progress": False}
-                history = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching)
-                tried += len(history)
-                if watch.ended:
-                    return learner, _trained(learner, weight, history, 0, tried)
-                values = [record[plan.valid_metric] for record in history]
-                start = values[0] if schedule.start else start
-                reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
-            best = max(reached, key=lambda weight: reached[weight])
-            stopped = plan.start == "spectral" and reached[best] <= PAYS * start
-            uniformity = 0.0 if stopped else best
-            watch.marks = marks
+        """Try the branches, and train the best of them to its end, watching one metric at most."""
+        plan, metric = self.plan, self.metrics[0] if self.metrics else None
+        uniformity = 0.0 if plan.uniformity == "auto" else plan.uniformity
+        if plan.uniformity == "auto" and metric is not None and plan.epochs > 0:
+            found = self.branches(watch)
+            if found.ended is not None:
+                return found.ended
+            if metric in found.kept:
+                watch(found.start)
+                learner = self.learner(0.0)
+                return learner, _Trained.of(learner.snapshot(), 0.0, [found.start], metric)
+            uniformity = found.best[metric]
         learner = self.learner(uniformity)
         if state is not None:
             learner.resume(state)
         done = 0 if state is None else state.epoch
         told = before[-1]["epoch"] - done if before else 0
-        schedule = plan.schedule(
-            validated=self.valid is not None, first_epoch=done, epochs_told=told, epochs=0 if stopped else None
-        )
+        schedule = plan.schedule(*self.metrics, first_epoch=done, epochs_told=told)
         watching = {"callback": watch, "show_progress": watch.show_progress}
-        history = self.checkpoint.train("training", learner, self.pairs, schedule, **watching)
-        tried += len(history) if self.valid is not None else 0
+        history = self.checkpoint.train("training", learner, self.pairs, schedule, **watching).history
+        self.candidates.append(len(history) if metric is not None else 0)
         if not history:
             # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
             record = {"epoch": told + done, "loss": float("nan"), "seconds": 0.0}
             history = [record | learner.validate() | {"best": False}]
-        return learner, _trained(learner, uniformity, history, told, tried)
+        return learner, _Trained.of(learner.snapshot(), uniformity, history, metric, told)
+
+    def trained(self, watch: _Watch) -> Iterator[_Trained]:
+        """Train as far as each of the metrics wants it, once where they want the same."""
+        wanted: dict[float | None, list[str]] = {}
+        if self.plan.uniformity == "auto":
+            found = self.branches(watch)
+            if found.ended is not None:
+                yield found.ended[1]
+                return
+            for metric in self.metrics:
+                wanted.setdefault(None if metric in found.kept else found.best[metric], []).append(metric)
+        else:
+            found, wanted[self.plan.uniformity] = _Branches(), list(self.metrics)
+        for weight, metrics in wanted.items():
+            if watch.ended:
+                return
+            watch.marks = {} if metrics[0] == self.metrics[0] else {"watched": "without terms"}
+            if weight is None:
+                watch(found.start)
+                yield _Trained.of(self.weights, 0.0, [found.start], metrics[0])
+                continue
+            both = self.both(weight, metrics, watch)
+            self.candidates.append(len(both.history))
+            for metric, *parts in zip(metrics, both.table, both.predictor_weight, both.predictor_bias, strict=True):
+                yield _Trained.of(Weights(*parts), weight, both.history, metric)
+
+    def both(self, uniformity: float, metrics: Sequence[str], watch: _Watch) -> _Both:
+        """Train with a weight of uniformity to the best state by each metric, or take what an earlier process has."""
+        shapes = {part: (len(metrics), *tensor.shape) for part, tensor in vars(self.weights).items()}
+
+        def train() -> _Both:
+            schedule, learner = self.plan.schedule(*metrics), self.learner(uniformity)
+            watching = {"callback": watch, "show_progress": watch.show_progress}
+            history, best = self.checkpoint.train("training", learner, self.pairs, schedule, **watching)
+            states = [best[metric].parts() for metric in metrics]
+            table, weight, bias = (torch.stack(parts) for parts in zip(*states, strict=True))
+            return _Both(table, weight, bias, history)
+
+        return self.checkpoint.once(f"training {uniformity:g}", train, _Both, **shapes)
 
     def choose(self, phase: str, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]) -> Choice:
         """Choose strengths for the scores of a learner's weights."""
@@ -565,7 +630,7 @@ class _Training:
         before: Sequence[dict[str, Any]] = (),
     ) -> Fitted:
         """Put together what is left of a training."""
-        plan, metric, told, choice = self.plan, self.plan.valid_metric, trained.epochs_told, None
+        plan, metric, told, choice = self.plan, trained.metric or "", trained.epochs_told, None
         terms, history = self.terms, trained.history
         if plan.terms == "auto" and self.valid is not None:
             choice = self.choose("terms", learner, self.valid, self.terms)
@@ -584,7 +649,7 @@ class _Training:
             trained=max((r[metric] for r in history if metric in r and r["epoch"] > told), default=None),
             value=None if choice is None else choice.value,
             n_candidates=sum(self.candidates),
-            with_terms=self.with_terms,
+            with_terms=trained.metric in (None, plan.valid_metric),
         )
         alive = not self.twice and (self.valid is None or history[-1]["best"])
         return Fitted(
@@ -597,13 +662,6 @@ class _Training:
             learner.state(history[-1]["epoch"] - told) if alive and history[-1]["epoch"] > told else None,
             chosen,
         )
-
-
-def _trained(
-    learner: BootstrapLearner, uniformity: float, history: list[dict[str, Any]], epochs_told: int, n_candidates: int
-) -> _Trained:
-    told = {"uniformity": uniformity, "history": history, "epochs_told": epochs_told, "n_candidates": n_candidates}
-    return _Trained(**vars(learner.snapshot()), **told)
 
 
 def _automatic_batch(n_pairs: int, steps: int) -> int:

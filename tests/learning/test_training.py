@@ -15,8 +15,13 @@ PAIRS = Pairs(torch.arange(N_PAIRS), torch.arange(N_PAIRS) + 100)
 class Script:
     """An objective whose validations follow a script and whose state is the number of steps taken."""
 
-    def __init__(self, values: list[float] | None = None, losses: list[float] | None = None) -> None:
-        self.values, self.losses = list(values or []), list(losses or [])
+    def __init__(
+        self,
+        values: list[float] | None = None,
+        losses: list[float] | None = None,
+        others: list[float] | None = None,
+    ) -> None:
+        self.values, self.losses, self.others = list(values or []), list(losses or []), list(others or [])
         self.batches: list[tuple[list[int], list[int]]] = []
         self.keys: list[int] = []
         self.state = 0
@@ -30,7 +35,8 @@ class Script:
 
     def validate(self) -> dict[str, float]:
         self.validated_at.append(self.state)
-        return {"effective_rank": 3.0} | ({"ndcg_at_5": self.values.pop(0)} if self.values else {})
+        named = {"ndcg_at_5": self.values, "other": self.others}
+        return {"effective_rank": 3.0} | {name: values.pop(0) for name, values in named.items() if values}
 
     def snapshot(self) -> int:
         return self.state
@@ -40,7 +46,8 @@ class Script:
 
 
 def run(script: Script, callback=None, *, epochs: int = 10, batch_size: int = N_PAIRS, seed: int = 0, **rules):
-    return train(script, PAIRS, Schedule(epochs, batch_size, seed, **rules), callback=callback, show_progress=False)
+    schedule = Schedule(epochs, batch_size, seed, **rules)
+    return train(script, PAIRS, schedule, callback=callback, show_progress=False).history
 
 
 def epochs_of(history) -> list[int]:
@@ -132,6 +139,25 @@ def test_the_best_state_comes_back_after_the_last_epoch():
     assert script.state == 2
 
 
+def test_two_metrics_have_a_best_state_and_a_patience_each():
+    # by the first the second epoch is best, by the other the fourth; after the fifth both have missed
+    script = Script([0.2, 0.8, 0.7, 0.6, 0.5, 0.9], others=[0.1, 0.3, 0.2, 0.4, 0.3, 0.2])
+    schedule = Schedule(6, N_PAIRS, 0, metric="ndcg_at_5", second="other", patience=1)
+    history, best = train(script, PAIRS, schedule, show_progress=False)
+    assert [(record["best"], record["best_other"]) for record in history] == [
+        (True, True),
+        (True, True),
+        (False, False),
+    ]
+    assert best == {"ndcg_at_5": 2, "other": 2}
+    script = Script([0.2, 0.8, 0.7, 0.6, 0.5, 0.9], others=[0.1, 0.3, 0.2, 0.4, 0.3, 0.2])
+    history, best = train(
+        script, PAIRS, Schedule(6, N_PAIRS, 0, metric="ndcg_at_5", second="other", patience=2), show_progress=False
+    )
+    assert best == {"ndcg_at_5": 6, "other": 4}  # the other's patience took the first metric to its sixth epoch
+    assert script.state == 6
+
+
 def test_a_metric_that_is_never_a_number_keeps_the_last_state():
     script = Script([float("nan")] * 4)
     assert len(run(script, epochs=4, metric="ndcg_at_5", patience=9)) == 4
@@ -200,13 +226,19 @@ class Stop(Exception):  # noqa: N818 - what ends a run from outside
     """Raised in the middle of a training."""
 
 
-@pytest.mark.parametrize("rules", [{}, {"metric": "ndcg_at_5", "patience": 2}, {"metric": "ndcg_at_5", "start": True}])
+WATCHED = {"metric": "ndcg_at_5"}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{}, WATCHED | {"patience": 2}, WATCHED | {"start": True}, WATCHED | {"second": "other", "patience": 2}],
+)
 @pytest.mark.parametrize("cumulative", [False, True])
 @pytest.mark.parametrize("done", range(1, 7))
 def test_a_training_goes_on_from_any_epoch_as_if_nothing_had_been(done: int, cumulative: bool, rules):
-    values = [0.1, 0.3, 0.2, 0.4, 0.3, 0.3, 0.5, 0.1]
+    values, others = [0.1, 0.3, 0.2, 0.4, 0.3, 0.3, 0.5, 0.1], [0.5, 0.4, 0.6, 0.1, 0.2, 0.3, 0.2, 0.2]
     rules = rules | {"cumulative": cumulative, "validate_every": 2 if "start" in rules else 1}
-    whole, heard = Script(values), []
+    whole, heard = Script(values, others=others), []
     expected = run(whole, heard.append, epochs=6, **rules)
     kept = []
 
@@ -216,19 +248,20 @@ def test_a_training_goes_on_from_any_epoch_as_if_nothing_had_been(done: int, cum
             raise Stop
 
     schedule = Schedule(6, N_PAIRS, 0, **rules)
-    first, again = Script(values), []
+    first, again = Script(values, others=others), []
     with suppress(Stop):
         train(first, PAIRS, schedule, show_progress=False, keep=keep)
     progress = kept[-1]
-    second = Script(values[len(first.validated_at) :])
+    second = Script(values[len(first.validated_at) :], others=others[len(first.validated_at) :])
     second.state = progress.epoch
-    history = train(second, PAIRS, schedule, callback=again.append, show_progress=False, progress=progress)
+    history, best = train(second, PAIRS, schedule, callback=again.append, show_progress=False, progress=progress)
 
     def timeless(records):
         return [{name: value for name, value in r.items() if name not in ("seconds", "loss")} for r in records]
 
     assert timeless(history) == timeless(expected)
     assert timeless(again) == timeless(heard)
+    assert set(best) == {rules[name] for name in ("metric", "second") if name in rules}
     assert (second.state, second.keys) == (whole.state, whole.keys[len(first.keys) :])
     seconds = [record["seconds"] for record in history]
     assert seconds == sorted(seconds)
@@ -246,4 +279,4 @@ def test_a_callback_that_ended_a_training_ends_it_again():
     script = Script()
     history = train(script, PAIRS, schedule, callback=callback, show_progress=False, progress=kept[-1])
     assert heard == [1, 2, 3] * 2
-    assert (history, script.keys) == (whole, [])
+    assert (history.history, script.keys) == (whole.history, [])

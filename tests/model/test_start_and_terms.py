@@ -378,15 +378,25 @@ def test_records_of_branches_say_so_and_the_history_has_none():
     model = BUIR(device="cpu", epochs=3).fit(
         train, valid, show_progress=False, callback=lambda r: told.append(r) and None
     )
-    first = [record for record in told if "watched" not in record]
-    second = [record for record in told if "watched" in record]
-    assert {record["watched"] for record in second} == {"without terms"}
-    for records in (first, second):
-        branches = [record["branch"] for record in records if "branch" in record]
-        assert branches == [0.0] * 3 + [0.3] * 3  # the start and two epochs of each
-    assert all({"branch", "watched"}.isdisjoint(record) for record in model.history)
-    kept = first if model.chosen_.with_terms else second
-    assert [record["epoch"] for record in kept if "branch" not in record] == [r["epoch"] for r in model.history]
+    branches = [record["branch"] for record in told if "branch" in record]
+    assert branches == [0.0] * 3 + [0.3] * 3  # the start and two epochs of each
+    # a further training is told only where the two ways to watch want different branches
+    first, second = (
+        [r for r in told if "branch" not in r and ("watched" in r) == further] for further in (False, True)
+    )
+    assert {record["watched"] for record in second} <= {"without terms"}
+    assert all(set(record).isdisjoint({"branch", "watched", "best_bare_ndcg_at_20"}) for record in model.history)
+    assert [record["epoch"] for record in model.history] in [[r["epoch"] for r in part] for part in (first, second)]
+
+
+def test_the_history_has_the_metric_with_and_without_the_terms():
+    train, valid = little_held_out()
+    model = BUIR(device="cpu", epochs=2, terms={"popularity": 2.0}).fit(train, valid, show_progress=False)
+    for record in model.history:
+        assert {"ndcg_at_20", "bare_ndcg_at_20"} <= set(record)
+    bare = BUIR(device="cpu", epochs=2, terms={}).fit(train, valid, show_progress=False)
+    assert model.history[0]["bare_ndcg_at_20"] == bare.history[0]["ndcg_at_20"]
+    assert all("bare_ndcg_at_20" not in record for record in bare.history)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -399,8 +409,12 @@ def test_terms_never_cost_what_training_alone_reaches_on_held_out_pairs(seed):
     valid = csr_array(binary(*np.nonzero(rng.random(liked.shape) < 0.3 * liked), liked.shape))
     valid = csr_array(valid - valid.multiply(train))
     valid.eliminate_zeros()
-    alone = BUIR(device="cpu", terms={}, epochs=6, seed=seed).fit(train, valid, show_progress=False).chosen_
-    both = BUIR(device="cpu", epochs=6, seed=seed).fit(train, valid, show_progress=False).chosen_
+    alone = (
+        BUIR(device="cpu", terms={}, embedding_dim=16, epochs=6, seed=seed)
+        .fit(train, valid, show_progress=False)
+        .chosen_
+    )
+    both = BUIR(device="cpu", embedding_dim=16, epochs=6, seed=seed).fit(train, valid, show_progress=False).chosen_
     assert both.value >= max(alone.start, alone.trained or 0)
     assert both.n_candidates > alone.n_candidates
 
