@@ -18,7 +18,7 @@ _VALUED = re.compile(r"(\d+):(\S+)$")
 def read_lists(path: Path, text: Text, form: Format, *, drop_missing: bool = False) -> Rows:
     """One user per line: a count and items (the user is the line's number), or the user and items."""
     lines, skipped = _lines(text)
-    cut = [line.replace(form.separator.decode(), " ").split() for line in lines]
+    cut = [_cut(line, form) for line in lines]
     sizes = np.fromiter((len(line) for line in cut), dtype=np.int64, count=len(cut))
     if form.name == "counted":
         _check_counts(path, cut, skipped)
@@ -101,6 +101,17 @@ def read_valued_lists(path: Path, text: Text) -> Rows:
         blank_lines=len(lines) - len(cut) + skipped - len(text.comments),
         empty_lists=empty,
     )
+
+
+def _cut(line: str, form: Format) -> list[str]:
+    """Return the words of a line, a user and items; with a mark after the user, blanks may belong to the items."""
+    between = form.separator.decode()
+    if not form.user_mark:
+        return line.replace(between, " ").split()
+    user, _, items = line.partition(form.user_mark.decode())
+    if between.isspace():
+        return [*user.split(), *items.split()]
+    return [*user.split(), *(item for part in items.split(between) if (item := part.strip()))]
 
 
 def _lines(text: Text) -> tuple[list[str], int]:
