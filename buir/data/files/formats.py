@@ -32,10 +32,10 @@ NAMES = {
         "uid",
         "user_idx",
         "reviewerid",
-        "customer",
+        "reviewer_id",
         "customer_id",
         "visitorid",
-        "reviewer_id",
+        "customer",
     ],
     "item": [
         "item",
@@ -43,23 +43,23 @@ NAMES = {
         "itemid",
         "iid",
         "item_idx",
-        "movie",
         "movie_id",
         "movieid",
-        "artist",
         "artist_id",
         "artistid",
-        "book",
         "book_id",
-        "product",
         "product_id",
         "business_id",
         "track_id",
         "song_id",
-        "asin",
         "venue_id",
+        "asin",
         "parent_asin",
         "isbn",
+        "movie",
+        "artist",
+        "book",
+        "product",
     ],
     "rating": [
         "rating",
@@ -82,7 +82,8 @@ NAMES = {
     "weight": ["weight", "weights", "playcount", "play_count", "plays", "count"],
     "title": ["title", "name", "item_name", "itemname", "movie_title", "book_title", "product_name", "product_title"],
 }
-"""Column names that say what they hold, as ``spelled`` writes them; the first that a header has is taken."""
+"""Column names that say what they hold, as ``spelled`` writes them; the first that a header has is taken, and those of
+ids stand before those of names."""
 
 
 def spelled(name: object) -> str:
@@ -500,6 +501,8 @@ def _header(
     }
     if places and not recurring.issuperset(places):
         return first, False
+    if not first[0] and len(set(first)) == len(first) > 2 and body and all(row[0] for row in body):
+        return first, False  # as pandas writes it, with its index in the first column
     # As numpy.savetxt writes it.
     named = tuple(comments[-1].decode(errors="replace").lstrip("#% ").replace(",", " ").split()) if comments else ()
     if len(named) == len(first) and any(spelled(field) in known for field in named):
