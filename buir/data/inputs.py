@@ -89,6 +89,8 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
         "LazyFrame": "call .collect() first",
         "HeteroData": "convert it: Interactions.from_hetero_data(data)",
     }
+    if kind == "ndarray" and user_items.ndim == 1:
+        remedies = {}
     remedy = remedies.get(kind, "build one, for example with Interactions.from_pairs(users, items)")
     expected = "a SciPy sparse matrix (users x items), Interactions or a data frame"
     msg = f"{what} is of type {kind}; expected {expected}: {remedy}"

@@ -1,5 +1,6 @@
 """The verbs of every model: lists, similar rows, raw ids; and the terms that a fitted score keeps."""
 
+from buir.recommend.calls import answering
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.ids import read_histories
@@ -35,6 +36,7 @@ __all__ = [
     "Strengths",
     "Terms",
     "answer",
+    "answering",
     "check_callback",
     "check_parameters",
     "estimator",

@@ -194,6 +194,10 @@ def check_guess(path: Path, roles: Mapping[str, int], fields: Sequence[pa.Chunke
             what = f"{path}: {place}, but {strange}; pass "
             otherwise = " with the right position, or with this one if it is right"
             found.append(AmbiguousFileWarning(what, Argument("columns", role), otherwise))
+    alike = [pc.count_distinct(fields[roles[role]]).as_py() == 1 for role in ROLES[:2]]
+    if not found and all(alike) and len(fields[0]) > 1:
+        what = f"{path}: columns {roles['user']} and {roles['item']} (from 0), read as user and item, hold one pair alone"
+        found.append(AmbiguousFileWarning(f"{what}; pass ", Argument("columns", "item"), " with the right position"))
     return found
 
 

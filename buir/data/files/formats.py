@@ -248,7 +248,8 @@ def text_format(path: Path, text: Text, hints: Hints) -> Format:
     elif name is None:
         form = _tell(lines, hints)
         if hints.columns is None and hints.header is None and not form.user_mark:
-            refuse_prose(path, lines[:SEEN], form.name)
+            if form.name != "space" or not quotes_hold(lines[:SEEN], b" "):
+                refuse_prose(path, lines[:SEEN], form.name)
             refuse_lone_words(path, lines[:SEEN], form.name)
     else:
         form = _Told(name, given or SEPARATORS.get(name, b""))
@@ -316,8 +317,11 @@ def _tell(lines: list[bytes], hints: Hints) -> _Told:
     if all(_RECBOLE.match(field) for field in first.split(b"\t")):
         return _Told("recbole", b"\t")
     seen = lines[:SEEN]
-    if hints.columns is None and not hints.header and (mark := _user_mark(seen)):
-        return _Told("adjacency", b"", user_mark=mark)
+    if hints.columns is None and not hints.header:
+        if mark := _user_mark(seen):
+            return _Told("adjacency", b"", user_mark=mark)
+        if _may_follow_colons(seen):
+            return _Told("adjacency", b"", ("comma",), True, b":")
     if all(LISTED.match(line) for line in seen) and any(re.search(rb"\d \d", line) for line in seen):
         return _Told("adjacency", b"")
     separator = _columns(seen)
@@ -373,6 +377,15 @@ def _user_mark(lines: list[bytes]) -> bytes:
         if all(map(listed.match, lines)) and any(re.search(rb"[%b]" % inner, line) for line in lines):
             return mark
     return b""
+
+
+def _may_follow_colons(lines: list[bytes]) -> bool:
+    """Whether each line may be a user of its own, a colon, and as many items as others have, as in "1:2,3"."""
+    found = [re.match(rb"([^\s,;|:]+):(?!//)[^\s:;|]+,[^\s:;|]+$", line) for line in lines]
+    users = {match[1] for match in found if match}
+    if len(users) < len(lines) or len(lines) < 2:
+        return False
+    return not all(re.match(rb"\d{1,2}:\d\d\D", line) for line in lines)  # times of a day
 
 
 def _between_marked(lines: list[bytes], user_mark: bytes) -> bytes:
@@ -431,8 +444,8 @@ def _usual(lines: list[bytes], separator: bytes) -> tuple[int, int]:
 
 
 def _cuts_all(lines: list[bytes], separator: bytes) -> bool:
-    """Whether every line has as many of a separator that others are made of too; colons stand in times and addresses."""
-    if separator not in lines[0] or (separator == b":" and any(re.search(rb":[:/]|[\s,;]", line) for line in lines)):
+    """Whether every line has as many of a separator that ids may have too; of colons between numbers alone."""
+    if separator not in lines[0] or (separator == b":" and not all(re.match(rb"[\d.]+(:[\d.]+)+$", x) for x in lines)):
         return False
     width, count = _usual(lines, separator)
     return width > 1 and count == len(lines)

@@ -299,6 +299,7 @@ def _read_rows(
         findings += more
         rows.blank_lines = count_blank_lines(text.content) - len(text.comments)
     rows.comments = len(text.comments)
+    rows.stripped += text.n_marks
     return rows, form, findings
 
 
@@ -411,8 +412,8 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
         guessed = hints.columns is None and not header
         findings += check_choice(path, header, roles, hints.columns)
         if guessed:
-            roles = guess_roles(roles, fields)
             findings += check_guess(path, roles, fields)
+            roles = guess_roles(roles, fields)
         repeated = 0
         if not table.typed:
             again = _names_among(path, table, roles)
@@ -538,7 +539,7 @@ def _names_among(path: Path, table: Table, roles: Mapping[str, int]) -> np.ndarr
             came = f"holds the names {user[row].as_py()!r} and {item[row].as_py()!r} in the place of ids"
             if row == 0 and not table.raw_header:
                 raise ReadError(path, f"{came}; pass ", Argument("header", True), line=table.line_of(row))
-            remedy = "files with other columns were joined: read them one by one"
+            remedy = "take the lines before it out, or, if files with other columns were joined, read them one by one"
             raise ReadError(path, f"{came}; {remedy}", line=table.line_of(row))
     return again
 

@@ -30,6 +30,10 @@ _NO_TABLE = {
         "load them into their database and export the table as CSV",
     ),
     re.compile(rb"\s*<(\?xml|!DOCTYPE|[a-z][a-z0-9]*[\s>])", re.I): ("XML or HTML", "export the interactions as CSV"),
+    re.compile(rb"[^\[\](){}]+(:|->|=>|=)\s*[\[({].*[\])}][,;]?\s*$"): (
+        "users before lists in brackets",
+        "write each user and then the items on a line, with blanks between, or pass a frame of them",
+    ),
     re.compile(rb"\s*@(relation|attribute|data)\b", re.I): ("ARFF", "write the rows below @data as CSV, with a header"),
 }
 """How lines begin that are no table, what they are, and the way out."""
@@ -41,7 +45,7 @@ _BETWEEN = {
     "bar": re.compile(rb"\|"),
     "space": re.compile(rb"\s+"),
 }
-_NAMED = re.compile(rb"""\s*["']?([A-Za-z_][\w.-]*)["']?\s*([=:])\s*[^=:].*$""", re.S)
+_NAMED = re.compile(rb"""\s*["']?([A-Za-z_][\w.-]*)["']?\s*(=|:\s|:)\s*[^=:].*$""", re.S)
 """A field that begins with its name."""
 _ODD_WORD = re.compile(
     r"""[^\W\d_]["'`)\]}]*[.,;:!?]+["'`)\]}]*$|^[^\w"]+$|[(\[{][^)\]}]*$|^[^(\[{]*[)\]}]|^[^"]*"[^"]*$"""
@@ -87,10 +91,10 @@ def refuse_named_fields(path: Path, lines: list[bytes], known: Callable[[str], b
         if any(len(row) < 2 or None in row for row in rows):
             continue
         names = {tuple(found[1] for found in row if found) for row in rows}
-        marks = {found[2] for row in rows for found in row if found}
+        marks = {found[2].replace(b"\t", b" ") for row in rows for found in row if found}
         if len(names) == 1 and len(marks) == 1:
             name, *others = (name.decode() for name in next(iter(names)))
-            if marks == {b"="} or any(map(known, (name, *others))):
+            if marks != {b":"} or any(map(known, (name, *others))):
                 first = ", ".join(repr(field.decode(errors="replace").strip()) for field in between.split(lines[0])[:2])
                 what = f"holds the name of each field before its value, as in {shortened(first)}; expected columns"
                 remedy = f"{what} or lists: write the names once, as a header, or pass "

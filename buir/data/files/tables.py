@@ -230,10 +230,13 @@ def _json_type(path: Path, name: str, types: set[type]) -> pa.DataType:
         frozenset(): pa.null(),
         frozenset({bool}): pa.bool_(),
     }
+    if types & {list, dict}:
+        what = f"holds {'lists' if list in types else 'objects'} for {name!r}, expected one value"
+        raise ReadError(path, f"{what}; make a row of each (in pandas .explode or json_normalize) and write these")
     kind = pa.float64() if types in ({float}, {int, float}) else known.get(frozenset(types))
     if kind is None:
         came = " and ".join(
-            sorted({int: "numbers", float: "numbers", str: "text"}.get(t, "nested values") for t in types)
+            sorted({int: "numbers", float: "numbers", str: "text"}.get(t, "true and false") for t in types)
         )
         raise ReadError(path, f"holds {came} for {name!r}, expected one kind of value; write all of them as text")
     return kind

@@ -25,6 +25,7 @@ _REFUSED = {
     b"\x89HDF": "is an HDF5 file; export the interactions as CSV or Parquet",
     b"ARROW1": "is a Feather file; write it as Parquet: pandas.read_feather(file).to_parquet(...)",
     b"SQLite format 3": "is a database of SQLite; export the table of interactions as CSV",
+    b"version https://git-lfs": "is a pointer of Git LFS and not the file that it stands for; fetch that: git lfs pull",
     b"\x80\x04": "is a pickle, which may run any code when opened; export the interactions as CSV or Parquet",
     b"\x80\x05": "is a pickle, which may run any code when opened; export the interactions as CSV or Parquet",
     b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save the sheet as CSV",
@@ -62,6 +63,8 @@ class Text:
     """The encoding it came in; empty for UTF-8."""
     comments: tuple[bytes, ...] = ()
     """Lines of comment, marks included."""
+    n_marks: int = 0
+    """Byte order marks taken away from the start of later lines, as where files are joined."""
 
 
 def read_bytes(path: Path, max_bytes: int | None = None) -> tuple[bytes, bool]:
@@ -213,13 +216,15 @@ def as_text(
         content = content.replace(b"\r", b"\n")
     _check_lines(path, content, _LONGEST_LINE if max_line is None else max_line)
     comments: tuple[bytes, ...] = ()
+    n_marks = content.count(b"\n" + codecs.BOM_UTF8)
+    content = content.replace(b"\n" + codecs.BOM_UTF8, b"\n") if n_marks else content
     if hint := _EXCEL.match(content):  # what follows tells the separator as well
         comments, content = (hint[0],), content[hint.end() :]
     if _LEADING.match(content) and not content.startswith(b"%%MatrixMarket"):
         # Blank, not gone: line numbers of messages stay true.
         comments = tuple(line.rstrip(b"\r") for line in _COMMENT.findall(content))
         content = _COMMENT.sub(b"", content)
-    return Text(content, gzipped, found, comments)
+    return Text(content, gzipped, found, comments, n_marks)
 
 
 def _check_lines(path: Path, content: bytes, most: int) -> None:
