@@ -161,7 +161,9 @@ def guess_roles(roles: dict[str, int], fields: Sequence[pa.ChunkedArray]) -> dic
             return roles | {"time": 2}
         value = fields[2][0].as_py() if len(fields[2]) else ""
         if value not in MISSING and not pc.any(pc.match_substring_regex(fields[2], r"^\s*[-+]?\.?[0-9]")).as_py():
-            what = f"has three columns without names, of which the third would be the rating, but holds {value!r}; pass "
+            what = (
+                f"has three columns without names, of which the third would be the rating, but holds {value!r}; pass "
+            )
             lists = ", or, if each line is a user and then items, "
             raise InputError(what, Argument("columns", "item"), lists, Argument("format", "adjacency"))
         return roles | {"rating": 2}
@@ -196,7 +198,9 @@ def check_guess(path: Path, roles: Mapping[str, int], fields: Sequence[pa.Chunke
             found.append(AmbiguousFileWarning(what, Argument("columns", role), otherwise))
     alike = [pc.count_distinct(fields[roles[role]]).as_py() == 1 for role in ROLES[:2]]
     if not found and all(alike) and len(fields[0]) > 1:
-        what = f"{path}: columns {roles['user']} and {roles['item']} (from 0), read as user and item, hold one pair alone"
+        what = (
+            f"{path}: columns {roles['user']} and {roles['item']} (from 0), read as user and item, hold one pair alone"
+        )
         found.append(AmbiguousFileWarning(f"{what}; pass ", Argument("columns", "item"), " with the right position"))
     return found
 
@@ -334,7 +338,10 @@ def listed_values(field: pa.ChunkedArray) -> str | None:
     """Return a value such as "5,7" of a column of ids if they may be lists: their lengths differ, their parts recur."""
     for mark in (",", ";", "|"):
         several = field.filter(pc.match_substring(field, mark))
-        if not len(several) or not pc.all(pc.match_substring_regex(several, rf"^[^{mark}]+([{mark}][^\s{mark}]+)+$")).as_py():
+        if (
+            not len(several)
+            or not pc.all(pc.match_substring_regex(several, rf"^[^{mark}]+([{mark}][^\s{mark}]+)+$")).as_py()
+        ):
             continue
         sizes = pc.unique(pc.count_substring(field, mark))
         parts = pc.list_flatten(pc.split_pattern(field, mark))
@@ -489,7 +496,9 @@ def rating_column(field: pa.ChunkedArray, *, thousands: bool = False) -> np.ndar
     or as many as a thousand times that, and is an error.
     """
     if thousands and (row := _first_thousands(field)) is not None:
-        what = f"the rating {_shown(field, row)} may have a decimal comma or one between thousands; write it without, or "
+        what = (
+            f"the rating {_shown(field, row)} may have a decimal comma or one between thousands; write it without, or "
+        )
         otherwise = "pass ", Argument("columns", "rating"), "; to read no ratings, name the other columns alone"
         raise InputError(what, *otherwise, rows=[row])
     numbers = _numbers(_with_points(field))

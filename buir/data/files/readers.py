@@ -44,7 +44,17 @@ from buir.data.files.matrices import read_matrix_market, read_npz
 from buir.data.files.tables import Table, count_blank_lines, json_table, parquet_table, text_table
 from buir.data.files.text import Text, as_text, is_folder, read_bytes
 from buir.data.interactions import Interactions, in_one_space
-from buir.errors import AmbiguousFileWarning, Argument, Finding, InputError, ReadError, counted, listed, report, shortened
+from buir.errors import (
+    AmbiguousFileWarning,
+    Argument,
+    Finding,
+    InputError,
+    ReadError,
+    counted,
+    listed,
+    report,
+    shortened,
+)
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
@@ -450,14 +460,20 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
             ids.append(label_column(chosen[role], role, name, **exact))
             if not table.typed:
                 called = f"the column {name!r}" if name else f"column {roles[role]} (from 0)"
-                check_ids(path, role, called, ids[-1].field, named=hints.columns is not None or hints.format is not None)
+                check_ids(
+                    path, role, called, ids[-1].field, named=hints.columns is not None or hints.format is not None
+                )
                 findings += _odd_ids(path, table, hints, (role, called), ids[-1].field, kept)
         rows = Rows(
             ids[0].field,
             ids[1].field,
-            rating_column(chosen["rating"], thousands=not table.typed and table.separator != b";") if "rating" in roles else None,
+            rating_column(chosen["rating"], thousands=not table.typed and table.separator != b";")
+            if "rating" in roles
+            else None,
             time_column(chosen["time"]) if "time" in roles else None,
-            weight_column(chosen["weight"], thousands=not table.typed and table.separator != b";") if "weight" in roles else None,
+            weight_column(chosen["weight"], thousands=not table.typed and table.separator != b";")
+            if "weight" in roles
+            else None,
             columns=describe_roles(roles, header, guessed=guessed),
             rating_name=str(names[roles["rating"]] or roles["rating"]) if "rating" in roles else "",
             texts=frozenset(
@@ -490,11 +506,15 @@ def _odd_ids(
     role, called = column
     if hints.columns is None and (row := odd_one(field)) is not None:
         line = table.line_of(row if kept is None else int(np.flatnonzero(kept)[row]))
-        what = f"{path}, line {line}: {field[row].as_py()!r} is read as {'an' if role == 'item' else 'a'} {role}, and all"
+        what = (
+            f"{path}, line {line}: {field[row].as_py()!r} is read as {'an' if role == 'item' else 'a'} {role}, and all"
+        )
         what += " others are numbers; take the line out if it holds no pair, or pass "
         found.append(AmbiguousFileWarning(what, Argument("columns", role)))
     if hints.format is None and (value := listed_values(field)) is not None:
-        what = f"{path}: {called} is read as the {role}, but values such as {shortened(repr(value))} may be lists; pass "
+        what = (
+            f"{path}: {called} is read as the {role}, but values such as {shortened(repr(value))} may be lists; pass "
+        )
         otherwise = " if each line is a user and then items, else the format that it has"
         found.append(AmbiguousFileWarning(what, Argument("format", "adjacency"), otherwise))
     return found

@@ -54,7 +54,17 @@ _ODD_WORD = re.compile(
 _MISSING_MARKS = ("-", "--", "?", ".", "*")
 _LINE_OF_PROSE = re.compile(r"[^\W\d_][\"'`)]*[.!?:]\W*$")
 _ODD_SHARE, _ODD_LEAST = 0.05, 3
-_BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">", '"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
+_BRACKETS = {
+    "(": ")",
+    "[": "]",
+    "{": "}",
+    "<": ">",
+    '"': '"',
+    "'": "'",
+    "\u201c": "\u201d",
+    "\u2018": "\u2019",
+    "\u00ab": "\u00bb",
+}
 _LOOSE = "|:;,="
 
 
@@ -172,5 +182,3 @@ def _clauses(texts: list[str], rows: list[list[str]], name: str) -> bool:
     ended = sum(bool(_LINE_OF_PROSE.search(text)) for text in texts)
     once = len({row[0] for row in rows}) == len(rows) and 2 * sum(" " in row[0] for row in rows) >= len(rows)
     return once and apart == sum(text.count(mark) for text in texts) and 5 * ended >= len(texts)
-
-
