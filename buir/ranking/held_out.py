@@ -143,9 +143,9 @@ def _check_order(test: Interactions | csr_array, held: csr_array, seen: csr_arra
     of_test, of_train = (matrix.nnz - int(outside(matrix, own).sum()) for matrix in (held, seen))
     if 2 * of_test > held.nnz and 2 * of_train < seen.nnz:
         msg = (
-            f"{_source(test)}test holds {counted(held.nnz, 'pair')}, {of_test:,} of which the model was trained on, and "
-            f"train {counted(seen.nnz, 'pair')}, {of_train:,} of which it was; expected evaluate(model, train, test): "
-            "swap them"
+            f"{_source(test)}test holds {counted(held.nnz, 'pair')}, {of_test:,} of which the model was trained on, "
+            f"and train {counted(seen.nnz, 'pair')}, {of_train:,} of which it was; expected "
+            "evaluate(model, train, test): swap them"
         )
         raise InputError(msg, argument="test")
 

@@ -57,9 +57,11 @@ def answering(method: Callable[Taken, Given]) -> Callable[Taken, Given]:
             verb = f"{model.__name__}.{method.__name__}"
             if not unknown:
                 came = f"{verb} got {len(args) - 1} arguments by their places, expected at most {len(placed)}"
-                raise UnknownParameterError(f"{came} ({', '.join(placed)}): give the others by their names")
+                msg = f"{came} ({', '.join(placed)}): give the others by their names"
+                raise UnknownParameterError(msg)
             said = "; no ".join(f"{name!r}: {_instead(model, names, name, kwargs[name])}" for name in unknown)
-            raise UnknownParameterError(f"{verb} has no argument {said}", argument=unknown[0])
+            msg = f"{verb} has no argument {said}"
+            raise UnknownParameterError(msg, argument=unknown[0])
         return method(*args, **kwargs)
 
     return call

@@ -464,16 +464,14 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
                     path, role, called, ids[-1].field, named=hints.columns is not None or hints.format is not None
                 )
                 findings += _odd_ids(path, table, hints, (role, called), ids[-1].field, kept)
+        # between semicolons a comma is the point of a number
+        thousands = not table.typed and table.separator != b";"
         rows = Rows(
             ids[0].field,
             ids[1].field,
-            rating_column(chosen["rating"], thousands=not table.typed and table.separator != b";")
-            if "rating" in roles
-            else None,
+            rating_column(chosen["rating"], thousands=thousands) if "rating" in roles else None,
             time_column(chosen["time"]) if "time" in roles else None,
-            weight_column(chosen["weight"], thousands=not table.typed and table.separator != b";")
-            if "weight" in roles
-            else None,
+            weight_column(chosen["weight"], thousands=thousands) if "weight" in roles else None,
             columns=describe_roles(roles, header, guessed=guessed),
             rating_name=str(names[roles["rating"]] or roles["rating"]) if "rating" in roles else "",
             texts=frozenset(

@@ -107,8 +107,8 @@ def refuse_named_fields(path: Path, lines: list[bytes], known: Callable[[str], b
             if marks != {b":"} or any(map(known, (name, *others))):
                 first = ", ".join(repr(field.decode(errors="replace").strip()) for field in between.split(lines[0])[:2])
                 what = f"holds the name of each field before its value, as in {shortened(first)}; expected columns"
-                remedy = f"{what} or lists: write the names once, as a header, or pass "
-                raise ReadError(path, remedy, Argument("format"), " if they belong to the ids")
+                remedy = f"{what} or lists: write the names once, as a header, or, if they belong to the ids, pass "
+                raise ReadError(path, remedy, Argument("format"))
 
 
 def syntax_of(values: Callable[[str], bool], first: str) -> str | None:

@@ -65,8 +65,9 @@ def _apart(levels: tuple[float, ...]) -> tuple[float, ...]:
     for level in levels:
         if per_cent(level) in called:
             msg = (
-                f"levels {called[per_cent(level)]:g} and {level:g} would both be called {per_cent(level):g} %, by which tables and runs "
-                "tell levels apart; expected levels that differ by one per cent, or below it in their first two digits"
+                f"levels {called[per_cent(level)]:g} and {level:g} would both be called "
+                f"{per_cent(level):g} %, by which tables and runs tell levels apart; expected levels that differ by "
+                "one per cent, or below it in their first two digits"
             )
             raise ValueError(msg)
         called[per_cent(level)] = level
