@@ -29,7 +29,7 @@ _NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?([eE]\+[0-9]+)?$"
 _DECIMAL_COMMA = r"^\s*([+-]?[0-9]+),([0-9]+)\s*$"
 _THOUSANDS = r"^\s*[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+\s*$"
 _WHOLE = r"^-?(0|[1-9][0-9]*)$"
-_MANY_VALUES = r"^\s*(\[.*\]|\{.*\}|\(.*,.*\))\s*$"
+_MANY_VALUES = r"^\s*(\[.*\]|\{.*,.*\}|\(.*,.*\))\s*$"
 _DATE = "|".join(
     [
         r"^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}([T ][0-9:.,]+.*)?$",
@@ -220,7 +220,7 @@ def _strange(field: pa.ChunkedArray, n_columns: int) -> str:
         numbers = pc.cast(field, pa.int64()).to_numpy()
     except pa.ArrowInvalid:
         numbers = None
-    if numbers is not None and abs(step := numbers[1] - numbers[0]) == 1 and np.all(np.diff(numbers) == step):
+    if numbers is not None and np.all(np.diff(numbers) == 1):
         return "numbers the rows"
     if n_distinct == n_rows >= _MANY:
         return f"none of its {n_rows:,} values comes back"
@@ -293,7 +293,14 @@ _CHOSEN = ("user", "item", "rating")
 
 
 def check_ids(
-    path: Path, role: str, name: str, field: pa.ChunkedArray, *, named: bool = False, remedy: Argument | None = None
+    path: Path,
+    role: str,
+    name: str,
+    field: pa.ChunkedArray,
+    *,
+    named: bool = False,
+    header: bool = False,
+    remedy: Argument | None = None,
 ) -> None:
     """Raise a ReadError where no value of a column of a text is an id, but a list, or one with marks of a syntax.
 
@@ -305,6 +312,8 @@ def check_ids(
         Its values.
     named
         Whether the caller named it, so that marks belong to the ids.
+    header
+        Whether the file names it: then a few values may have any mark, but for quotes around each.
     remedy
         What says so; None: the name of the column.
     """
@@ -313,29 +322,32 @@ def check_ids(
         return bool(pc.all(pc.match_substring_regex(field, pattern)).as_py())
 
     first = field[0].as_py() if len(field) else ""
-    if re.match(_MANY_VALUES, first) and all_match(_MANY_VALUES):
+    if (len(field) > 1 or not header) and re.match(_MANY_VALUES, first) and all_match(_MANY_VALUES):
         what = f"{name} holds lists such as {shortened(repr(first))}, expected one {role} in each row"
         raise ReadError(path, f"{what}; make rows of them (in pandas ast.literal_eval and .explode) and write these")
-    mark = None if named else syntax_of(all_match, first)
+    few = header and (len(field) < _MANY or pc.count_distinct(field).as_py() == 1)
+    mark = None if named else syntax_of(all_match, first, quotes_alone=few)
     if mark is not None:
         what = f"{name} is read as the {role}, but all of it has the mark {mark!r}, as in {shortened(repr(first))}"
         what += "; expected ids: write them without it, or, if it belongs to them, pass "
         raise ReadError(path, what, Argument("columns", role) if remedy is None else remedy)
 
 
-def odd_one(field: pa.ChunkedArray) -> int | None:
+def odd_one(field: pa.ChunkedArray, *, header: bool) -> int | None:
     """Return the row of the one value that is no whole number where all others of a column are, else None."""
     if not any(re.match(_WHOLE, value or "") for value in field[:3].to_pylist()):
         return None
     odd = pc.invert(pc.match_substring_regex(field, _WHOLE))
     values = pc.unique(field.filter(odd))
-    if len(values) != 1 or len(field) - pc.sum(odd).as_py() < _FEW:
+    if len(values) != 1 or len(field) - pc.sum(odd).as_py() < (_MANY if header else _FEW):
         return None
     return pc.index(odd, value=True).as_py()
 
 
-def listed_values(field: pa.ChunkedArray) -> str | None:
+def listed_values(field: pa.ChunkedArray, *, header: bool) -> str | None:
     """Return a value such as "5,7" of a column of ids if they may be lists: their lengths differ, their parts recur."""
+    if header and len(field) < _MANY:
+        return None
     for mark in (",", ";", "|"):
         several = field.filter(pc.match_substring(field, mark))
         if (

@@ -248,8 +248,8 @@ def text_format(path: Path, text: Text, hints: Hints) -> Format:
     elif name is None:
         form = _tell(lines, hints)
         if hints.columns is None and hints.header is None and not form.user_mark:
-            if form.name != "space" or not quotes_hold(lines[:SEEN], b" "):
-                refuse_prose(path, lines[:SEEN], form.name)
+            quoted = form.name == "space" and quotes_hold(lines[:SEEN], b" ")
+            refuse_prose(path, lines[:SEEN], form.name, quoted=quoted)
             refuse_lone_words(path, lines[:SEEN], form.name)
     else:
         form = _Told(name, given or SEPARATORS.get(name, b""))

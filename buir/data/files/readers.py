@@ -460,9 +460,8 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
             ids.append(label_column(chosen[role], role, name, **exact))
             if not table.typed:
                 called = f"the column {name!r}" if name else f"column {roles[role]} (from 0)"
-                check_ids(
-                    path, role, called, ids[-1].field, named=hints.columns is not None or hints.format is not None
-                )
+                known = {"named": hints.columns is not None or hints.format is not None, "header": bool(header)}
+                check_ids(path, role, called, ids[-1].field, **known)
                 findings += _odd_ids(path, table, hints, (role, called), ids[-1].field, kept)
         # between semicolons a comma is the point of a number
         thousands = not table.typed and table.separator != b";"
@@ -502,14 +501,14 @@ def _odd_ids(
     """Warn of the one id that is no number among numbers, as of a row of totals, and of ids that look like lists."""
     found: list[Finding] = []
     role, called = column
-    if hints.columns is None and (row := odd_one(field)) is not None:
+    if hints.columns is None and (row := odd_one(field, header=bool(table.header))) is not None:
         line = table.line_of(row if kept is None else int(np.flatnonzero(kept)[row]))
         what = (
             f"{path}, line {line}: {field[row].as_py()!r} is read as {'an' if role == 'item' else 'a'} {role}, and all"
         )
         what += " others are numbers; take the line out if it holds no pair, or pass "
         found.append(AmbiguousFileWarning(what, Argument("columns", role)))
-    if hints.format is None and (value := listed_values(field)) is not None:
+    if hints.format is None and (value := listed_values(field, header=bool(table.header))) is not None:
         what = (
             f"{path}: {called} is read as the {role}, but values such as {shortened(repr(value))} may be lists; pass "
         )

@@ -51,6 +51,7 @@ _ODD_WORD = re.compile(
     r"""[^\W\d_]["'`)\]}]*[.,;:!?]+["'`)\]}]*$|^[^\w"]+$|[(\[{][^)\]}]*$|^[^(\[{]*[)\]}]|^[^"]*"[^"]*$"""
 )
 """A word between blanks that ends as in sentences, has neither letter nor digit, or opens or closes what others do."""
+_IN_QUOTES = re.compile(r'"(?:[^"]|"")*"')
 _MISSING_MARKS = ("-", "--", "?", ".", "*")
 _LINE_OF_PROSE = re.compile(r"[^\W\d_][\"'`)]*[.!?:]\W*$")
 _ODD_SHARE, _ODD_LEAST = 0.05, 3
@@ -65,6 +66,7 @@ _BRACKETS = {
     "\u2018": "\u2019",
     "\u00ab": "\u00bb",
 }
+_QUOTES = "\"'\u201c\u2018\u00ab"
 _LOOSE = "|:;,="
 
 
@@ -111,7 +113,7 @@ def refuse_named_fields(path: Path, lines: list[bytes], known: Callable[[str], b
                 raise ReadError(path, remedy, Argument("format"))
 
 
-def syntax_of(values: Callable[[str], bool], first: str) -> str | None:
+def syntax_of(values: Callable[[str], bool], first: str, *, quotes_alone: bool = False) -> str | None:
     """Return how every value of a column begins or ends, if that is a mark that belongs to no id; else None.
 
     Parameters
@@ -120,31 +122,40 @@ def syntax_of(values: Callable[[str], bool], first: str) -> str | None:
         Whether a regular expression is found in each value.
     first
         One of them.
+    quotes_alone
+        Whether only quotes around each are looked for.
     """
-    if not first:
+    if len(first) < 2 or not re.search(r"\w", first):
         return None
     start, end = first[0], first[-1]
+    if quotes_alone:
+        found = start in _QUOTES and end == _BRACKETS[start]
+        return start if found and values(f"^{re.escape(start)}.*{re.escape(end)}$") else None
     closers = {closer: opener for opener, closer in _BRACKETS.items()}
-    found: list[tuple[str, str]] = []
+    patterns: list[tuple[str, str]] = []
     if start in _LOOSE or start < " ":
-        found.append((start, f"^{re.escape(start)}"))
+        patterns.append((start, f"^{re.escape(start)}"))
     if end in _LOOSE or end < " ":
-        found.append((end, f"{re.escape(end)}$"))
+        patterns.append((end, f"{re.escape(end)}$"))
     if start in _BRACKETS:
         closer = re.escape(_BRACKETS[start])
-        found.append((start, f"^{re.escape(start)}[^{closer}]*{closer}?$"))
+        whole = "?" if start != "{" else ""  # in braces Windows writes ids
+        patterns.append((start, f"^{re.escape(start)}[^{closer}]*{closer if whole else ''}{whole}$"))
     if end in closers:
         opener = re.escape(closers[end])
-        found.append((end, f"^{opener}?[^{opener}]*{re.escape(end)}$"))
-    return next((mark for mark, pattern in found if values(pattern)), None)
+        whole = "?" if end != "}" else ""
+        patterns.append((end, f"^{opener if whole else ''}{whole}[^{opener}]*{re.escape(end)}$"))
+    return next((mark for mark, pattern in patterns if values(pattern)), None)
 
 
-def refuse_prose(path: Path, lines: list[bytes], name: str) -> None:
+def refuse_prose(path: Path, lines: list[bytes], name: str, *, quoted: bool = False) -> None:
     """Raise a ReadError where the words of lists, or of lines that nothing cuts alike, are those of sentences or code.
 
-    The first word of a line does not count, as a colon may stand after a user, nor do marks for what is missing.
+    The first word of a line does not count, as a colon may stand after a user, nor do marks for what is missing, nor,
+    where quotes hold values together, what is in them.
     """
     texts = [line.decode(errors="replace") for line in lines]
+    texts = [_IN_QUOTES.sub("quoted", text) for text in texts] if quoted else texts
     if name in SEPARATORS and name != "space":
         cut = [fields_of(line, SEPARATORS[name]) for line in lines]
         usual = Counter(map(len, cut)).most_common(1)[0]
