@@ -255,7 +255,7 @@ def text_format(path: Path, text: Text, hints: Hints) -> Format:
         form = _Told(name, given or SEPARATORS.get(name, b""))
     came |= {"also": form.also, "doubtful": form.doubtful}
     if form.name in LISTS:
-        mark = form.user_mark or (b"" if given or form.name == "counted" else _user_mark(lines[:SEEN]))
+        mark = form.user_mark or (b"" if given or form.name == "counted" else _user_mark(lines[:SEEN], sure=True))
         between = given or (_between_marked(lines[:SEEN], mark) if mark else _between_items(lines[:SEEN]))
         return Format(form.name, **came, separator=between, user_mark=mark)
     separator = form.separator
@@ -359,8 +359,11 @@ def _tell(lines: list[bytes], hints: Hints) -> _Told:
     return _Told("adjacency", b"") if lists else _Told("space", b" ")
 
 
-def _user_mark(lines: list[bytes]) -> bytes:
-    """Return what stands between a user and the items, such as ":" in "ann: lamp desk"; nothing where nothing does."""
+def _user_mark(lines: list[bytes], *, sure: bool = False) -> bytes:
+    """Return what stands between a user and the items, such as ":" in "ann: lamp desk"; nothing where nothing does.
+
+    With ``sure`` the lines are lists, and a mark that each has once may be it if another stands between items.
+    """
     for mark in (b"->", b"=>", b":"):
         found = [re.match(rb"\s*[^\s,;|:>]+\s*%b(?!//)(.*)$" % mark, line) for line in lines]
         rests = [match[1] for match in found if match]
@@ -374,7 +377,8 @@ def _user_mark(lines: list[bytes]) -> bytes:
             return mark
     for mark, inner in ((b"\t", b",;|"), (b";", b",|"), (b"|", b",;"), (b",", b";|")):
         listed = re.compile(rb"\d+%b\s*\d+(\s*[%b]\s*\d+)*\s*$" % (re.escape(mark), inner))
-        if all(map(listed.match, lines)) and any(re.search(rb"[%b]" % inner, line) for line in lines):
+        within = any(re.search(rb"[%b]" % inner, line) for line in lines)
+        if within and (all(map(listed.match, lines)) or (sure and all(line.count(mark) == 1 for line in lines))):
             return mark
     return b""
 
