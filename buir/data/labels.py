@@ -146,8 +146,8 @@ def read_columns(
     """Return users, items, ratings, times and weights of an eager pandas, polars or pyarrow table.
 
     A name of None takes the column that is known to hold it, by the names that files are read by, if no other role
-    names it. One called "weight" holds weights alone. With ``tell`` a warning names other columns that may hold users or
-    items, and are not read.
+    names it. One called "weight" holds weights alone. With ``tell`` a warning names other columns that may hold users
+    or items, and are not read.
     """
     table = _table(frame)
     given = {"user": user, "item": item, "rating": rating, "time": time, "weight": weight}
