@@ -999,6 +999,8 @@ def test_options_of_the_commands(write, tmp_path):
     assert run("recommend", tmp_path / "m", "--user", "bob").stdout.startswith("user,item,score,rank\nbob,y,")
     test = write("wer|was\nbob|y\n", "t.txt")
     assert "1 pair, 1 measured" in run("evaluate", tmp_path / "m", test, *options).stdout
+    events = write("user,item,event\na,x,buy\na,y,view\n", "v.csv")
+    assert "distinct pairs  1" in run("data", "describe", events, "--where", "event=buy").stdout
     said = run("data", "describe", write("a,x\nb,y\n", "e.csv"), "--no-header").stdout
     assert "comma, no header" in said
 
@@ -1174,6 +1176,15 @@ def test_lines_that_nothing_cuts_are_no_users_without_items(tmp_path, text, said
     file.write_text(text)
     with pytest.raises(ReadError, match=said):
         read(file)
+
+
+def test_a_file_that_is_mostly_training_pairs_is_told(write, tmp_path):
+    path = write("user,item\n" + "".join(f"{user},{(user + step) % 9}\n" for user in range(9) for step in range(4)))
+    run("fit", path, "--out", tmp_path / "m", *TINY)
+    path.write_text(path.read_text() + "0,5\n1,6\n")
+    said = run("evaluate", tmp_path / "m", path, "--k", "2")
+    assert "38 pairs, 2 measured; dropped: 36 that are in training" in said.stdout
+    assert "36 of 38 pairs are those that the model was trained on" in said.stderr
 
 
 def test_lists_are_read_by_whoever_says_so(tmp_path):
