@@ -350,7 +350,9 @@ def test_fit_answers_the_arguments_of_other_libraries(arguments, said):
 def test_other_methods_and_models_answer_too():
     with pytest.raises(UnknownParameterError, match=r"^Popularity.fit has no argument 'user_features': nothing is"):
         Popularity().fit(PAIRS, user_features=PAIRS)
-    with pytest.raises(UnknownParameterError, match=r"expected at most 2 \(user_items, valid\): give the others by their"):
+    with pytest.raises(
+        UnknownParameterError, match=r"expected at most 2 \(user_items, valid\): give the others by their"
+    ):
         BUIR().fit(PAIRS, PAIRS, True)
     model = Popularity().fit(PAIRS)
     for call, said in (
