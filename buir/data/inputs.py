@@ -92,7 +92,7 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
     }
     if isinstance(user_items, str | os.PathLike):
         remedies[kind] = "read the file: buir.data.read(path)"
-    if kind == "ndarray" and user_items.ndim == 1:
+    elif kind == "ndarray" and user_items.ndim == 1:
         remedies = {}
     remedy = remedies.get(kind, "build one, for example with Interactions.from_pairs(users, items)")
     expected = "a SciPy sparse matrix (users x items), Interactions or a data frame"

@@ -460,7 +460,7 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
             ids.append(label_column(chosen[role], role, name, **exact))
             if not table.typed:
                 called = f"the column {name!r}" if name else f"column {roles[role]} (from 0)"
-                known = {"named": hints.columns is not None or hints.format is not None, "header": bool(header)}
+                known: Any = {"named": hints.columns is not None or hints.format is not None, "header": bool(header)}
                 check_ids(path, role, called, ids[-1].field, **known)
                 findings += _odd_ids(path, table, hints, (role, called), ids[-1].field, kept)
         # between semicolons a comma is the point of a number
