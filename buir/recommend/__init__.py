@@ -1,11 +1,10 @@
 """The verbs of every model: lists, similar rows, raw ids; and the terms that a fitted score keeps."""
 
-from buir.recommend.calls import answering
 from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.ids import read_histories
 from buir.recommend.lookup import Lookup, lookups
-from buir.recommend.parameters import answer, check_callback, estimator, unknown_parameters
+from buir.recommend.parameters import answer, answering, check_callback, estimator, unknown_parameters
 from buir.recommend.ranges import (
     Above,
     AtLeast,

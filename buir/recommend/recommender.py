@@ -22,10 +22,9 @@ from buir.errors import (
 )
 from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
-from buir.recommend.calls import answering
 from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.lookup import lookups
-from buir.recommend.parameters import instead_of
+from buir.recommend.parameters import answering, instead_of
 from buir.recommend.ranges import check_parameters
 from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms
 from buir.recommend.similarity import cosines, most_similar, similar_frame, vectors_of

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from buir.data.files.fields import SEPARATORS, fields_of, quotes_hold, separator_of
 from buir.data.files.refusals import (
     LISTED,
     SEEN,
@@ -16,7 +15,7 @@ from buir.data.files.refusals import (
     refuse_named_fields,
     refuse_prose,
 )
-from buir.data.files.text import Text, as_text, read_bytes
+from buir.data.files.text import SEPARATORS, Text, as_text, fields_of, quotes_hold, read_bytes, separator_of
 from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, near
 
 LISTS = ("counted", "adjacency")

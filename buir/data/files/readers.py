@@ -36,12 +36,11 @@ from buir.data.files.columns import (
     time_column,
     weight_column,
 )
-from buir.data.files.events import Where, rows_where
 from buir.data.files.folders import parts_of, split_files
 from buir.data.files.formats import LISTS, NAMES, Format, Hints, binary_format, check_hints, spelled, text_format, told
 from buir.data.files.lists import read_lists, read_valued_lists
 from buir.data.files.matrices import read_matrix_market, read_npz
-from buir.data.files.tables import Table, count_blank_lines, json_table, parquet_table, text_table
+from buir.data.files.tables import Table, Where, count_blank_lines, json_table, parquet_table, rows_where, text_table
 from buir.data.files.text import Text, as_text, is_folder, read_bytes
 from buir.data.interactions import Interactions, in_one_space
 from buir.errors import (

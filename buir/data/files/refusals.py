@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from buir.data.files.fields import SEPARATORS, fields_of
+from buir.data.files.text import SEPARATORS, fields_of
 from buir.errors import Argument, ReadError, shortened
 
 SEEN = 2000
