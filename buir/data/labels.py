@@ -220,7 +220,8 @@ def _others(free: Sequence[Any], role: str, names: dict[str, Any]) -> list[Findi
 def _table(frame: Any) -> Any:
     import narwhals as nw  # here, since a model that is loaded and asked for lists meets no frame
 
-    names = list(getattr(frame, "columns", ()))
+    # pandas alone has two columns of one name
+    names = list(frame.columns) if isinstance(frame, pd.DataFrame) else []
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         msg = f"the frame has {names.count(twice[0])} columns of the name {twice[0]!r}; expected one: rename the others"
         raise InputError(msg)
