@@ -14,7 +14,7 @@ from torch import Tensor
 from buir.data import Labelled, PairWeights, fit_inputs
 from buir.learning import Pairs, Schedule, ScoreSample, Validation, train, training_device
 from buir.ranking import Scorer, evaluate
-from buir.recommend import AtLeast, MetricAtK, Recommender, Terms, check_callback, estimator
+from buir.recommend import AtLeast, MetricAtK, Recommender, Terms, answering, check_callback, estimator
 
 Callback = Callable[[dict[str, Any]], Any] | None
 """Called with every history record; what it returns matters only to models that train in epochs."""
@@ -37,6 +37,7 @@ class Baseline(Recommender):
     ) -> list[dict[str, Any]]:
         """Learn, ``_remember`` and add the terms; return the history."""
 
+    @answering
     def fit(
         self,
         user_items: Any,

@@ -180,6 +180,12 @@ class PairsDroppedWarning(InputWarning):
     """Held-out pairs that a model cannot be measured on; they are left out, and the message counts them."""
 
 
+class TestSeenWarning(InputWarning):
+    """Held-out pairs that the model was trained on, so that it is measured on what it has learned."""
+
+    __test__ = False  # for pytest, whose name for tests this is
+
+
 class ShortListsWarning(InputWarning):
     """Lists to be measured that are missing, shorter than asked for, or hold what can be no hit."""
 

@@ -46,6 +46,7 @@ def describe_command(
     encoding: one_model.Encoding = None,
     header: one_model.Header = None,
     drop_missing: one_model.DropMissing = False,
+    where: one_model.Where = None,
     max_bytes: one_model.MaxBytes = None,
     min_rating: one_model.MinRating = None,
     min_user: Annotated[int, typer.Option("--min-user", min=0, help="Keep users with at least this many rows.")] = 0,
@@ -63,7 +64,8 @@ def describe_command(
 
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-        found = describe(read(path, **form, header=header, drop_missing=drop_missing, max_bytes=max_bytes, **filters))
+        form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        found = describe(read(path, **form, max_bytes=max_bytes, **filters))
         show_json(found.to_dict()) if as_json else typer.echo(str(found))
 
 

@@ -373,7 +373,12 @@ def evaluate(
             try:
                 result = evaluate(model, model.seen_, data, ks=cutoffs)
             except InputError as error:
-                raise InputError(str(test), ": ", *error.message, argument="test") from error
+                named = str(error).startswith(f"{test.name}: ")
+                raise InputError(*(() if named else (str(test), ": ")), *error.message, argument="test") from error
+        known = result.dropped.get("that are in training", 0)
+        if known > result.n_pairs:
+            what = f"{test}: {known:,} of {counted(data.n_pairs, 'pair')} are those that the model was trained on"
+            typer.echo(f"{what}; expected held-out pairs: is this the training file?", err=True)
         if out is not None:
             options.write_table([result.to_frame()], out, excel=excel)
         if as_json:

@@ -4,6 +4,7 @@ The array is binary, but for training pairs with weights: there it holds the wei
 nothing else does.
 """
 
+import os
 import re
 from typing import Any, NamedTuple
 
@@ -89,6 +90,10 @@ def as_csr(user_items: Any, what: str = "user_items", *, warn: bool = True) -> L
         "LazyFrame": "call .collect() first",
         "HeteroData": "convert it: Interactions.from_hetero_data(data)",
     }
+    if isinstance(user_items, str | os.PathLike):
+        remedies[kind] = "read the file: buir.data.read(path)"
+    elif kind == "ndarray" and user_items.ndim == 1:
+        remedies = {}
     remedy = remedies.get(kind, "build one, for example with Interactions.from_pairs(users, items)")
     expected = "a SciPy sparse matrix (users x items), Interactions or a data frame"
     msg = f"{what} is of type {kind}; expected {expected}: {remedy}"
@@ -176,7 +181,7 @@ def fit_inputs(
 def warn_of_ratings(frame: Any, what: str) -> None:
     """Warn if a frame of pairs has ratings other than one, where its weights and repeated rows are no fault."""
     with reading_weights("values"):
-        report(_ratings_findings(read_columns(frame), what))
+        report(_ratings_findings(read_columns(frame, tell=False), what))
 
 
 def partial_fit_inputs(new_interactions: Any, weights: PairWeights = None, unit: float | None = None) -> Labelled:
@@ -275,7 +280,7 @@ def _values_findings(data: Any, what: str) -> list[Finding]:
         return doctor.values_finding(values, rows, what)
     if not is_frame(data):
         return []
-    columns = read_columns(data)
+    columns = read_columns(data, tell=False)
     findings: list[Finding] = []
     names = [columns.names["user"], columns.names["item"]]
     again = np.flatnonzero(pd.DataFrame({"user": columns.users, "item": columns.items}).duplicated())

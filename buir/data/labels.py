@@ -1,6 +1,7 @@
 """Columns of labels, ratings and times, checked and brought to one type each."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from buir.data.files.formats import NAMES, spelled
-from buir.errors import InputError, listed, near, shortened, show_rows
+from buir.errors import Finding, InputError, InputWarning, listed, near, report, shortened, show_rows
 
 
 def as_ids(values: Any, name: str) -> np.ndarray:
@@ -140,11 +141,13 @@ def read_columns(
     rating: str | None = None,
     time: str | None = None,
     weight: str | None = None,
+    tell: bool = True,
 ) -> Columns:
     """Return users, items, ratings, times and weights of an eager pandas, polars or pyarrow table.
 
     A name of None takes the column that is known to hold it, by the names that files are read by, if no other role
-    names it. One called "weight" holds weights alone.
+    names it. One called "weight" holds weights alone. With ``tell`` a warning names other columns that may hold users
+    or items, and are not read.
     """
     table = _table(frame)
     given = {"user": user, "item": item, "rating": rating, "time": time, "weight": weight}
@@ -162,6 +165,8 @@ def read_columns(
                 f"Interactions.from_frame(frame, {role}=...)"
             )
             raise InputError(msg, argument=role)
+    if tell:
+        report([warning for role in ("user", "item") if given[role] is None for warning in _others(free, role, names)])
     if rating is None and spelled(names["rating"]) == NAMES["weight"][0]:
         names["rating"] = None
     read = {role: table[name].to_numpy() for role, name in names.items() if name is not None}
@@ -200,9 +205,26 @@ def known_column(columns: Sequence[Any], role: str) -> str | None:
     return exact if exact in columns else next((lowered[name] for name in NAMES[role] if name in lowered), None)
 
 
+def _others(free: Sequence[Any], role: str, names: dict[str, Any]) -> list[Finding]:
+    """Warn of columns that may hold a role as well as the one that is read."""
+    others = [column for column in free if spelled(column) in NAMES[role] and column not in names.values()]
+    if not others:
+        return []
+    what = (
+        f"the frame's column {names[role]!r} is read as the {role}, and {' and '.join(map(repr, others[:3]))} may hold"
+    )
+    remedy = f" it too; drop the others, or name it: Interactions.from_frame(frame, {role}=...)"
+    return [InputWarning(what + remedy, argument=role)]
+
+
 def _table(frame: Any) -> Any:
     import narwhals as nw  # here, since a model that is loaded and asked for lists meets no frame
 
+    # pandas alone has two columns of one name
+    names = list(frame.columns) if isinstance(frame, pd.DataFrame) else []
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        msg = f"the frame has {names.count(twice[0])} columns of the name {twice[0]!r}; expected one: rename the others"
+        raise InputError(msg)
     try:
         return nw.from_native(frame, eager_only=True)
     except TypeError as error:

@@ -26,6 +26,7 @@ from buir.recommend import (
     MetricAtK,
     Recommender,
     Strengths,
+    answering,
     check_callback,
     check_parameters,
     estimator,
@@ -183,6 +184,7 @@ class BUIR(Recommender):
         }
         return cls(**(settings | overrides))
 
+    @answering
     def fit(
         self,
         user_items: Any,
@@ -274,6 +276,7 @@ class BUIR(Recommender):
             warn_of_defaults(matrix)
         return run(plan if self.epochs != "auto" else replace(plan, epochs=BLIND_EPOCHS), matrix, **report)
 
+    @answering
     def partial_fit(
         self,
         new_interactions: Any,

@@ -91,7 +91,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If shapes differ, no pair can be measured, a metric is unknown, or a score is NaN.
+        If shapes differ, no pair can be measured, a metric is unknown, or a score is NaN; or if the model remembers
+        that it was trained on most of ``test`` and not on ``train``: these are swapped.
     TypeError
         If the model cannot score, or interactions are of another kind.
 
@@ -100,6 +101,8 @@ def evaluate(
     buir.errors.PairsDroppedWarning
         If test pairs are of unknown users or items, or in ``train`` or ``valid``, where they could never be listed:
         these are left out and counted in ``dropped``.
+    buir.errors.TestSeenWarning
+        If the model remembers that it was trained on some of the pairs that are measured.
 
     Notes
     -----
@@ -130,7 +133,7 @@ def evaluate(
     if lists is None:
         scorer = as_scorer(model, seen, longest + int(np.diff(excluded.indptr).max(initial=0)))
         report(doctor.shape_findings(seen.shape, (scorer.n_users, scorer.n_items), "train"))
-    held, dropped = held_out(read_in["test"], labels, seen, excluded)
+    held, dropped = held_out(read_in["test"], labels, seen, excluded, getattr(model, "seen_", None))
     asked = np.flatnonzero(np.diff(held.indptr))
     if lists is not None:
         ranked = lists.ranked(asked, max(ks), excluded)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 
 from buir.data import Interactions, as_csr, canonical, doctor, is_frame, keep, outside, place, reading_weights
-from buir.errors import InputError, PairsDroppedWarning, counted, report
+from buir.errors import InputError, PairsDroppedWarning, TestSeenWarning, counted, report
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,11 @@ def placed(given: Interactions | csr_array, labels: Labels, name: str) -> tuple[
 
 
 def held_out(
-    test: Interactions | csr_array, labels: Labels, seen: csr_array, excluded: csr_array
+    test: Interactions | csr_array,
+    labels: Labels,
+    seen: csr_array,
+    excluded: csr_array,
+    own: csr_array | None = None,
 ) -> tuple[csr_array, dict[str, int]]:
     """Return the test pairs that can be measured, and count the others by why.
 
@@ -95,19 +99,26 @@ def held_out(
         Of rows and columns.
     seen, excluded
         Training pairs; these and those of validation. Neither can be listed.
+    own
+        Those that the model itself remembers, if it does.
 
     Raises
     ------
     InputError
-        If none can.
+        If none can, or most of them are the model's own while those of ``train`` are not: they are swapped.
 
     Warns
     -----
     buir.errors.PairsDroppedWarning
         If some cannot.
+    buir.errors.TestSeenWarning
+        If some are the model's own.
     """
     held, dropped = placed(test, labels, "test")
     report(doctor.shape_findings(held.shape, seen.shape, "test"))
+    own = own if own is not None and own.shape == held.shape else None
+    if own is not None:
+        _check_order(test, held, seen, own)
     for what, masked in (("that are in training", seen), ("that are in valid", excluded)):
         new = outside(held, masked)
         if not new.all():
@@ -120,7 +131,23 @@ def held_out(
     if dropped:
         msg = f"{said}, {held.nnz:,} measured; dropped: {_text(dropped)}"
         report([PairsDroppedWarning(msg, argument="test")])
+    learned = 0 if own is None else held.nnz - int(outside(held, own).sum())
+    if learned:
+        msg = f"{said}, {learned:,} of which the model was trained on and train does not hold; they are measured as if "
+        report([TestSeenWarning(f"{msg}new: pass all training pairs as train to leave them out", argument="test")])
     return held, dropped
+
+
+def _check_order(test: Interactions | csr_array, held: csr_array, seen: csr_array, own: csr_array) -> None:
+    """Raise an InputError if ``train`` and ``test`` look swapped."""
+    of_test, of_train = (matrix.nnz - int(outside(matrix, own).sum()) for matrix in (held, seen))
+    if 2 * of_test > held.nnz and 2 * of_train < seen.nnz:
+        msg = (
+            f"{_source(test)}test holds {counted(held.nnz, 'pair')}, {of_test:,} of which the model was trained on, "
+            f"and train {counted(seen.nnz, 'pair')}, {of_train:,} of which it was; expected "
+            "evaluate(model, train, test): swap them"
+        )
+        raise InputError(msg, argument="test")
 
 
 def warn_of_dropped(name: str, matrix: csr_array, dropped: Mapping[str, int]) -> None:

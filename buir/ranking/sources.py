@@ -67,6 +67,9 @@ def as_scorer(model: Any, seen: csr_array, length: int | None = None) -> Scorer:
     ValueError
         If it is not fitted.
     """
+    if isinstance(model, type):
+        msg = f"model is the class {model.__name__}; expected a fitted model: {model.__name__}().fit(train)"
+        raise TypeError(msg)
     if callable(getattr(model, "scorer", None)):
         return model.scorer()
     if isinstance(model, Scorer):

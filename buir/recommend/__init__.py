@@ -4,7 +4,7 @@ from buir.recommend.foreign import recommend_frame
 from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.ids import read_histories
 from buir.recommend.lookup import Lookup, lookups
-from buir.recommend.parameters import answer, check_callback, estimator, unknown_parameters
+from buir.recommend.parameters import answer, answering, check_callback, estimator, unknown_parameters
 from buir.recommend.ranges import (
     Above,
     AtLeast,
@@ -35,6 +35,7 @@ __all__ = [
     "Strengths",
     "Terms",
     "answer",
+    "answering",
     "check_callback",
     "check_parameters",
     "estimator",

@@ -24,7 +24,7 @@ from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
 from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.lookup import lookups
-from buir.recommend.parameters import instead_of
+from buir.recommend.parameters import answering, instead_of
 from buir.recommend.ranges import check_parameters
 from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms
 from buir.recommend.similarity import cosines, most_similar, similar_frame, vectors_of
@@ -282,6 +282,7 @@ class Recommender:
             report([RowsNotIdsWarning(msg, rows=other, argument=f"{noun}id")])
         return rows
 
+    @answering
     def recommend(
         self,
         userid: Any,
@@ -371,6 +372,7 @@ class Recommender:
         )
         return shaped(ids, scores, one=is_one(userid))
 
+    @answering
     def similar_items(
         self,
         itemid: Any,
@@ -432,6 +434,7 @@ class Recommender:
         same[np.repeat(np.arange(len(items)), np.diff(apart.indptr))[apart.data > _SAME]] = False
         return known & same
 
+    @answering
     def similar_users(
         self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -448,6 +451,7 @@ class Recommender:
             one=is_one(userid),
         )
 
+    @answering
     def similar_items_frame(
         self, items: Any = None, k: int = 10, *, allow: Any = None, deny: Any = None, unknown: str = "error"
     ) -> pd.DataFrame:
@@ -472,6 +476,7 @@ class Recommender:
         scorer = self._item_cosines()
         return similar_frame(lookups(self)[1], scorer, items, k, allow=allow, deny=deny, unknown=unknown)
 
+    @answering
     def similar_users_frame(
         self, users: Any = None, k: int = 10, *, allow: Any = None, deny: Any = None, unknown: str = "error"
     ) -> pd.DataFrame:
@@ -484,6 +489,7 @@ class Recommender:
         scorer = cosines(vectors_of(self, "user_factors", "similar_users"))
         return similar_frame(lookups(self)[0], scorer, users, k, allow=allow, deny=deny, unknown=unknown)
 
+    @answering
     def recommend_frame(
         self,
         users: Any = None,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from buir import errors
 from buir.data.files.description import describe
 from buir.data.interactions import Interactions
+from buir.errors import InputError, InputWarning
 
 # torch_geometric still compiles with torch.jit when it is imported
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -395,3 +396,13 @@ def test_description_counts_what_has_no_pair():
     assert (told.per_user, told.per_item) == ((0, 0.5, 1), (0, 0.0, 1))
     empty = describe(Interactions.from_matrix(sp.csr_array((0, 0))))
     assert (empty.n_pairs, empty.density, empty.per_user) == (0, 0.0, (0, 0.0, 0))
+
+
+def test_two_columns_for_one_thing():
+    frame = pd.DataFrame([[1, 2, 3]], columns=["user", "item", "item"])
+    with pytest.raises(InputError, match="has 2 columns of the name 'item'; expected one"):
+        Interactions.from_frame(frame)
+    frame = pd.DataFrame({"user": ["a", "a"], "product": ["L", "L"], "product_id": [7, 8]})
+    with pytest.warns(InputWarning, match="'product_id' is read as the item, and 'product' may hold it too"):
+        assert Interactions.from_frame(frame).n_items == 2
+    assert Interactions.from_frame(frame, item="product").n_items == 1

@@ -343,7 +343,7 @@ BAD_TEXT = {
     "no parquet": (b"1 2\n", {"format": "parquet"}, "is no Parquet file; leave the format out"),
     "parquet as text": (b"PAR1abcdefg", {"format": "comma"}, "is a Parquet file, not 'comma'"),
     "one column": (b"1\n2\n", {}, "has 1 column, expected at least user and item; check the separator"),
-    "wrong separator": (b"1|2\n3|4\n", {}, "has 1 column"),
+    "wrong separator": (b"1/2\n3/4\n", {}, "has 1 column"),
     "wrong format": (b"1 2\n3 4\n", {"format": "tab"}, "has 1 column"),
     "ragged": (b"1,2,3\n\n1,2\n", {}, "line 3: has 2 columns, expected 3 as in the first line; correct it"),
     "ragged spaces": (b"3 2 3\n3 3 3\n3 2\n4 2 2\n", {}, "line 3: has 2 columns.*or pass format='adjacency'"),

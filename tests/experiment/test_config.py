@@ -109,7 +109,8 @@ def test_all_mistakes_at_once_with_the_nearest_name(write):
         (("dataset: synthetic", "path: mine.yaml, options: {}"), "data.0", "options means nothing"),
         (("dataset: synthetic", "train: mine.yaml, test: mine.yaml, core: 5"), "data.0", "core means nothing"),
         (("[0.5, 1.0]", "[0.5, 1.5]"), "protocol.levels.1", "got 1.5 (float), expected less than or equal to 1"),
-        (("[0.5, 1.0]", "[0.5, 0.501]"), "protocol.levels", "one per cent"),
+        (("[0.5, 1.0]", "[0.5, 0.501]"), "protocol.levels", "levels 0.5 and 0.501 would both be called 50 %"),
+        (("[0.5, 1.0]", "[0.0012, 0.00121]"), "protocol.levels", "0.0012 and 0.00121 would both be called 0.12 %"),
         (("nested", "author"), "protocol.levels.1", "got 1.0 (float), expected less than 1"),
         (("kind: nested, levels: [0.5, 1.0]", "kind: author"), "protocol.levels", "missing"),
         (

@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from buir.errors import InputWarning
 from buir.experiment.report.blocks import aligned, table
 from buir.experiment.report.tables import markdown_report, results_table, searches_table, seconds_table, text_report
 from buir.experiment.report.words import interval_text
+from buir.experiment.run.sources import Sources
 from buir.experiment.statistics.findings import find
+from buir.experiment.tracking import runs
+from tests.support.benchmarks import make_config
 from tests.support.records import make_cells
 
 METRICS = ("ndcg_at_20", "recall_at_20")
@@ -125,3 +129,22 @@ def test_levels_below_one_per_cent_are_not_called_zero(level, text):
     assert {str(record.train_pct) for record in records} == {text}
     assert [*results_table(records, "ndcg_at_20", found)[0].frame.columns] == ["model", f"train {text} %"]
     assert f"train {text} %" in text_report(records, found, METRICS, {})
+
+
+def test_levels_below_one_per_cent_have_steps_of_their_own():
+    records, _ = make_results({"ALS": 0.5}, levels=(0.001, 0.005, 0.2))
+    means = runs.level_means(records, ["ndcg_at_20"])
+    assert list(means) == [-1, 0, 20]
+    assert all("test/ndcg_at_20" in values for values in means.values())
+
+
+def test_levels_that_keep_the_same_pairs_are_told():
+    levels = (0.001, 0.005, 0.5)
+    config = make_config(protocol={"kind": "nested", "levels": list(levels)})
+    label = config.data[0].label
+    with pytest.warns(
+        InputWarning, match=f"^{label}: levels 0.001 and 0.005 keep the same .* training pairs"
+    ) as caught:
+        made = Sources(config).splits(label, 0)
+    assert len(caught) == 1
+    assert made[0.001].train.n_pairs == made[0.005].train.n_pairs < made[0.5].train.n_pairs

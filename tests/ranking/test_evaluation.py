@@ -9,7 +9,7 @@ from scipy.sparse import csr_array, csr_matrix
 from baselines import Popularity
 from buir.data import datasets, nested_split
 from buir.data.interactions import Interactions
-from buir.errors import InputError, PairsDroppedWarning, ShapeError, ShortListsWarning
+from buir.errors import InputError, PairsDroppedWarning, ShapeError, ShortListsWarning, TestSeenWarning
 from buir.ranking.evaluation import evaluate
 from buir.ranking.metrics import METRICS
 from buir.ranking.sources import as_scorer
@@ -344,3 +344,29 @@ def test_an_object_that_recommends_is_ranked_as_it_ranks():
     assert frame.per_user["recall_at_1"].tolist() == [1]
     with pytest.raises(TypeError, match=r"SimpleNamespace.recommend takes \(user, k\); expected implicit's recommend"):
         evaluate(SimpleNamespace(recommend=lambda user, k: []), TRAIN, TEST)
+
+
+@pytest.mark.parametrize("known", [TRAIN, csr_array(TRAIN + VALID)])
+def test_swapped_parts_are_an_error_of_a_model_that_remembers_its_own(known):
+    remembers = SimpleNamespace(user_factors=SCORES, item_factors=np.eye(5), seen_=known)
+    with pytest.raises(
+        InputError, match=r"^test holds 4 pairs, 4 of which the model was trained on, and train 4 pairs, 0"
+    ):
+        evaluate(remembers, TEST, TRAIN, ks=1)
+    assert evaluate(remembers, TRAIN, TEST, ks=1).n_pairs == 4
+
+
+def test_pairs_that_the_model_was_trained_on_are_told():
+    remembers = SimpleNamespace(user_factors=SCORES, item_factors=np.eye(5), seen_=csr_array(TRAIN + VALID))
+    with pytest.warns(
+        TestSeenWarning, match=r"test holds 7 pairs, 3 of which the model was trained on and train does not"
+    ):
+        assert evaluate(remembers, TRAIN, csr_array(TEST + VALID), ks=1).n_pairs == 7
+    empty = csr_array(TRAIN.shape)
+    with pytest.warns(TestSeenWarning, match="test holds 4 pairs, 4 of which"):  # as whoever measures training does
+        evaluate(remembers, empty, TRAIN, ks=1)
+
+
+def test_a_class_is_no_model():
+    with pytest.raises(TypeError, match=r"model is the class Popularity; expected a fitted model: Popularity\(\).fit"):
+        evaluate(Popularity, TRAIN, TEST)

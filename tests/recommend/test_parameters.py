@@ -317,3 +317,52 @@ def test_what_was_learned_stays_until_the_next_fit():
     model.set_params(embedding_dim=2)
     np.testing.assert_array_equal(model.item_factors, before)
     assert model.fit(SEEN, show_progress=False).weights_.table.shape == (8, 2)
+
+
+PAIRS = csr_array(np.eye(4))
+Popularity = baselines.Popularity
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"epochs": 3}, r"^BUIR.fit has no argument 'epochs': it belongs to the constructor, BUIR\(epochs=3\)$"),
+        ({"num_epochs": 3}, "'num_epochs': here it is epochs=3, in the constructor"),
+        ({"num_threads": 4}, "'num_threads': threads are torch's"),
+        ({"sample_weight": [1.0]}, "'sample_weight': here it is weights$"),
+        ({"item_features": PAIRS}, "'item_features': nothing is learned from features"),
+        ({"verbose": 2}, "'verbose': here it is show_progress"),
+        ({"callbacks": []}, "'callbacks': here it is callback$"),
+        ({"validation_data": PAIRS}, "'validation_data': here it is valid$"),
+        ({"y": None}, "'y': all pairs that are given are positives"),
+        ({"valdi": PAIRS}, r"'valdi': did you mean 'valid'\?"),
+        ({"epoch": 3}, r"'epoch': did you mean 'epochs', of the constructor\?"),
+        ({"train_data": PAIRS, "saved": True}, "'train_data': here it is user_items; no 'saved': model.save"),
+    ],
+)
+def test_fit_answers_the_arguments_of_other_libraries(arguments, said):
+    with pytest.raises(UnknownParameterError, match=said) as caught:
+        BUIR(epochs=1).fit(*([] if "train_data" in arguments else [PAIRS]), **arguments)
+    assert isinstance(caught.value, TypeError)
+    assert caught.value.argument == next(iter(arguments))
+
+
+def test_other_methods_and_models_answer_too():
+    with pytest.raises(UnknownParameterError, match=r"^Popularity.fit has no argument 'user_features': nothing is"):
+        Popularity().fit(PAIRS, user_features=PAIRS)
+    with pytest.raises(
+        UnknownParameterError, match=r"expected at most 2 \(user_items, valid\): give the others by their"
+    ):
+        BUIR().fit(PAIRS, PAIRS, True)
+    model = Popularity().fit(PAIRS)
+    for call, said in (
+        (lambda: model.recommend(0, k=2), "Popularity.recommend has no argument 'k': here it is N=2"),
+        (lambda: model.recommend(0, remove_seen=False), "here it is filter_already_liked_items=False"),
+        (lambda: model.recommend_frame(top_n=2), "here it is k=2"),
+        (lambda: model.recommend_frame(user_ids=[1]), "here it is users$"),
+        (lambda: model.similar_items(0, topk=2), "here it is N=2"),
+    ):
+        with pytest.raises(UnknownParameterError, match=said):
+            call()
+    assert model.recommend(0, N=2)[0].shape == (2,)
+    assert list(inspect.signature(BUIR.fit).parameters)[:3] == ["self", "user_items", "valid"]

@@ -13,15 +13,23 @@ import pyarrow as pa
 import pyarrow.compute
 
 from buir.data.files.formats import FIRST_TIME, NAMES, spelled
+from buir.data.files.refusals import syntax_of
 from buir.errors import AmbiguousFileWarning, Argument, InputError, InputWarning, ReadError, listed, near, shortened
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
 ROLES = ("user", "item", "rating", "time", "weight")
-MISSING = ("", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "<NA>", "#N/A")
-_NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?(e\+[0-9]+)?$"
+MISSING = (
+    *("", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaT", "nil"),
+    *("\\N", "(null)", "[NULL]", "<null>", "undefined", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!"),
+)
+"""What programs, databases and spreadsheets write where there is nothing."""
+_NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?([eE]\+[0-9]+)?$"
 """What programs write for a column of floats."""
 _DECIMAL_COMMA = r"^\s*([+-]?[0-9]+),([0-9]+)\s*$"
+_THOUSANDS = r"^\s*[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+\s*$"
+_WHOLE = r"^-?(0|[1-9][0-9]*)$"
+_MANY_VALUES = r"^\s*(\[.*\]|\{.*,.*\}|\(.*,.*\))\s*$"
 _DATE = "|".join(
     [
         r"^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}([T ][0-9:.,]+.*)?$",
@@ -31,8 +39,8 @@ _DATE = "|".join(
         r"^[0-9]{1,2}[ -][A-Z][a-z]{2,8}[ -][0-9]{4}( .*)?$",
     ]
 )
-_LAST_TIMES = ((FIRST_TIME, 4.2e9), (FIRST_TIME * 1e3, 4.2e12))
-"""Unix times in seconds and in milliseconds, from 1973 to 2103."""
+_LAST_TIMES = tuple((FIRST_TIME * unit, 4.2e9 * unit) for unit in (1, 10**3, 10**6, 10**9))
+"""Unix times in seconds, milli-, micro- and nanoseconds, from 1973 to 2103."""
 _FEW, _MANY = 3, 20
 """Rows from which one value, or none that comes back, says something about a column."""
 _LABELLED = 4
@@ -149,7 +157,16 @@ def guess_roles(roles: dict[str, int], fields: Sequence[pa.ChunkedArray]) -> dic
     both are taken if the fourth is a time.  Of all else nothing is.
     """
     if len(fields) == 3:
-        return roles | {"time" if _all_times(fields[2]) else "rating": 2}
+        if _all_times(fields[2]):
+            return roles | {"time": 2}
+        value = fields[2][0].as_py() if len(fields[2]) else ""
+        if value not in MISSING and not pc.any(pc.match_substring_regex(fields[2], r"^\s*[-+]?\.?[0-9]")).as_py():
+            what = (
+                f"has three columns without names, of which the third would be the rating, but holds {value!r}; pass "
+            )
+            lists = ", or, if each line is a user and then items, "
+            raise InputError(what, Argument("columns", "item"), lists, Argument("format", "adjacency"))
+        return roles | {"rating": 2}
     if len(fields) == 4 and _all_times(fields[3]):
         return roles | {"rating": 2, "time": 3}
     return roles
@@ -179,12 +196,20 @@ def check_guess(path: Path, roles: Mapping[str, int], fields: Sequence[pa.Chunke
             what = f"{path}: {place}, but {strange}; pass "
             otherwise = " with the right position, or with this one if it is right"
             found.append(AmbiguousFileWarning(what, Argument("columns", role), otherwise))
+    alike = [pc.count_distinct(fields[roles[role]]).as_py() == 1 for role in ROLES[:2]]
+    if not found and all(alike) and len(fields[0]) > 1:
+        what = (
+            f"{path}: columns {roles['user']} and {roles['item']} (from 0), read as user and item, hold one pair alone"
+        )
+        found.append(AmbiguousFileWarning(f"{what}; pass ", Argument("columns", "item"), " with the right position"))
     return found
 
 
 def _strange(field: pa.ChunkedArray, n_columns: int) -> str:
     """Say what is odd about a column of ids; nothing if nothing is."""
     n_rows, n_distinct = len(field), pc.count_distinct(field).as_py()
+    if times := _first_time(field):
+        return f"its numbers look like times (first: {times})"
     if n_rows < _FEW:
         return ""
     if n_distinct == 1:
@@ -195,14 +220,24 @@ def _strange(field: pa.ChunkedArray, n_columns: int) -> str:
         numbers = pc.cast(field, pa.int64()).to_numpy()
     except pa.ArrowInvalid:
         numbers = None
-    if numbers is not None:
-        if numbers[0] in (0, 1) and np.all(np.diff(numbers) == 1):
-            return "numbers the rows"
-        if any(low <= numbers.min() and numbers.max() <= high for low, high in _LAST_TIMES):
-            return f"its numbers look like times (first: {numbers[0]})"
+    if numbers is not None and np.all(np.diff(numbers) == 1):
+        return "numbers the rows"
     if n_distinct == n_rows >= _MANY:
         return f"none of its {n_rows:,} values comes back"
     return ""
+
+
+def _first_time(field: pa.ChunkedArray) -> str | None:
+    """Return the first of numbers that are all Unix times in one unit, None of all else."""
+    first = field[0].as_py() if len(field) else ""
+    if not first.isdecimal() or not 9 <= len(first) <= 19:
+        return None
+    try:
+        numbers = pc.cast(field, pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+    inside = any(low <= numbers.min() and numbers.max() <= high for low, high in _LAST_TIMES)
+    return first if inside else None
 
 
 def _all_times(field: pa.ChunkedArray) -> bool:
@@ -215,6 +250,117 @@ def _all_times(field: pa.ChunkedArray) -> bool:
 
 def _all_dates(field: pa.ChunkedArray) -> bool:
     return len(field) > 0 and bool(pc.all(pc.match_substring_regex(pc.utf8_trim_whitespace(field), _DATE)).as_py())
+
+
+def check_choice(
+    path: Path, header: Sequence[str] | None, roles: Mapping[str, int], columns: Mapping[str, str | int] | None
+) -> list[InputWarning]:
+    """Look for other columns that are known to hold what was read from one.
+
+    Returns
+    -------
+    A warning for each role that has several and that the caller did not name.
+
+    Raises
+    ------
+    InputError
+        If the name of the column that is read stands over another as well.
+    """
+    found: list[InputWarning] = []
+    for role, place in roles.items():
+        given = (columns or {}).get(role)
+        if not header or (given is not None and given != header[place]):
+            continue
+        name = header[place]
+        if header.count(name) > 1:
+            where = [number for number, other in enumerate(header) if other == name]
+            what = f"has the name {name!r} over {len(where)} columns, {where} (from 0); expected one: pass "
+            raise InputError(what, Argument("columns", role), " with the position of the right one")
+        if given is not None or role not in _CHOSEN:
+            continue
+        known = NAMES[role]
+        others = [other for at, other in enumerate(header) if at not in roles.values() and spelled(other) in known]
+        if role == "rating":  # what people played so often is a weight beside a rating
+            others = [other for other in others if spelled(other) not in NAMES["weight"]]
+        if others:
+            what = f"{path}: {name!r} is read as the {role}, and {' and '.join(map(repr, others[:3]))} may hold it too"
+            found.append(AmbiguousFileWarning(f"{what}; pass ", Argument("columns", role), " to say which"))
+    return found
+
+
+_CHOSEN = ("user", "item", "rating")
+"""Roles of which another column would mean other pairs; of several times one is as good as another."""
+
+
+def check_ids(
+    path: Path,
+    role: str,
+    name: str,
+    field: pa.ChunkedArray,
+    *,
+    named: bool = False,
+    header: bool = False,
+    remedy: Argument | None = None,
+) -> None:
+    """Raise a ReadError where no value of a column of a text is an id, but a list, or one with marks of a syntax.
+
+    Parameters
+    ----------
+    path, role, name
+        Of the file, "user" or "item", and what to call the column.
+    field
+        Its values.
+    named
+        Whether the caller named it, so that marks belong to the ids.
+    header
+        Whether the file names it: then a few values may have any mark, but for quotes around each.
+    remedy
+        What says so; None: the name of the column.
+    """
+
+    def all_match(pattern: str) -> bool:
+        return bool(pc.all(pc.match_substring_regex(field, pattern)).as_py())
+
+    first = field[0].as_py() if len(field) else ""
+    if (len(field) > 1 or not header) and re.match(_MANY_VALUES, first) and all_match(_MANY_VALUES):
+        what = f"{name} holds lists such as {shortened(repr(first))}, expected one {role} in each row"
+        raise ReadError(path, f"{what}; make rows of them (in pandas ast.literal_eval and .explode) and write these")
+    few = header and (len(field) < _MANY or pc.count_distinct(field).as_py() == 1)
+    mark = None if named else syntax_of(all_match, first, quotes_alone=few)
+    if mark is not None:
+        what = f"{name} is read as the {role}, but all of it has the mark {mark!r}, as in {shortened(repr(first))}"
+        what += "; expected ids: write them without it, or, if it belongs to them, pass "
+        raise ReadError(path, what, Argument("columns", role) if remedy is None else remedy)
+
+
+def odd_one(field: pa.ChunkedArray, *, header: bool) -> int | None:
+    """Return the row of the one value that is no whole number where all others of a column are, else None."""
+    if not any(re.match(_WHOLE, value or "") for value in field[:3].to_pylist()):
+        return None
+    odd = pc.invert(pc.match_substring_regex(field, _WHOLE))
+    values = pc.unique(field.filter(odd))
+    if len(values) != 1 or len(field) - pc.sum(odd).as_py() < (_MANY if header else _FEW):
+        return None
+    return pc.index(odd, value=True).as_py()
+
+
+def listed_values(field: pa.ChunkedArray, *, header: bool) -> str | None:
+    """Return a value such as "5,7" of a column of ids if they may be lists: their lengths differ, their parts recur."""
+    if header and len(field) < _MANY:
+        return None
+    for mark in (",", ";", "|"):
+        several = field.filter(pc.match_substring(field, mark))
+        if (
+            not len(several)
+            or not pc.all(pc.match_substring_regex(several, rf"^[^{mark}]+([{mark}][^\s{mark}]+)+$")).as_py()
+        ):
+            continue
+        sizes = pc.unique(pc.count_substring(field, mark))
+        parts = pc.list_flatten(pc.split_pattern(field, mark))
+        again = len(parts) - len(pc.unique(parts))
+        if len(sizes) > 1 and (again or pc.all(pc.match_substring_regex(parts, _WHOLE)).as_py()):
+            return several[0].as_py()
+    return None
 
 
 def describe_roles(roles: Mapping[str, int], header: Sequence[str] | None, *, guessed: bool) -> str:
@@ -355,16 +501,33 @@ def labels(field: pa.ChunkedArray, *, text: bool = False) -> np.ndarray:
     return numbers.to_numpy() if canonical else field.to_numpy()
 
 
-def rating_column(field: pa.ChunkedArray, *, decimal_comma: bool = False) -> np.ndarray:
+def rating_column(field: pa.ChunkedArray, *, thousands: bool = False) -> np.ndarray:
     """Return ratings as float64; one that is no number, or a column of another kind, is an InputError.
 
-    With ``decimal_comma``, "3,5" is a number, as it is where the comma separates nothing.
+    "3,5" is a number, as the comma separates nothing within a value. With ``thousands`` "1,500" may be one and a half,
+    or as many as a thousand times that, and is an error.
     """
-    numbers = _numbers(_with_points(field) if decimal_comma else field)
+    if thousands and (row := _first_thousands(field)) is not None:
+        what = (
+            f"the rating {_shown(field, row)} may have a decimal comma or one between thousands; write it without, or "
+        )
+        otherwise = "pass ", Argument("columns", "rating"), "; to read no ratings, name the other columns alone"
+        raise InputError(what, *otherwise, rows=[row])
+    numbers = _numbers(_with_points(field))
     if numbers is None:
         raise _other_kind(field, "rating", "numbers")
     _check(np.isnan(numbers), field, "rating", "not a number")
     return numbers
+
+
+def _first_thousands(field: pa.ChunkedArray) -> int | None:
+    """Return the row of the first value such as "1,500" where every comma may stand between thousands."""
+    if not is_text(field) or pa.types.is_dictionary(field.type):
+        return None
+    commas = pc.match_substring(field, ",")
+    if not pc.any(commas).as_py() or not pc.all(pc.match_substring_regex(field.filter(commas), _THOUSANDS)).as_py():
+        return None
+    return pc.index(commas, value=True).as_py()
 
 
 def _with_points(field: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -375,9 +538,9 @@ def _with_points(field: pa.ChunkedArray) -> pa.ChunkedArray:
     return field
 
 
-def weight_column(field: pa.ChunkedArray, *, decimal_comma: bool = False) -> np.ndarray:
+def weight_column(field: pa.ChunkedArray, *, thousands: bool = False) -> np.ndarray:
     """Return weights as float64, NaN where one is no number: only a fit that reads them minds."""
-    numbers = _numbers(_with_points(field) if decimal_comma else field)
+    numbers = None if thousands and _first_thousands(field) is not None else _numbers(_with_points(field))
     return np.full(len(field), np.nan) if numbers is None else numbers
 
 

@@ -1,17 +1,23 @@
 """What form a text has: its separator, its header, lists or columns; told from the first megabyte."""
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from buir.data.files.text import Text, as_text, read_bytes
+from buir.data.files.refusals import (
+    LISTED,
+    SEEN,
+    refuse,
+    refuse_lone_words,
+    refuse_named_fields,
+    refuse_prose,
+)
+from buir.data.files.text import SEPARATORS, Text, as_text, fields_of, quotes_hold, read_bytes, separator_of
 from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, near
 
-SEPARATORS = {"comma": b",", "semicolon": b";", "tab": b"\t", "double-colon": b"::", "space": b" ", "recbole": b"\t"}
 LISTS = ("counted", "adjacency")
 FORMATS = (*LISTS, *SEPARATORS, "libsvm", "matrix-market", "json-lines", "parquet", "npz")
 """Names that ``format`` takes: counted item lists, adjacency lists, columns by separator, RecBole's, the lists with
@@ -25,10 +31,10 @@ NAMES = {
         "uid",
         "user_idx",
         "reviewerid",
-        "customer",
+        "reviewer_id",
         "customer_id",
         "visitorid",
-        "reviewer_id",
+        "customer",
     ],
     "item": [
         "item",
@@ -36,23 +42,23 @@ NAMES = {
         "itemid",
         "iid",
         "item_idx",
-        "movie",
         "movie_id",
         "movieid",
-        "artist",
         "artist_id",
         "artistid",
-        "book",
         "book_id",
-        "product",
         "product_id",
         "business_id",
         "track_id",
         "song_id",
-        "asin",
         "venue_id",
+        "asin",
         "parent_asin",
         "isbn",
+        "movie",
+        "artist",
+        "book",
+        "product",
     ],
     "rating": [
         "rating",
@@ -75,7 +81,8 @@ NAMES = {
     "weight": ["weight", "weights", "playcount", "play_count", "plays", "count"],
     "title": ["title", "name", "item_name", "itemname", "movie_title", "book_title", "product_name", "product_title"],
 }
-"""Column names that say what they hold, as ``spelled`` writes them; the first that a header has is taken."""
+"""Column names that say what they hold, as ``spelled`` writes them; the first that a header has is taken, and those of
+ids stand before those of names."""
 
 
 def spelled(name: object) -> str:
@@ -84,37 +91,12 @@ def spelled(name: object) -> str:
 
 
 _HEAD = 1 << 20
-_SEEN = 2000
-"""Lines of the head that are cut into fields to tell separator and header."""
-_QUOTED = (b",", b";")
-"""Separators of files in which quotes hold a value together; elsewhere they are letters."""
-_JSON = re.compile(rb'\s*(\[\s*)?\{\s*("|\}|$)|\[\s*$')
-_JSON_LINE = re.compile(rb"\s*\{.*\}\s*$")
+_RARE = (b"|", b"\x01", b"^", b"~", b":")
+"""What stands between columns if every line has as many of it."""
+_MOST = 2 / 3
+"""Share of the lines that show a separator which the first line has not."""
 _RECBOLE = re.compile(rb"[^:\t]+:(token|token_seq|float|float_seq)$")
-_LIBSVM = re.compile(
-    rb"\s*([+-]?[\d.]+(e[+-]?\d+)?\s+)?(qid:\d+\s+)?\d+:[+-]?[\d.]+(e[+-]?\d+)?(\s+\d+:\S+)*\s*(#.*)?$", re.I
-)
-_LISTED = re.compile(rb"\d+[\t,;:]\s*\d+(\s+\d+)*\s*$")
-"""A user, then items with blanks between them."""
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+$")
-_NO_TABLE = {
-    re.compile(rb"\s*[\[({]\s*['(\[{]|\s*\(.*\)[\],;]*\s*$|\s*\[.*\],?\s*$|\s*(defaultdict|array|dict)\("): (
-        "values written by Python",
-        "make a frame of them (pandas.DataFrame of ast.literal_eval for each line) and pass it, or write it as CSV",
-    ),
-    re.compile(rb"\s*(INSERT\s+INTO|CREATE\s+TABLE|DROP\s+TABLE|COPY\s+\S+.*FROM\s|/\*!|--\s)", re.I): (
-        "statements of SQL",
-        "load them into their database and export the table as CSV",
-    ),
-    re.compile(rb"\s*<(\?xml|!DOCTYPE|[a-z][a-z0-9]*[\s>])", re.I): ("XML or HTML", "export the interactions as CSV"),
-    re.compile(rb"\s*@(relation|attribute|data)\b", re.I): ("ARFF", "write the rows below @data as CSV, with a header"),
-}
-"""How lines begin that are no table, what they are, and the way out."""
-_ODD_WORD = re.compile(r"""[^\W\d_]["'`)\]}]*[.,;:!?]+["'`)\]}]*$|^[^\w"]+$|[(\[{][^)\]}]*$|^[^"]*"[^"]*$""")
-"""A word between blanks that ends as in sentences, has neither letter nor digit, or opens what others close."""
-_MISSING_MARKS = ("-", "--", "?", ".", "*")
-_LINE_OF_PROSE = re.compile(r"[^\W\d_][\"'`)]*[.!?:]\W*$")
-_ODD_SHARE, _ODD_LEAST = 0.05, 3
 
 
 @dataclass(frozen=True)
@@ -152,6 +134,12 @@ class Format:
     """Whether these would mean other pairs."""
     odd_first_row: bool = False
     """Whether the first row may hold names: its values never recur where others do."""
+    quoted: bool = False
+    """Whether quotes hold a value together."""
+    user_mark: bytes = b""
+    """What stands between a user and the items of a list, if that is another mark than between these."""
+    short_header: bool = False
+    """Whether the header names all columns but the first, which is taken for the numbers of the rows."""
 
     def __str__(self) -> str:
         words = [self.name if self.name != "columns" else f"columns between {self.separator.decode()!r}"]
@@ -173,7 +161,7 @@ def check_hints(hints: Hints) -> None:
     if not separator or "\n" in separator or "\r" in separator or '"' in separator:
         expected = "expected what stands between two columns, such as ';' or '|'"
         raise InputError(Argument("separator"), f" is {separator!r}; {expected}")
-    if format is not None and format != "adjacency" and SEPARATORS.get(format) != _separator(separator):
+    if format is not None and format != "adjacency" and SEPARATORS.get(format) != separator_of(separator):
         what = f" is {separator!r} and format {format!r}; expected one of them: leave the other out"
         raise InputError(Argument("separator"), what)
 
@@ -235,7 +223,7 @@ def text_format(path: Path, text: Text, hints: Hints) -> Format:
     lines = [line.rstrip(b"\r") for line in lines if line.strip()]
     if not lines:
         raise ReadError(path, "holds no rows; give a file with one interaction, or one user's list, per line")
-    came = {"gzipped": text.gzipped, "encoding": text.encoding}
+    came: dict[str, Any] = {"gzipped": text.gzipped, "encoding": text.encoding}
     name = hints.format
     if lines[0].startswith(b"%%MatrixMarket"):
         if name not in (None, "matrix-market"):
@@ -243,78 +231,58 @@ def text_format(path: Path, text: Text, hints: Hints) -> Format:
         return Format("matrix-market", **came)
     if name == "matrix-market":
         raise ReadError(path, "does not begin with %%MatrixMarket; leave the format out to have it detected")
-    seen = _refuse(path, lines)
+    seen = refuse(path, lines)
     if (seen == "json-lines" and name not in (None, seen)) or (seen == "libsvm" and name in LISTS):
         kind = "lists with values, as of LibSVM" if seen == "libsvm" else "JSON lines"
         raise ReadError(path, f"holds {kind}, not {name!r}; leave the format out")
     name = name or seen
     if name in ("json-lines", "libsvm"):
         return Format(name, **came)
-    given = None if hints.separator is None else _separator(hints.separator)
-    found: tuple[str, ...] = ()
-    doubtful = False
+    given = None if hints.separator is None else separator_of(hints.separator)
+    if name is None and hints.columns is None:
+        refuse_named_fields(path, lines, _is_known)
     if name is None and given is not None:
         names = [known for known, separator in SEPARATORS.items() if separator == given]
-        name = names[0] if names else "columns"
-    if name is None:
-        name, found, doubtful = _name(lines, hints)
-        if hints.columns is None and hints.header is None:
-            _refuse_prose(path, lines[:_SEEN], name)
-            _refuse_lone_words(path, lines[:_SEEN], name)
-    if name in LISTS:
-        between = given or _between_items(lines[:_SEEN])
-        return Format(name, **came, separator=between, also=found, doubtful=doubtful)
-    separator = given or SEPARATORS[name]
-    rows = [fields_of(line, separator) for line in lines[:_SEEN]]
-    header, odd = _header(rows, name, hints, text.comments)
+        form = _Told(names[0] if names else "columns", given)
+    elif name is None:
+        form = _tell(lines, hints)
+        if hints.columns is None and hints.header is None and not form.user_mark:
+            quoted = form.name == "space" and quotes_hold(lines[:SEEN], b" ")
+            refuse_prose(path, lines[:SEEN], form.name, quoted=quoted)
+            refuse_lone_words(path, lines[:SEEN], form.name)
+    else:
+        form = _Told(name, given or SEPARATORS.get(name, b""))
+    came |= {"also": form.also, "doubtful": form.doubtful}
+    if form.name in LISTS:
+        mark = form.user_mark or (b"" if given or form.name == "counted" else _user_mark(lines[:SEEN], sure=True))
+        between = given or (_between_marked(lines[:SEEN], mark) if mark else _between_items(lines[:SEEN]))
+        return Format(form.name, **came, separator=between, user_mark=mark)
+    separator = form.separator
+    quoted = form.name != "recbole" and quotes_hold(lines[:SEEN], separator)
+    rows = [fields_of(line, separator, quoted=quoted) for line in lines[:SEEN]]
+    quoted_row = lines[0].lstrip()[:1] == b'"'
+    short = form.name != "recbole" and _names_rows(rows, quoted_row=quoted_row, hints=hints)
+    if short:
+        rows[0] = ["", *rows[0]]
+        header, odd = tuple(rows[0]), False
+    else:
+        header, odd = _header(rows, form.name, hints, text.comments)
     raw_header = () if header is None else tuple(rows[0])
-    if header is not None and header[0] != rows[0][0] and name != "recbole":
+    if header is not None and header[0] != rows[0][0] and form.name != "recbole":
         raw_header = ()  # the names stand in a comment
-    return Format(
-        name,
-        header,
-        **came,
-        separator=separator,
-        raw_header=raw_header,
-        also=found,
-        doubtful=doubtful,
-        odd_first_row=odd,
-    )
+    came |= {"separator": separator, "raw_header": raw_header, "odd_first_row": odd, "quoted": quoted}
+    came["short_header"] = short and not quoted_row and hints.columns is None
+    return Format(form.name, header, **came)
 
 
-def quoted_rows(text: bytes, separator: bytes, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Iterate over rows in which quotes hold values together: the number of a row's last line, from 1, and its fields.
+class _Told(NamedTuple):
+    """What the lines tell of their form."""
 
-    Raises
-    ------
-    csv.Error
-        With ``strict``, if a quote never closes, or closes within a value.
-    """
-    decoded = text.decode(errors="replace")
-    before = csv.field_size_limit(len(decoded) + 1)  # else 131,072 letters; the module has one limit for everybody
-    try:
-        rows = csv.reader(io.StringIO(decoded, newline=""), delimiter=separator.decode(), strict=strict)
-        for row in rows:
-            csv.field_size_limit(before)
-            yield rows.line_num, row
-            csv.field_size_limit(len(decoded) + 1)
-    finally:
-        csv.field_size_limit(before)
-
-
-def fields_of(line: bytes, separator: bytes) -> list[str]:
-    """Cut a line into fields, quotes taken off where they hold a value together."""
-    if separator == b" ":
-        return line.decode(errors="replace").split()
-    if separator in _QUOTED and b'"' in line:
-        _, fields = next(quoted_rows(line, separator))
-        return [field.strip(" ") for field in fields]
-    return [field.decode(errors="replace").strip(" ") for field in line.split(separator)]
-
-
-def quotes_hold(separator: bytes) -> bool:
-    """Return whether quotes hold a value together between such separators."""
-    return separator in _QUOTED
+    name: str
+    separator: bytes
+    also: tuple[str, ...] = ()
+    doubtful: bool = False
+    user_mark: bytes = b""
 
 
 def told(path: Path, form: Format) -> list[AmbiguousFileWarning]:
@@ -322,12 +290,14 @@ def told(path: Path, form: Format) -> list[AmbiguousFileWarning]:
     found = []
     if form.doubtful:
         other = form.also[0]
-        kind, kinds = (
-            ("lists, a user and then items", "columns") if form.name in LISTS else ("columns", "lists of items")
-        )
+        lists = "lists, a user and then items" if form.name in LISTS else "lists of items"
+        kind, kinds = (lists, "columns") if form.name in LISTS else ("columns", lists)
         what = f"{path} is read as {kind}, but its lines could be {kinds}; pass "
-        words = (Argument("format", form.name), " if that is right, else ", Argument("format", other))
-        found.append(AmbiguousFileWarning(what, *words))
+        mine = Argument("format", form.name) if form.name in FORMATS else Argument("separator", form.separator.decode())
+        found.append(AmbiguousFileWarning(what, mine, " if that is right, else ", Argument("format", other)))
+    if form.short_header:
+        what = f"{path}: the header has a name fewer than the rows have columns, and the first is taken for row numbers"
+        found.append(AmbiguousFileWarning(f"{what}; pass ", Argument("columns", "user"), " if it is none"))
     if form.odd_first_row:
         what = f"{path}: the first row is read as a pair, but its values never come back, as names would not; pass "
         words = (Argument("header", True), " if it holds names, else ", Argument("header", False))
@@ -335,144 +305,182 @@ def told(path: Path, form: Format) -> list[AmbiguousFileWarning]:
     return found
 
 
-def _separator(text: str) -> bytes:
-    """Return the bytes of a separator, which may be given by its name, such as "tab"."""
-    return SEPARATORS.get(text, text.replace("\\t", "\t").encode())
+def _is_known(name: str) -> bool:
+    """Whether a name is known to be that of users or items."""
+    return spelled(name) in (*NAMES["user"], *NAMES["item"])
 
 
-def _refuse(path: Path, lines: list[bytes]) -> str | None:
-    """Return "json-lines" or "libsvm" if the lines are that; raise a ReadError for what is no table, by name."""
-    if _JSON.match(lines[0]):
-        if _JSON_LINE.match(lines[0]):
-            return "json-lines"
-        remedy = "write one object on a line (in pandas .to_json(file, orient='records', lines=True)), or CSV"
-        raise ReadError(path, f"holds one document of JSON, expected JSON lines, columns or lists; {remedy}")
-    for pattern, (kind, remedy) in _NO_TABLE.items():
-        # Of all lines, as an id may look like one of these.
-        if all(pattern.match(line) for line in lines[:2]):
-            raise ReadError(path, f"holds {kind}, expected columns or lists; {remedy}")
-    if all(_LIBSVM.match(line) for line in lines[:_SEEN]):
-        return "libsvm"
-    return None
-
-
-def _refuse_prose(path: Path, lines: list[bytes], name: str) -> None:
-    """Raise a ReadError where the words of lists, or of lines that nothing cuts alike, are those of sentences or code.
-
-    The first word of a line does not count, as a colon may stand after a user, nor do marks for what is missing.
-    """
-    texts = [line.decode(errors="replace") for line in lines]
-    if name in SEPARATORS and name != "space":
-        cut = [fields_of(line, SEPARATORS[name]) for line in lines]
-        usual = Counter(map(len, cut)).most_common(1)[0]
-        if name == "recbole" or (usual[0] > 1 and 5 * usual[1] > 3 * len(cut) and not _clauses(texts, cut, name)):
-            return
-    elif name not in ("adjacency", "space"):
-        return
-    words = [word for text in texts for word in text.split()[1:]]
-    odd = [word for word in words if _ODD_WORD.search(word) and word not in _MISSING_MARKS]
-    if len(odd) < _ODD_LEAST or len(odd) < _ODD_SHARE * len(words):
-        return
-    examples = ", ".join(list(map(repr, dict.fromkeys(odd)))[:_ODD_LEAST])
-    what = f"reads like prose or code, with words such as {examples}; expected columns or lists of ids: give the file"
-    otherwise = Argument("format", "adjacency"), " if each line is a user and then items"
-    raise ReadError(path, f"{what} of the interactions, or pass ", *otherwise)
-
-
-def _refuse_lone_words(path: Path, lines: list[bytes], name: str) -> None:
-    """Raise a ReadError where lists have no items in most lines: it is more likely that something else cuts them."""
-    words = [line.split() for line in lines]
-    lone = [row[0] for row in words if len(row) == 1 and not row[0].isdigit() and not _LISTED.match(row[0])]
-    if name != "adjacency" or 2 * len(lone) < len(words):
-        return
-    what = (
-        f"holds {len(lone):,} of {len(words):,} lines without a blank, such as {lone[0].decode(errors='replace')!r:.60}"
-    )
-    remedy = ("; expected columns, or a user and then items: pass ", Argument("separator"), " with what cuts them, or ")
-    raise ReadError(path, what, *remedy, Argument("format", "adjacency"), " if those are users without items")
-
-
-def _clauses(texts: list[str], rows: list[list[str]], name: str) -> bool:
-    """Tell whether rows of one width are sentences: a blank after each mark, their ends, nobody twice."""
-    mark = SEPARATORS[name].decode()
-    apart = sum(text.count(f"{mark} ") + text.rstrip().endswith(mark) for text in texts)
-    ended = sum(bool(_LINE_OF_PROSE.search(text)) for text in texts)
-    once = len({row[0] for row in rows}) == len(rows) and 2 * sum(" " in row[0] for row in rows) >= len(rows)
-    return once and apart == sum(text.count(mark) for text in texts) and 5 * ended >= len(texts)
-
-
-def _name(lines: list[bytes], hints: Hints) -> tuple[str, tuple[str, ...], bool]:
-    """Return the name of the form, the other names that the lines allow, and whether these would mean other pairs."""
+def _tell(lines: list[bytes], hints: Hints) -> _Told:
+    """Tell the form of lines, by which other form they can be read, and whether that would mean other pairs."""
     first = lines[0].rstrip(b"\r\n")
     if all(_RECBOLE.match(field) for field in first.split(b"\t")):
-        return "recbole", (), False
-    seen = lines[:_SEEN]
-    if all(_LISTED.match(line) for line in seen) and any(re.search(rb"\d \d", line) for line in seen):
-        return "adjacency", (), False
-    name = _columns(seen)
-    if name is not None:
-        rows = [fields_of(line, SEPARATORS[name]) for line in seen]
+        return _Told("recbole", b"\t")
+    seen = lines[:SEEN]
+    if hints.columns is None and not hints.header:
+        if mark := _user_mark(seen):
+            return _Told("adjacency", b"", user_mark=mark)
+        if _may_follow_colons(seen):
+            return _Told("adjacency", b"", ("comma",), True, b":")
+    if all(LISTED.match(line) for line in seen) and any(re.search(rb"\d \d", line) for line in seen):
+        return _Told("adjacency", b"")
+    separator = _columns(seen)
+    if separator is not None:
+        name = next((known for known, mark in SEPARATORS.items() if mark == separator), "columns")
+        if separator == b":" and all(re.match(rb"\d+:\d+\s*$", line) for line in seen):
+            return _Told(name, separator, ("libsvm",), hints.columns is None and not hints.header)
+        rows = [fields_of(line, separator, quoted=quotes_hold(seen, separator)) for line in seen]
         lists = hints.columns is None and not hints.header and _may_be_lists(rows)
-        return name, ("adjacency",) if lists else (), lists
-    rows = [line.split() for line in lines]
-    texts = [[field.decode(errors="replace") for field in row] for row in rows[:_SEEN]]
-    if len({len(row) for row in rows}) == 1:
-        width = len(rows[0])
-        counts_all = all(row[0] == b"%d" % (width - 1) for row in rows)
+        return _Told(name, separator, ("adjacency",) if lists else (), lists)
+    quoted = quotes_hold(seen, b" ")
+    texts = [fields_of(line, b" ", quoted=quoted) for line in lines]
+    if quoted or _names_rows(texts[:SEEN], quoted_row=False, hints=hints):
+        return _Told("space", b" ")
+    if len({len(row) for row in texts}) == 1:
+        width = len(texts[0])
+        counts_all = all(row[0] == str(width - 1) for row in texts)
         # two columns stay columns: "1 5" is far more often user 1 than a list of one item
-        if counts_all and width > 2 and len(rows) > 1:
-            return "counted", ("space",), False
-        if hints.columns is not None or hints.header or _header(texts, "space", hints, ())[0] is not None:
-            return "space", (), False
+        if counts_all and width > 2 and len(texts) > 1:
+            return _Told("counted", b"", ("space",))
+        if hints.columns is not None or hints.header or _header(texts[:SEEN], "space", hints, ())[0] is not None:
+            return _Told("space", b" ")
         if width == 2:
-            return "space", ("adjacency", "counted") if counts_all else ("adjacency",), False
-        if _may_be_lists(texts):
-            return "adjacency", ("space",), True
-        return "space", (), False
-    leads = [row[0] for row in rows]
-    in_order = any(all(lead == b"%d" % number for number, lead in enumerate(leads, start)) for start in (0, 1))
-    if not in_order and 2 * sum(row[0] == b"%d" % (len(row) - 1) for row in rows) >= len(rows):
-        return "counted", (), False
-    usual = Counter(len(row) for row in rows).most_common(1)[0][1] / len(rows)
-    listed_once = len({row[0] for row in rows}) == len(rows)
-    lists = usual < (0.95 if listed_once else 0.5) or (len(rows) < 20 and listed_once)
-    return ("adjacency" if lists else "space"), (), False
+            return _Told("space", b" ", ("adjacency", "counted") if counts_all else ("adjacency",))
+        if _may_be_lists(texts[:SEEN]):
+            return _Told("adjacency", b"", ("space",), True)
+        return _Told("space", b" ")
+    leads = [row[0] for row in texts]
+    in_order = any(all(lead == str(number) for number, lead in enumerate(leads, start)) for start in (0, 1))
+    if not in_order and 2 * sum(row[0] == str(len(row) - 1) for row in texts) >= len(texts):
+        return _Told("counted", b"")
+    usual = Counter(len(row) for row in texts).most_common(1)[0][1] / len(texts)
+    listed_once = len({row[0] for row in texts}) == len(texts)
+    lists = usual < (0.95 if listed_once else 0.5) or (len(texts) < 20 and listed_once)
+    return _Told("adjacency", b"") if lists else _Told("space", b" ")
+
+
+def _user_mark(lines: list[bytes], *, sure: bool = False) -> bytes:
+    """Return what stands between a user and the items, such as ":" in "ann: lamp desk"; nothing where nothing does.
+
+    With ``sure`` the lines are lists, and a mark that each has once may be it if another stands between items.
+    """
+    for mark in (b"->", b"=>", b":"):
+        found = [re.match(rb"\s*[^\s,;|:>]+\s*%b(?!//)(.*)$" % mark, line) for line in lines]
+        rests = [match[1] for match in found if match]
+        if len(rests) < len(lines) or any(line.count(mark) > 1 for line in lines) or not any(map(bytes.strip, rests)):
+            continue
+        if mark != b":" or all(rest[:1] in (b"", b" ", b"\t") for rest in rests):
+            return mark
+        # "10:00,lamp" is no list of the user 10
+        sizes = {len(re.split(rb"[,;|]", rest)) for rest in rests}
+        if len(sizes) > 1 and not any(b" " in rest.strip() for rest in rests):
+            return mark
+    for mark, inner in ((b"\t", b",;|"), (b";", b",|"), (b"|", b",;"), (b",", b";|")):
+        listed = re.compile(rb"\d+%b\s*\d+(\s*[%b]\s*\d+)*\s*$" % (re.escape(mark), inner))
+        within = any(re.search(rb"[%b]" % inner, line) for line in lines)
+        if within and (all(map(listed.match, lines)) or (sure and all(line.count(mark) == 1 for line in lines))):
+            return mark
+    return b""
+
+
+def _may_follow_colons(lines: list[bytes]) -> bool:
+    """Whether each line may be a user of its own, a colon, and as many items as others have, as in "1:2,3"."""
+    found = [re.match(rb"([^\s,;|:]+):(?!//)[^\s:;|]+,[^\s:;|]+$", line) for line in lines]
+    users = {match[1] for match in found if match}
+    if len(users) < len(lines) or len(lines) < 2:
+        return False
+    return not all(re.match(rb"\d{1,2}:\d\d\D", line) for line in lines)  # times of a day
+
+
+def _between_marked(lines: list[bytes], user_mark: bytes) -> bytes:
+    """Return what stands between items, where another mark stands after the user."""
+    rests = [line.partition(user_mark)[2] for line in lines]
+    return next((mark for mark in (b",", b";", b"|") if mark != user_mark and any(mark in r for r in rests)), b" ")
 
 
 def _between_items(lines: list[bytes]) -> bytes:
     """Return what stands between items, or after the user, if that is no blank."""
-    for mark in (b",", b";"):
-        if mark in lines[0] and not any(re.search(rb"[^,;\s]\s+[^,;\s]", line) for line in lines):
+    for mark in (b",", b";", b"|"):
+        if any(mark in line for line in lines) and not any(re.search(rb"[^,;|\s] +[^,;|\s]", line) for line in lines):
             return mark
-    listed = all(map(_LISTED.match, lines))
+    listed = all(map(LISTED.match, lines))
     return next((mark for mark in (b",", b";", b":") if listed and mark in lines[0]), b" ")
 
 
-def _columns(lines: list[bytes]) -> str | None:
-    """Return the separator's name that cuts the lines into columns best; None if only blanks are left to do it."""
-    shares: dict[str, float] = {}
+def _columns(lines: list[bytes]) -> bytes | None:
+    """Return the separator that cuts the lines into columns best; None if only blanks are left to do it."""
+    shares: dict[bytes, float] = {}
     for name in ("tab", "double-colon", "comma", "semicolon"):
-        if not any(SEPARATORS[name] in line for line in lines[:2]):
+        separator = SEPARATORS[name]
+        if not any(separator in line for line in lines[:2]):
             continue
-        width, count = Counter(len(fields_of(line, SEPARATORS[name])) for line in lines).most_common(1)[0]
-        shares[name] = count / len(lines) if width > 1 else 0.0
-    if not any(SEPARATORS[name] in lines[0].strip() for name in shares):
-        return None
-    if "comma" in shares:
-        for name in ("semicolon", "space"):  # of which the comma may be the point of a number
-            cut = [fields_of(line, SEPARATORS[name]) for line in lines]
+        width, count = _usual(lines, separator)
+        shares[separator] = count / len(lines) if width > 1 else 0.0
+    if not any(separator in lines[0].strip() for separator in shares) and max(shares.values(), default=0.0) < _MOST:
+        shares = {}
+    if b"," in shares:
+        for separator in (b";", b" "):  # of which the comma may be the point of a number
+            cut = [fields_of(line, separator) for line in lines]
             points = [field for row in cut for field in row if "," in field]
             apart = min(sum("," not in field for field in row) for row in cut)
             if len({len(row) for row in cut}) == 1 and apart > 1 and points and all(map(_DECIMAL_COMMA.match, points)):
-                return name if name == "semicolon" else None
-    best = max(shares, key=lambda name: shares[name])  # of equals the first
-    if (
-        best == "comma"
-        and shares.get("semicolon") == shares["comma"]
-        and not any(re.search(rb",\S", line) for line in lines)
-    ):
-        return "semicolon"  # commas with blanks after them are those of names, as in "lamp, red"
+                return separator if separator == b";" else None
+    rare = [separator for separator in _RARE if len(lines) > 1 and _cuts_all(lines, separator)]
+    best = max(shares, key=lambda separator: shares[separator], default=None)  # of equals the first
+    if best is None or shares[best] < 1.0:
+        return rare[0] if rare else best
+    if best not in (b",", b";"):
+        return best
+    equal = [separator for separator in shares if shares[separator] == 1.0] + [mark for mark in rare if mark != b":"]
+    if len(equal) > 1:
+        # commas with blanks after them are those of names, as in "lamp, red"
+        named = [mark for mark in equal if all(re.search(rb"%b\S" % re.escape(mark), line) for line in lines)]
+        equal = named or equal
+        # a mark within the first field, which is an id, is no separator
+        return min(equal, key=lambda mark: sum(line.index(mark) for line in lines))
     return best
+
+
+def _usual(lines: list[bytes], separator: bytes) -> tuple[int, int]:
+    """Return how many fields most lines have, and how many lines."""
+    quoted = quotes_hold(lines, separator)
+    return Counter(len(fields_of(line, separator, quoted=quoted)) for line in lines).most_common(1)[0]
+
+
+def _cuts_all(lines: list[bytes], separator: bytes) -> bool:
+    """Whether every line has as many of a separator that ids may have too; of colons between numbers alone."""
+    if separator not in lines[0] or (separator == b":" and not all(re.match(rb"[\d.]+(:[\d.]+)+$", x) for x in lines)):
+        return False
+    width, count = _usual(lines, separator)
+    return width > 1 and count == len(lines)
+
+
+def _names_rows(rows: list[list[str]], *, quoted_row: bool, hints: Hints) -> bool:
+    """Whether the first row names all columns but the first, which numbers or names the rows, as R writes it.
+
+    Parameters
+    ----------
+    rows
+        Fields of the first lines.
+    quoted_row
+        Whether the first begins with a quote.
+    hints
+        What the caller knows.
+    """
+    names, body = rows[0], rows[1:]
+    width = len(names) + 1
+    if hints.header is False or not body or width < 3 or any(len(row) != width for row in body):
+        return False
+    if any(not name or _is_number(name) for name in names) or all(not row[-1] for row in body):
+        return False
+    first = [row[0] for row in body]
+    if len(set(first)) < len(first):
+        return False
+    numbered = any(first == [str(number) for number in range(start, start + len(first))] for start in (0, 1))
+    known = any(_is_known(name) for name in names) or bool(hints.header)
+    numeric = any(all(_is_number(row[place]) for row in body) for place in range(1, width))
+    if known:  # a third column without a name is none of row names
+        return numbered or quoted_row
+    return numeric and (numbered or not _is_number(first[0]))
 
 
 def _may_be_lists(rows: list[list[str]]) -> bool:
@@ -509,6 +517,8 @@ def _header(
     }
     if places and not recurring.issuperset(places):
         return first, False
+    if not first[0] and len(set(first)) == len(first) > 2 and body and all(row[0] for row in body):
+        return first, False  # as pandas writes it, with its index in the first column
     # As numpy.savetxt writes it.
     named = tuple(comments[-1].decode(errors="replace").lstrip("#% ").replace(",", " ").split()) if comments else ()
     if len(named) == len(first) and any(spelled(field) in known for field in named):

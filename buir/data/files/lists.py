@@ -1,24 +1,32 @@
 """Item lists as rows: one user per line, with a count or the user's label in front, and with values or without."""
 
 import re
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from buir.data.files.columns import Rows, label_column, missing_values, present, rating_column
+from buir.data.files.columns import Rows, check_ids, label_column, missing_values, present, rating_column
 from buir.data.files.formats import Format
 from buir.data.files.text import Text
-from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, report, shortened
+from buir.errors import AmbiguousFileWarning, Argument, Finding, InputError, ReadError, counted, report, shortened
 
+_FEW = 3
+"""Items, up to which a list says nothing by having none twice."""
 _VALUED = re.compile(r"(\d+):(\S+)$")
 
 
-def read_lists(path: Path, text: Text, form: Format, *, drop_missing: bool = False) -> Rows:
-    """One user per line: a count and items (the user is the line's number), or the user and items."""
+def read_lists(
+    path: Path, text: Text, form: Format, *, drop_missing: bool = False, sure: bool = False
+) -> tuple[Rows, list[Finding]]:
+    """One user per line: a count and items (the user is the line's number), or the user and items.
+
+    With ``sure`` they are not looked at in doubt whether they are lists.
+    """
     lines, skipped = _lines(text)
-    cut = [line.replace(form.separator.decode(), " ").split() for line in lines]
+    cut = [_cut(line, form) for line in lines]
     sizes = np.fromiter((len(line) for line in cut), dtype=np.int64, count=len(cut))
     if form.name == "counted":
         _check_counts(path, cut, skipped)
@@ -42,13 +50,42 @@ def read_lists(path: Path, text: Text, form: Format, *, drop_missing: bool = Fal
     except InputError as error:
         line = int(line_of_pair[error.rows[0]]) + 1 + skipped if error.rows.size else None
         raise ReadError(path, *error.message, line=line) from error
-    return Rows(
+    rows = Rows(
         columns[0].field,
         columns[1].field,
         missing=int(np.count_nonzero(missing)),
         blank_lines=int(np.count_nonzero(sizes == 0)) + skipped - len(text.comments),
         empty_lists=int(np.count_nonzero(sizes == 1)),
     )
+    return rows, [] if sure or form.name == "counted" else _doubts(path, cut, rows)
+
+
+def _doubts(path: Path, cut: list[list[str]], rows: Rows) -> list[Finding]:
+    """Look at lists that were told by the lines alone.
+
+    Returns
+    -------
+    A warning where a user has several, or where no item of text is in two of them.
+
+    Raises
+    ------
+    ReadError
+        If all users, or all items, have the same mark of a syntax.
+    """
+    meant = Argument("format", "adjacency")
+    for role, field in (("user", rows.users), ("item", rows.items)):
+        check_ids(path, role, f"the place of {role}s in each line", field, remedy=meant)
+    found: list[Finding] = []
+    heads = Counter(line[0] for line in cut if line)
+    if max(map(len, cut)) > 2 and (again := heads.total() - len(heads)):
+        name = heads.most_common(1)[0][0]
+        what = f"{path} is read as lists, but {counted(again, 'line')} begin with a user that another has, such as "
+        found.append(AmbiguousFileWarning(f"{what}{name!r}; pass ", meant, " if these are one list"))
+    values = rows.items.to_pylist()
+    if len(values) > _FEW and len(set(values)) == len(values) and not all(map(str.isdigit, values)):
+        what = f"{path} is read as lists, a user and then items, but none of the {len(values):,} items is in two; pass "
+        found.append(AmbiguousFileWarning(what, meant, " if that is right, else ", Argument("separator")))
+    return found
 
 
 def read_valued_lists(path: Path, text: Text) -> Rows:
@@ -101,6 +138,17 @@ def read_valued_lists(path: Path, text: Text) -> Rows:
         blank_lines=len(lines) - len(cut) + skipped - len(text.comments),
         empty_lists=empty,
     )
+
+
+def _cut(line: str, form: Format) -> list[str]:
+    """Return the words of a line, a user and items; with a mark after the user, blanks may belong to the items."""
+    between = form.separator.decode()
+    if not form.user_mark:
+        return line.replace(between, " ").split()
+    user, _, items = line.partition(form.user_mark.decode())
+    if between.isspace():
+        return [*user.split(), *items.split()]
+    return [*user.split(), *(item for part in items.split(between) if (item := part.strip()))]
 
 
 def _lines(text: Text) -> tuple[list[str], int]:

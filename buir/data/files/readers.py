@@ -20,27 +20,40 @@ from buir.data import doctor
 from buir.data.files.columns import (
     ROLES,
     Rows,
+    check_choice,
     check_guess,
+    check_ids,
     describe_roles,
     find_roles,
     guess_roles,
     is_text,
     label_column,
     labels,
+    listed_values,
+    odd_one,
     present,
     rating_column,
     time_column,
     weight_column,
 )
-from buir.data.files.events import Where, rows_where
 from buir.data.files.folders import parts_of, split_files
 from buir.data.files.formats import LISTS, NAMES, Format, Hints, binary_format, check_hints, spelled, text_format, told
 from buir.data.files.lists import read_lists, read_valued_lists
 from buir.data.files.matrices import read_matrix_market, read_npz
-from buir.data.files.tables import Table, count_blank_lines, json_table, parquet_table, text_table
+from buir.data.files.tables import Table, Where, count_blank_lines, json_table, parquet_table, rows_where, text_table
 from buir.data.files.text import Text, as_text, is_folder, read_bytes
 from buir.data.interactions import Interactions, in_one_space
-from buir.errors import AmbiguousFileWarning, Argument, Finding, InputError, ReadError, counted, listed, report
+from buir.errors import (
+    AmbiguousFileWarning,
+    Argument,
+    Finding,
+    InputError,
+    ReadError,
+    counted,
+    listed,
+    report,
+    shortened,
+)
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
@@ -286,13 +299,16 @@ def _read_rows(
         elif form.name == "libsvm":
             rows = read_valued_lists(path, text)
         else:
-            rows = read_lists(path, text, form, drop_missing=hints.drop_missing)
+            sure = hints.format is not None or form.doubtful
+            rows, more = read_lists(path, text, form, drop_missing=hints.drop_missing, sure=sure)
+            findings += more
         rows.weights = rows.ratings
     else:
         rows, more = _table_rows(path, _table(path, text, form, hints), hints)
         findings += more
         rows.blank_lines = count_blank_lines(text.content) - len(text.comments)
     rows.comments = len(text.comments)
+    rows.stripped += text.n_marks
     return rows, form, findings
 
 
@@ -403,9 +419,10 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
         fields, header = table.fields, table.header
         roles = find_roles(header, len(fields), hints.columns)
         guessed = hints.columns is None and not header
+        findings += check_choice(path, header, roles, hints.columns)
         if guessed:
-            roles = guess_roles(roles, fields)
             findings += check_guess(path, roles, fields)
+            roles = guess_roles(roles, fields)
         repeated = 0
         if not table.typed:
             again = _names_among(path, table, roles)
@@ -440,12 +457,19 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
             name = names[roles[role]]
             exact = {"typed": table.typed, "exact": table.exact, "missing": gone[role]}
             ids.append(label_column(chosen[role], role, name, **exact))
+            if not table.typed:
+                called = f"the column {name!r}" if name else f"column {roles[role]} (from 0)"
+                known: Any = {"named": hints.columns is not None or hints.format is not None, "header": bool(header)}
+                check_ids(path, role, called, ids[-1].field, **known)
+                findings += _odd_ids(path, table, hints, (role, called), ids[-1].field, kept)
+        # between semicolons a comma is the point of a number
+        thousands = not table.typed and table.separator != b";"
         rows = Rows(
             ids[0].field,
             ids[1].field,
-            rating_column(chosen["rating"], decimal_comma=table.separator != b",") if "rating" in roles else None,
+            rating_column(chosen["rating"], thousands=thousands) if "rating" in roles else None,
             time_column(chosen["time"]) if "time" in roles else None,
-            weight_column(chosen["weight"], decimal_comma=table.separator != b",") if "weight" in roles else None,
+            weight_column(chosen["weight"], thousands=thousands) if "weight" in roles else None,
             columns=describe_roles(roles, header, guessed=guessed),
             rating_name=str(names[roles["rating"]] or roles["rating"]) if "rating" in roles else "",
             texts=frozenset(
@@ -468,6 +492,28 @@ def _table_rows(path: Path, table: Table, hints: Hints) -> tuple[Rows, list[Find
     if rows.stripped:
         findings += _merged_by_blanks(path, table, roles, kept, rows)
     return rows, findings
+
+
+def _odd_ids(
+    path: Path, table: Table, hints: Hints, column: tuple[str, str], field: pa.ChunkedArray, kept: np.ndarray | None
+) -> list[Finding]:
+    """Warn of the one id that is no number among numbers, as of a row of totals, and of ids that look like lists."""
+    found: list[Finding] = []
+    role, called = column
+    if hints.columns is None and (row := odd_one(field, header=bool(table.header))) is not None:
+        line = table.line_of(row if kept is None else int(np.flatnonzero(kept)[row]))
+        what = (
+            f"{path}, line {line}: {field[row].as_py()!r} is read as {'an' if role == 'item' else 'a'} {role}, and all"
+        )
+        what += " others are numbers; take the line out if it holds no pair, or pass "
+        found.append(AmbiguousFileWarning(what, Argument("columns", role)))
+    if hints.format is None and (value := listed_values(field, header=bool(table.header))) is not None:
+        what = (
+            f"{path}: {called} is read as the {role}, but values such as {shortened(repr(value))} may be lists; pass "
+        )
+        otherwise = " if each line is a user and then items, else the format that it has"
+        found.append(AmbiguousFileWarning(what, Argument("format", "adjacency"), otherwise))
+    return found
 
 
 def _merged_by_blanks(
@@ -509,7 +555,7 @@ def _names_among(path: Path, table: Table, roles: Mapping[str, int]) -> np.ndarr
             came = f"holds the names {user[row].as_py()!r} and {item[row].as_py()!r} in the place of ids"
             if row == 0 and not table.raw_header:
                 raise ReadError(path, f"{came}; pass ", Argument("header", True), line=table.line_of(row))
-            remedy = "files with other columns were joined: read them one by one"
+            remedy = "take the lines before it out, or, if files with other columns were joined, read them one by one"
             raise ReadError(path, f"{came}; {remedy}", line=table.line_of(row))
     return again
 

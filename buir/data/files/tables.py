@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
-from buir.data.files.columns import MISSING, find_roles, missing_values
-from buir.data.files.formats import Format, fields_of, quoted_rows, quotes_hold
-from buir.data.files.text import Text, check_size
-from buir.errors import Argument, ReadError, counted, listed, one_line
+from buir.data.files.columns import MISSING, find_roles, missing_values, position
+from buir.data.files.formats import Format
+from buir.data.files.text import Text, check_size, fields_of, quoted_rows
+from buir.errors import Argument, InputError, ReadError, counted, listed, near, one_line, shortened
 
 pc: Any = pyarrow.compute  # its functions are made at import, which type checkers do not see
 
@@ -29,6 +30,8 @@ _SAMPLE = 1000
 """Lines of JSON whose keys and types are looked at."""
 _VALUE = 4
 """Bytes that a value of a Parquet file takes at least, about."""
+_MOST = 0.6
+"""Share of lines of one width beyond which the first line may be wrong and not the others."""
 _THREADED = 1 << 20
 """Bytes from which several threads pay; those of a process that ends at once may abort it."""
 
@@ -55,7 +58,7 @@ class Table:
         """Return the number, from 1, of the line that holds a row, from 0; slow, for messages."""
         if self.text is None:
             return None
-        lines = _starts(self.text, self.separator)
+        lines = _starts(self.text, self.separator, quoted=self.exact)
         return next(number for place, number in enumerate(lines) if place == row + bool(self.raw_header))
 
     def missing(self, column: int) -> np.ndarray:
@@ -63,9 +66,8 @@ class Table:
         gone = missing_values(self.fields[column], typed=self.typed)
         if not self.exact or self.text is None or not gone.any():
             return gone
-        table = _parse(
-            self.text, self.separator, len(self.fields), skip=_first_line(self.text) * bool(self.raw_header), nulls=True
-        )
+        skip = _first_line(self.text) * bool(self.raw_header)
+        table = _parse(self.text, self.separator, len(self.fields), skip=skip, nulls=True, quoted=self.exact)
         unquoted = pc.is_null(table.columns[column]).to_numpy()
         return unquoted | (gone & pc.equal(self.fields[column], "").to_numpy())
 
@@ -79,7 +81,11 @@ def text_table(path: Path, text: Text, form: Format) -> Table:
         If lines differ in their number of columns, a quote is never closed, or there is no row.
     """
     content, separator = text.content, form.separator
-    if form.name == "space":
+    quoted = form.quoted and b'"' in content
+    if separator == b" " and quoted:
+        content = re.sub(rb'("(?:[^"]|"")*"(?=\s|$))|^[ \t]+|[ \t]+(?=\r?$)', rb"\1", content, flags=re.M)
+        content = re.sub(rb'("(?:[^"]|"")*"(?=\s|$))|[ \t]+', lambda match: match[1] or b" ", content)
+    elif form.name == "space":
         if content[:1] == b" " or content[-1:] == b" " or any(edge in content for edge in (b"\n ", b" \n", b" \r")):
             content = re.sub(rb"^[ \t]+|[ \t]+(?=\r?$)", b"", content, flags=re.M)
         if b"  " in content or b"\t" in content:
@@ -92,18 +98,18 @@ def text_table(path: Path, text: Text, form: Format) -> Table:
             what = "holds the control character 0x1f, which cannot be told from the separator of several letters"
             raise ReadError(path, f"{what}; take it out", line=line)
         content, separator = content.replace(separator, _UNIT), _UNIT
-    quoted = quotes_hold(separator) and b'"' in content
     stripped = 0
     if quoted:
         _check_quotes(path, content, separator)
-        content, stripped = _without_blanks(content, separator)
+        if separator != b" ":
+            content, stripped = _without_blanks(content, separator)
     first = _first_line(content)
     line = content.split(b"\n", first)[first - 1].removesuffix(b"\r")
-    n_columns = len(fields_of(line, separator))
+    n_columns = len(form.raw_header) or len(fields_of(line, separator, quoted=form.quoted))
     try:
-        table = _parse(content, separator, n_columns, skip=first * bool(form.raw_header))
+        table = _parse(content, separator, n_columns, skip=first * bool(form.raw_header), quoted=form.quoted)
     except pa.ArrowInvalid as error:
-        raise _ragged(path, content, separator, n_columns, error) from error
+        raise _ragged(path, content, form, separator, error) from error
     if not table.num_rows:
         raise ReadError(path, "holds a header and no rows; give a file with interactions")
     return Table(table.columns, form.header, False, quoted, stripped, content, separator, form.raw_header)
@@ -223,20 +229,24 @@ def _json_type(path: Path, name: str, types: set[type]) -> pa.DataType:
         frozenset(): pa.null(),
         frozenset({bool}): pa.bool_(),
     }
+    if types & {list, dict}:
+        what = f"holds {'lists' if list in types else 'objects'} for {name!r}, expected one value"
+        raise ReadError(path, f"{what}; make a row of each (in pandas .explode or json_normalize) and write these")
     kind = pa.float64() if types in ({float}, {int, float}) else known.get(frozenset(types))
     if kind is None:
         came = " and ".join(
-            sorted({int: "numbers", float: "numbers", str: "text"}.get(t, "nested values") for t in types)
+            sorted({int: "numbers", float: "numbers", str: "text"}.get(t, "true and false") for t in types)
         )
         raise ReadError(path, f"holds {came} for {name!r}, expected one kind of value; write all of them as text")
     return kind
 
 
-def _parse(content: bytes, separator: bytes, n_columns: int, *, skip: int = 0, nulls: bool = False) -> pa.Table:
+def _parse(
+    content: bytes, separator: bytes, n_columns: int, *, quoted: bool, skip: int = 0, nulls: bool = False
+) -> pa.Table:
     """Cut text into columns of strings; with ``nulls``, unquoted words that say that a value is missing are none."""
     names = [str(place) for place in range(n_columns)]
-    quoting = quotes_hold(separator)
-    in_quotes = quoting and b'"' in content
+    in_quotes = quoted and b'"' in content
     # a value in quotes may have lines of its own
     block = max(1 << 20, len(content) if in_quotes and len(content) < _THREADED << 6 else 2 * _longest_line(content))
     return pa_csv.read_csv(
@@ -250,7 +260,7 @@ def _parse(content: bytes, separator: bytes, n_columns: int, *, skip: int = 0, n
         ),
         parse_options=pa_csv.ParseOptions(
             delimiter=separator.decode(),
-            quote_char='"' if quoting else False,
+            quote_char='"' if quoted else False,
             newlines_in_values=in_quotes,
         ),
         convert_options=pa_csv.ConvertOptions(
@@ -278,7 +288,7 @@ def _check_quotes(path: Path, content: bytes, separator: bytes) -> None:
         for last, row in quoted_rows(content, separator, strict=True):
             width = width or len(row)
             for lines in (field.split("\n")[1:-1] for field in row if "\n" in field):
-                if any(len(fields_of(line.encode(), separator)) == width for line in lines):
+                if any(len(fields_of(line.encode(), separator, quoted=True)) == width for line in lines):
                     what = f"opens a quote that closes at line {last}, over lines that look like rows; {remedy}"
                     raise ReadError(path, what, line=before + 1)
             before = last
@@ -289,8 +299,8 @@ def _check_quotes(path: Path, content: bytes, separator: bytes) -> None:
 
 def _without_blanks(content: bytes, separator: bytes) -> tuple[bytes, int]:
     """Take blanks away around values, those within quotes excepted; return the text and how many values had some."""
-    mark = re.escape(separator)
-    if not re.search(rb"[ \t](?:%b|\r?\n|$)|(?:%b|\n|^)[ \t]" % (mark, mark), content):
+    mark, blank = re.escape(separator), rb"[ ]" if separator == b"\t" else rb"[ \t]"
+    if not re.search(rb"%b(?:%b|\r?\n|$)|(?:%b|\n|^)%b" % (blank, mark, mark, blank), content):
         return content, 0
     count = 0
 
@@ -300,8 +310,8 @@ def _without_blanks(content: bytes, separator: bytes) -> tuple[bytes, int]:
         count += bool(before or after)
         return value
 
-    value = rb'(?<![^\n%b])([ \t]*)("(?:[^"]|"")*"|[^%b\r\n]*?)([ \t]*)(?=%b|\r?\n|\r?\Z)' % (mark, mark, mark)
-    return re.sub(value, bare, content), count
+    value = rb'(?<![^\n%b])(%b*)("(?:[^"]|"")*"|[^%b\r\n]*?)(%b*)(?=%b|\r?\n|\r?\Z)'
+    return re.sub(value % (mark, blank, mark, blank, mark), bare, content), count
 
 
 def _first_line(content: bytes) -> int:
@@ -309,9 +319,9 @@ def _first_line(content: bytes) -> int:
     return next(_filled(content))[0]
 
 
-def _starts(content: bytes, separator: bytes) -> Iterator[int]:
+def _starts(content: bytes, separator: bytes, *, quoted: bool) -> Iterator[int]:
     """Numbers, from 1, of the lines in which rows begin."""
-    if not quotes_hold(separator) or b'"' not in content:
+    if not quoted:
         yield from (number for number, _ in _filled(content))
         return
     before = 0
@@ -329,12 +339,63 @@ def _filled(text: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, filled
 
 
-def _ragged(path: Path, text: bytes, separator: bytes, n_columns: int, error: Exception) -> ReadError:
+def _ragged(path: Path, text: bytes, form: Format, separator: bytes, error: Exception) -> ReadError:
     """Find the line the parser stumbled over; slow, and only on the way to an error."""
-    for number, line in _filled(text):
-        found = len(fields_of(line, separator))
-        if found != n_columns:
-            what = f"has {counted(found, 'column')}, expected {n_columns} as in the first line"
+    sizes = [(number, len(fields_of(line, separator, quoted=form.quoted))) for number, line in _filled(text)]
+    first = len(form.raw_header) or sizes[0][1]
+    usual, count = Counter(size for _, size in sizes).most_common(1)[0]
+    most = usual > 1 and count > _MOST * len(sizes)
+    expected, where = (usual, "most lines") if most and usual != first else (first, "the first line")
+    for number, found in sizes:
+        if found != expected:
+            what = f"has {counted(found, 'column')}, expected {expected} as in {where}"
             lists = Argument("format", "adjacency"), " or ", Argument("format", "counted"), " if the lines are lists"
             return ReadError(path, f"{what}; correct it, or pass ", *lists, line=number)
     return ReadError(path, f"cannot be read as columns ({one_line(error)}); pass ", Argument("format"))
+
+
+_SHOWN = 10
+
+Where = Mapping[str, str | Sequence[str]]
+"""By column, a name or a position from 0: the value, or the values, of the rows that are kept."""
+
+
+def rows_where(fields: Sequence[pa.ChunkedArray], header: Sequence[str] | None, where: Where) -> np.ndarray:
+    """Return which rows have one of the values in every column named, bool; values are compared as text, unquoted.
+
+    Raises
+    ------
+    InputError
+        If a column is not there, or no row has one of its values: it is misspelt.
+    """
+    kept = np.ones(len(fields[0]), dtype=bool)
+    for column, values in where.items():
+        if header and column in header:
+            place = list(header).index(column)
+        elif (number := position(column, len(fields))) is not None:
+            place = number
+        else:
+            there = (
+                f"it has {shortened(', '.join(header))}" if header else f"it has {len(fields)} columns and names none"
+            )
+            guess = near(column, header) if header else ""
+            came = f" names the column {shortened(repr(column))}{guess}; {there}; name one of them"
+            raise InputError(Argument("where"), came)
+        field = fields[place]
+        field = pc.cast(field, field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        try:
+            text = pc.utf8_trim_whitespace(pc.cast(field, pa.string()))
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+            came = f" names the column {shortened(repr(column))}, which holds {shortened(field.type)}"
+            raise InputError(Argument("where"), f"{came}; expected text or numbers: write it as text") from error
+        for value in [values] if isinstance(values, str) else values:
+            if not pc.any(pc.equal(text, value)).as_py():
+                found = [str(one) for one in pc.unique(text).to_pylist() if one is not None]
+                more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+                came = f" is {column}={value}, which no row has{near(value, found[:1000])}"
+                raise InputError(Argument("where"), f"{came}; the column holds {', '.join(found[:_SHOWN])}{more}")
+        wanted = pa.array([values] if isinstance(values, str) else list(values), type=pa.string())
+        kept &= pc.is_in(text, value_set=wanted).to_numpy()
+    if not kept.any():
+        raise InputError(Argument("where"), " leaves no row: none has all of these values; ask for fewer columns")
+    return kept

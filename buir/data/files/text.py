@@ -1,6 +1,7 @@
-"""The bytes of a file, and the text in them: gzip, byte order marks, encodings, line ends and comments."""
+"""The bytes of a file, the text in them and its fields: gzip, encodings, line ends, comments, separators and quotes."""
 
 import codecs
+import csv
 import errno
 import gzip
 import io
@@ -10,12 +11,17 @@ import select
 import stat
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from buir.errors import AmbiguousFileWarning, Argument, InputError, ReadError, listed, near, report, shortened
 
+SEPARATORS = {"comma": b",", "semicolon": b";", "tab": b"\t", "double-colon": b"::", "space": b" ", "recbole": b"\t"}
+
+_QUOTED = (b",", b";")
+"""Separators of files in which quotes hold a value together; elsewhere they are letters, if nothing shows otherwise."""
+_WITH_BLANKS = re.compile(r'"(?:[^"]|"")*"(?=\s|$)|\S+')
 _REFUSED = {
     b"BZh": "is a bzip2 archive; unpack it first (only gzip is read as it is)",
     b"\xfd7zXZ": "is an xz archive; unpack it first (only gzip is read as it is)",
@@ -25,6 +31,7 @@ _REFUSED = {
     b"\x89HDF": "is an HDF5 file; export the interactions as CSV or Parquet",
     b"ARROW1": "is a Feather file; write it as Parquet: pandas.read_feather(file).to_parquet(...)",
     b"SQLite format 3": "is a database of SQLite; export the table of interactions as CSV",
+    b"version https://git-lfs": "is a pointer of Git LFS and not the file that it stands for; fetch that: git lfs pull",
     b"\x80\x04": "is a pickle, which may run any code when opened; export the interactions as CSV or Parquet",
     b"\x80\x05": "is a pickle, which may run any code when opened; export the interactions as CSV or Parquet",
     b"\xd0\xcf\x11\xe0": "is a workbook of Excel; save the sheet as CSV",
@@ -62,6 +69,8 @@ class Text:
     """The encoding it came in; empty for UTF-8."""
     comments: tuple[bytes, ...] = ()
     """Lines of comment, marks included."""
+    n_marks: int = 0
+    """Byte order marks taken away from the start of later lines, as where files are joined."""
 
 
 def read_bytes(path: Path, max_bytes: int | None = None) -> tuple[bytes, bool]:
@@ -213,13 +222,15 @@ def as_text(
         content = content.replace(b"\r", b"\n")
     _check_lines(path, content, _LONGEST_LINE if max_line is None else max_line)
     comments: tuple[bytes, ...] = ()
+    n_marks = content.count(b"\n" + codecs.BOM_UTF8)
+    content = content.replace(b"\n" + codecs.BOM_UTF8, b"\n") if n_marks else content
     if hint := _EXCEL.match(content):  # what follows tells the separator as well
         comments, content = (hint[0],), content[hint.end() :]
     if _LEADING.match(content) and not content.startswith(b"%%MatrixMarket"):
         # Blank, not gone: line numbers of messages stay true.
         comments = tuple(line.rstrip(b"\r") for line in _COMMENT.findall(content))
         content = _COMMENT.sub(b"", content)
-    return Text(content, gzipped, found, comments)
+    return Text(content, gzipped, found, comments, n_marks)
 
 
 def _check_lines(path: Path, content: bytes, most: int) -> None:
@@ -325,3 +336,74 @@ def _missing(path: Path) -> str:
     names = sorted(child.name for child in path.parent.iterdir() if child.is_file())
     packed = f"{path.name}.gz"
     return f"no such file{near(packed if packed in names else path.name, names) or '; check the path'}"
+
+
+def separator_of(text: str) -> bytes:
+    """Return the bytes of a separator, which may be given by its name, such as "tab"."""
+    return SEPARATORS.get(text, text.replace("\\t", "\t").encode())
+
+
+def quoted_rows(text: bytes, separator: bytes, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Iterate over rows in which quotes hold values together: the number of a row's last line, from 1, and its fields.
+
+    Raises
+    ------
+    csv.Error
+        With ``strict``, if a quote never closes, or closes within a value.
+    """
+    decoded = text.decode(errors="replace")
+    before = csv.field_size_limit(len(decoded) + 1)  # else 131,072 letters; the module has one limit for everybody
+    try:
+        rows = csv.reader(io.StringIO(decoded, newline=""), delimiter=separator.decode(), strict=strict)
+        for row in rows:
+            csv.field_size_limit(before)
+            yield rows.line_num, row
+            csv.field_size_limit(len(decoded) + 1)
+    finally:
+        csv.field_size_limit(before)
+
+
+def fields_of(line: bytes, separator: bytes, *, quoted: bool | None = None) -> list[str]:
+    """Cut a line into fields, quotes taken off where they hold a value together; None: as such separators have it."""
+    quoted = b'"' in line and (separator in _QUOTED if quoted is None else quoted)
+    if separator == b" ":
+        text = line.decode(errors="replace")
+        if not quoted:
+            return text.split()
+        found = [value if value[0] != '"' else _bare(value) for value in _WITH_BLANKS.findall(text)]
+        return [field.strip(" ") for field in found]
+    if quoted:
+        _, fields = next(quoted_rows(line, separator))
+        return [field.strip(" ") for field in fields]
+    return [field.decode(errors="replace").strip(" ") for field in line.split(separator)]
+
+
+def quotes_hold(lines: Sequence[bytes], separator: bytes) -> bool:
+    r"""Return whether quotes hold values together in lines that such a separator cuts.
+
+    Between commas and semicolons they do. Between others they do if each that opens a value closes it, and somebody
+    wrote them who quotes: a whole row or column is in quotes, or a value has the separator or doubled quotes within.
+    """
+    if separator in _QUOTED:
+        return True
+    if len(separator) > 1 or separator == b'"' or not any(b'"' in line for line in lines):
+        return False
+    mark = re.escape(separator) + (b"\t" if separator == b" " else b"")
+    field = rb'(?: *"(?:[^"]|"")*" *|[^"%b]*)' % mark
+    whole = re.compile(rb"%b(?:[%b]%b)*\s*$" % (field, mark, field))
+    cut = re.compile(rb'(?:^|(?<=[%b])) *("(?:[^"]|"")*"|[^"%b]*)' % (mark, mark))
+    within = re.compile(rb'[%b]|""' % mark)
+    rows = []
+    for line in lines:
+        if not whole.match(line):
+            return False
+        row = [field for field in cut.findall(line) if separator != b" " or field]
+        if any(field[:1] == b'"' and within.search(field[1:-1]) for field in row):
+            return True
+        rows.append([field[:1] == b'"' for field in row])
+    columns = rows[1:] or rows
+    return all(rows[0]) or any(map(all, zip(*columns, strict=False)))
+
+
+def _bare(value: str) -> str:
+    return value[1:-1].replace('""', '"') if len(value) > 1 and value.endswith('"') else value

@@ -49,10 +49,28 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def per_cent(level: float) -> float:
+    """Return a level in per cent: an integer from one per cent on, below it two digits.
+
+    Examples
+    --------
+    >>> [per_cent(level) for level in (0.2, 0.014, 0.005, 0.00123)]
+    [20, 1, 0.5, 0.12]
+    """
+    return round(100 * level) if level >= 0.01 else float(f"{100 * level:.2g}")
+
+
 def _apart(levels: tuple[float, ...]) -> tuple[float, ...]:
-    if len({round(100 * level) for level in levels}) != len(levels):
-        msg = "levels must differ by at least one per cent, so that a run's name tells its level"
-        raise ValueError(msg)
+    called: dict[float, float] = {}
+    for level in levels:
+        if per_cent(level) in called:
+            msg = (
+                f"levels {called[per_cent(level)]:g} and {level:g} would both be called "
+                f"{per_cent(level):g} %, by which tables and runs tell levels apart; expected levels that differ by "
+                "one per cent, or below it in their first two digits"
+            )
+            raise ValueError(msg)
+        called[per_cent(level)] = level
     return levels
 
 

@@ -12,7 +12,7 @@ from buir.experiment.records.journal import (
     set_aside,
 )
 from buir.experiment.records.provenance import available_cores, mixture, versions
-from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, per_cent
+from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
 from buir.experiment.records.sittings import Sittings
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "latest_results",
     "metric_label",
     "mixture",
-    "per_cent",
     "provenance",
     "set_aside",
     "versions",

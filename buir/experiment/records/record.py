@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic_core import to_jsonable_python
 
 from buir.data import PairWeights, Split, weighting
-from buir.experiment.config import models
+from buir.experiment.config import models, per_cent
 from buir.experiment.records.provenance import git_commit, machine, version, versions
 
 FORMAT = 2
@@ -222,17 +222,6 @@ class Record:
         except TypeError as error:
             msg = f"expected the fields of a record of format {FORMAT}: {error}"
             raise ValueError(msg) from error
-
-
-def per_cent(level: float) -> float:
-    """Return a level in per cent: an integer from one per cent on, below it two digits.
-
-    Examples
-    --------
-    >>> [per_cent(level) for level in (0.2, 0.014, 0.005, 0.00123)]
-    [20, 1, 0.5, 0.12]
-    """
-    return round(100 * level) if level >= 0.01 else float(f"{100 * level:.2g}")
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:

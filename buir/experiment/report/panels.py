@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from buir.errors import counted
-from buir.experiment.records import metric_label, per_cent
+from buir.experiment.config import per_cent
+from buir.experiment.records import metric_label
 from buir.experiment.report.blocks import Block, Cell, Image, Section, Table, table
 from buir.experiment.report.figures import verdict_figure
 from buir.experiment.report.words import interval_text

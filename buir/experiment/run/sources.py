@@ -6,7 +6,7 @@ from typing import Any
 
 from buir.data import Interactions, Split, datasets, fit_inputs, read_split, reading_weights, splits, weighting
 from buir.data import read as read_file
-from buir.errors import ExperimentError, InputWarning
+from buir.errors import ExperimentError, Finding, InputWarning, counted, report
 from buir.experiment.config import BenchmarkConfig, DataConfig, ProtocolConfig
 from buir.experiment.run.progress import Size
 
@@ -33,6 +33,8 @@ class Sources:
             except ValueError as error:
                 msg = f"{label}: the protocol {protocol.kind!r} cannot split these data: {error}"
                 raise ExperimentError(msg) from error
+            if protocol.kind == "nested" and not self._quiet and split_seed == protocol.split_seeds[0]:
+                report(_alike(label, self._splits[place]))
         return self._splits[place]
 
     def sizes(self) -> dict[tuple[str, float], Size]:
@@ -57,6 +59,20 @@ class Sources:
                 msg = f"{label}: {error}"
                 raise ExperimentError(msg) from error
         return self._data[label]
+
+
+def _alike(label: str, levels: dict[float, Split]) -> list[Finding]:
+    """Warn of nested levels that keep the same training pairs, as every user keeps at least one."""
+    by_size: dict[int, list[float]] = {}
+    for level, split in levels.items():
+        by_size.setdefault(split.train.n_pairs, []).append(level)
+    found: list[Finding] = []
+    for n_pairs, same in by_size.items():
+        if len(same) > 1:
+            names = " and ".join(f"{level:g}" for level in sorted(same))
+            what = f"{label}: levels {names} keep the same {counted(n_pairs, 'training pair')}, as every user keeps one"
+            found.append(InputWarning(f"{what} at least; leave all but one of them out", argument="levels"))
+    return found
 
 
 def read(data: DataConfig, *, split: bool = False) -> tuple[Interactions, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from buir.errors import counted
-from buir.experiment.records import Record, frame, per_cent
+from buir.experiment.config import per_cent
+from buir.experiment.records import Record, frame
 from buir.experiment.statistics.panels import N_FLIPS, Panel, default_panel
 from buir.experiment.statistics.place import PLACE, PlaceValues, ReadUsers, place_values
 from buir.experiment.statistics.summary import Comparison, Interval, Leaders, Summary

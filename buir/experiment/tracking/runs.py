@@ -162,7 +162,9 @@ def _artifacts(record: Record, journal: Journal) -> dict[str, Any]:
 
 
 def level_means(records: Iterable[Record], headline: Iterable[str]) -> dict[int, dict[str, float]]:
-    """Mean over seeds of what a sweep shows, by training share in per cent, in rising order.
+    """Mean over seeds of what a sweep shows, by step, which is the training share in per cent, in rising order.
+
+    Steps are whole numbers: shares below one per cent have those from 0 downwards.
 
     A sweep shows the headline metrics, the seconds and the memory only: MLflow's first page draws a chart for every
     metric of its runs, and these are to be seen there at once. The single fits carry all metrics.
@@ -173,7 +175,8 @@ def level_means(records: Iterable[Record], headline: Iterable[str]) -> dict[int,
         return {}
     means = done.groupby("train_pct")[list(shown)].agg(lambda values: sum(values) / len(values)).rename(columns=shown)
     rows: Any = means.to_dict("index")
-    return {round(pct): finite(row) for pct, row in rows.items()}
+    below = sum(pct < 1 for pct in rows)
+    return {place - below + 1 if pct < 1 else round(pct): finite(row) for place, (pct, row) in enumerate(rows.items())}
 
 
 def best_models(records: Sequence[Record], metric: str) -> str:
