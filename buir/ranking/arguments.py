@@ -34,6 +34,8 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
     buir.errors.OutOfRangeError
         If one is negative or too large.
     """
+    if isinstance(values, int) and not isinstance(values, bool) and 0 <= values < (size or 0):
+        return np.array([values], dtype=np.int64)  # one row, as servers ask, without what follows
     rows = np.asarray(list(values) if isinstance(values, set | frozenset | range) else values)
     if rows.ndim > 1:
         msg = f"{what} has shape {rows.shape}; expected one {noun} row number or one dimension of them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 GROUP = 64
@@ -42,6 +43,8 @@ def largest(table: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     other rows, rare unless scores are small integers, are searched again.
     """
     n, width = table.shape
+    if n == 1 and table.device.type == "cpu":
+        return _largest_of_one(table, k)
     wanted = min(k + 1, width)
     if not _pays(width, wanted):
         values, columns = torch.topk(table, wanted, dim=1)
@@ -61,6 +64,31 @@ def largest(table: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         places, scores = _lowest(_members(table, rows, groups), limit, k)
         _replace(values, columns, rows, (_columns(groups, places), scores))
     return _in_order(values[:, :k], columns[:, :k])
+
+
+def _largest_of_one(table: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do for a single row what ``largest`` does, in few calls: there these cost more than the work."""
+    row, maxima = table[0].numpy(), table.view(-1, GROUP).amax(dim=1).numpy()
+    values, columns = np.full(k, -np.inf, dtype=np.float32), np.zeros(k, dtype=np.int64)
+    if np.isnan(maxima).any():
+        values[:] = np.nan
+        return torch.from_numpy(values).unsqueeze(0), torch.from_numpy(columns).unsqueeze(0)
+    # the k best groups hold a score each that is at least the k-th of them, so that all of the list and its ties are
+    limit = _kth(maxima if len(maxima) >= k else row, k)
+    found = np.flatnonzero(row >= limit if limit > -np.inf else row > -np.inf)
+    if len(found) > k:
+        scores = row[found]
+        limit = _kth(scores, k)
+        above, level = found[scores > limit], found[scores == limit]
+        found = np.concatenate([above, level[: k - len(above)]])
+    found = found[np.argsort(-row[found], kind="stable")]  # in the order of the columns so far
+    values[: len(found)], columns[: len(found)] = row[found], found
+    return torch.from_numpy(values).unsqueeze(0), torch.from_numpy(columns).unsqueeze(0)
+
+
+def _kth(scores: np.ndarray, k: int) -> np.float32:
+    """Return the k-th largest of at least k scores."""
+    return np.partition(scores, len(scores) - k)[len(scores) - k]
 
 
 def _pays(width: int, wanted: int) -> bool:

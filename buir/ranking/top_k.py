@@ -80,6 +80,8 @@ class FactorScorer:
 
     def score_block(self, users: np.ndarray, out: torch.Tensor | None = None) -> torch.Tensor:
         """Score all items for ``users``, into ``out`` if given."""
+        if len(users) == 1:
+            return torch.mm(self.user_factors[int(users[0])].unsqueeze(0), self.item_factors.T, out=out)
         rows = torch.as_tensor(users, dtype=torch.int64, device=self.user_factors.device)
         return torch.mm(self.user_factors.index_select(0, rows), self.item_factors.T, out=out)
 
@@ -272,5 +274,18 @@ def _matrix(given: Any, n_asked: int, whole: tuple[int, int], name: str) -> csr_
 
 def _tensor(table: np.ndarray | torch.Tensor) -> torch.Tensor:
     if isinstance(table, np.ndarray):
-        table = torch.from_numpy(np.array(table, dtype=np.float32, copy=None if table.flags.writeable else True))
+        table = np.asarray(table, dtype=np.float32)
+        table = torch.from_numpy(table if table.flags.writeable else np.asarray(_Opened(table)))
     return table.detach().to(torch.float32)
+
+
+class _Opened:
+    """An array that nobody may write to, such as a memory map, as torch takes it without a copy; scorers only read."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        self.table = table  # its memory stays for as long as this does
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        told = self.table.__array_interface__
+        return told | {"data": (told["data"][0], False)}

@@ -271,7 +271,9 @@ class Recommender:
             return rows
         # A number that is no id cannot have been meant as one, nor the rows of everybody.
         everybody = len(rows) == len(ids) and np.array_equal(rows, np.arange(len(ids)))
-        other = rows[:0] if everybody else rows[(ids[rows] != rows) & np.isin(rows, ids)]
+        other = rows[:0] if everybody else rows[ids[rows] != rows]
+        if other.size:
+            other = other[lookups(self)[0 if noun == "user" else 1].knows(other)]
         if other.size:
             self._told_rows = True
             row = other[0]
