@@ -316,7 +316,7 @@ def run(
         learner = watched.learner_of(trained)
         choice = watched.choose(f"terms, trained {terms}", learner, watched.shown, watched.added)
         found.append((choice.value, watched, trained))
-        if watch.ended:
+        if trained.ended:
             break
     _, watched, trained = max(found, key=lambda each: each[0])
     return watched.fitted(watched.learner_of(trained), trained)
@@ -343,6 +343,8 @@ class _Trained:
     """Epochs of earlier trainings that the records count."""
     n_candidates: int
     """States that were validated."""
+    ended: bool
+    """Whether the callback has ended the fit: kept, as one who goes on with the fit later does not ask it again."""
 
 
 class _Watch:
@@ -355,8 +357,9 @@ class _Watch:
 
     def __call__(self, record: dict[str, Any]) -> bool:
         answer = None if self.callback is None else self.callback(record | self.marks)
-        self.ended = isinstance(answer, bool | np.bool_) and bool(answer)
-        return self.ended
+        ends = isinstance(answer, bool | np.bool_) and bool(answer)
+        self.ended = self.ended or ends
+        return ends
 
 
 class _Training:
@@ -518,7 +521,7 @@ class _Training:
                 history = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching)
                 tried += len(history)
                 if watch.ended:
-                    return learner, _trained(learner, weight, history, 0, tried)
+                    return learner, _trained(learner, weight, history, 0, tried, ended=True)
                 values = [record[plan.valid_metric] for record in history]
                 start = values[0] if schedule.start else start
                 reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
@@ -541,7 +544,7 @@ class _Training:
             # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
             record = {"epoch": told + done, "loss": float("nan"), "seconds": 0.0}
             history = [record | learner.validate() | {"best": False}]
-        return learner, _trained(learner, uniformity, history, told, tried)
+        return learner, _trained(learner, uniformity, history, told, tried, ended=watch.ended)
 
     def choose(self, phase: str, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]) -> Choice:
         """Choose strengths for the scores of a learner's weights."""
@@ -600,10 +603,16 @@ class _Training:
 
 
 def _trained(
-    learner: BootstrapLearner, uniformity: float, history: list[dict[str, Any]], epochs_told: int, n_candidates: int
+    learner: BootstrapLearner,
+    uniformity: float,
+    history: list[dict[str, Any]],
+    epochs_told: int,
+    n_candidates: int,
+    *,
+    ended: bool,
 ) -> _Trained:
     told = {"uniformity": uniformity, "history": history, "epochs_told": epochs_told, "n_candidates": n_candidates}
-    return _Trained(**vars(learner.snapshot()), **told)
+    return _Trained(**vars(learner.snapshot()), **told, ended=ended)
 
 
 def _automatic_batch(n_pairs: int, steps: int) -> int:
