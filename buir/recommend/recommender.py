@@ -309,7 +309,7 @@ class Recommender:
             neither filtering nor recalculation needs it. Of a model fitted with weights, values other than 1 are
             weights, in the unit of those that ``fit`` was given or had made; where all are 1, each is an average pair.
         N
-            Length of a list.
+            Length of a list, at most all items: more than there are is as many as there are.
         filter_already_liked_items
             Leave out the items of ``user_items``.
         filter_items
@@ -344,8 +344,7 @@ class Recommender:
         """
         stranger = recalculate_user and user_items is not None
         users = self._asked(userid, "user", "recommend", stranger=stranger)
-        k, shape = as_count(N, "N"), (self.n_users, self.n_items)
-        k = min(k, self.n_items) if is_one(userid) else k
+        k, shape = min(as_count(N, "N"), self.n_items), (self.n_users, self.n_items)
         less, more = (
             [] if value is None else as_rows(value, self.n_items, what, "item")
             for value, what in ((less_like, "less_like"), (more_like, "more_like"))
