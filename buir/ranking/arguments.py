@@ -36,6 +36,9 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
     """
     if isinstance(values, int) and not isinstance(values, bool) and 0 <= values < (size or 0):
         return np.array([values], dtype=np.int64)  # one row, as servers ask, without what follows
+    if isinstance(values, np.ndarray) and values.dtype.kind == "i" and values.ndim == 1 and values.size:
+        if values.min() >= 0 and (size is None or values.max() < size):
+            return values.astype(np.int64)
     rows = np.asarray(list(values) if isinstance(values, set | frozenset | range) else values)
     if rows.ndim > 1:
         msg = f"{what} has shape {rows.shape}; expected one {noun} row number or one dimension of them"

@@ -43,8 +43,6 @@ def largest(table: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     other rows, rare unless scores are small integers, are searched again.
     """
     n, width = table.shape
-    if n == 1 and table.device.type == "cpu":
-        return _largest_of_one(table, k)
     wanted = min(k + 1, width)
     if not _pays(width, wanted):
         values, columns = torch.topk(table, wanted, dim=1)
@@ -66,24 +64,37 @@ def largest(table: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return _in_order(values[:, :k], columns[:, :k])
 
 
-def _largest_of_one(table: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do for a single row what ``largest`` does, in few calls: there these cost more than the work."""
-    row, maxima = table[0].numpy(), table.view(-1, GROUP).amax(dim=1).numpy()
-    values, columns = np.full(k, -np.inf, dtype=np.float32), np.zeros(k, dtype=np.int64)
-    if np.isnan(maxima).any():
-        values[:] = np.nan
-        return torch.from_numpy(values).unsqueeze(0), torch.from_numpy(columns).unsqueeze(0)
-    # the k best groups hold a score each that is at least the k-th of them, so that all of the list and its ties are
-    limit = _kth(maxima if len(maxima) >= k else row, k)
+def largest_of_one(row: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Do for a single row what ``largest`` does for a table, in few calls: there these cost more than the work.
+
+    Parameters
+    ----------
+    row
+        Scores, float32, shape (n,); -inf where there is nothing to find.
+    k
+        At least 1.
+
+    Returns
+    -------
+    values, columns
+        At most k, fewer where no more scores are above -inf. A row with NaN has the values NaN.
+    """
+    n_grouped = len(row) // GROUP * GROUP
+    maxima = torch.from_numpy(row[:n_grouped]).view(-1, GROUP).amax(dim=1).numpy() if n_grouped else row[:0]
+    if np.isnan(maxima).any() or np.isnan(row[n_grouped:]).any():
+        return np.full(k, np.nan, dtype=np.float32), np.zeros(k, dtype=np.int64)
+    limit = -np.inf
+    if k < len(row):
+        # k groups hold a score each that is at least the k-th of their maxima: all of the list and its ties are so high
+        limit = _kth(maxima if len(maxima) >= k else row, k)
     found = np.flatnonzero(row >= limit if limit > -np.inf else row > -np.inf)
     if len(found) > k:
         scores = row[found]
         limit = _kth(scores, k)
         above, level = found[scores > limit], found[scores == limit]
         found = np.concatenate([above, level[: k - len(above)]])
-    found = found[np.argsort(-row[found], kind="stable")]  # in the order of the columns so far
-    values[: len(found)], columns[: len(found)] = row[found], found
-    return torch.from_numpy(values).unsqueeze(0), torch.from_numpy(columns).unsqueeze(0)
+    found = found[np.argsort(-row[found], kind="stable")]  # equal ones are in the order of their columns
+    return row[found], found
 
 
 def _kth(scores: np.ndarray, k: int) -> np.float32:

@@ -225,8 +225,10 @@ class SumScorer:
         """Score all items for ``users``: float32, shape (len(users), n_items)."""
         scores = [part.score_block(users) for part in (self.base, self.tables) if part is not None]
         whole = scores[0] if len(scores) < 2 else scores[0] + scores[1].to(scores[0].device)
+        ours = len(scores) == 2 or self.base is None  # a base may hand out what it keeps, which nobody writes to
         for scale, scorer in self.further:
-            whole = whole.add(scorer.score_block(users).to(whole.device), alpha=scale)
+            added = scorer.score_block(users).to(whole.device)
+            whole, ours = (whole.add_ if ours else whole.add)(added, alpha=scale), True
         return whole
 
 

@@ -32,6 +32,8 @@ from buir.recommend.steering import Steering
 
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
 _FITTED += ("terms_", "chosen_")
+_SCORED = ("user_factors", "item_factors", "terms_", "seen_")
+"""What a scorer is made of: one is kept for as long as a model has these very objects, which any fit or load replaces."""
 _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
 _SAME = 1e-5
 """Up to which two weights, in units of their mean, are one number."""
@@ -136,11 +138,20 @@ class Recommender:
 
     def scorer(self) -> Scorer:
         """Score function over the model's users, for ``top_k`` and ``evaluate``: what the model says, and its terms."""
+        kept, parts = vars(self).get("_scorer"), [vars(self).get(name) for name in _SCORED]
+        if kept is not None and all(one is other for one, other in zip(kept[0], parts, strict=True)):
+            return kept[1]
         own, terms = self._own_scorer(), self._terms_with_strength()
-        if terms is None:
-            return own
-        base, tables = (None, own) if isinstance(own, FactorScorer) else (own, terms.tables)
-        return terms.scorer(base, tables, self.seen_)
+        base, tables = (None, own) if isinstance(own, FactorScorer) else (own, None if terms is None else terms.tables)
+        scorer = own if terms is None else terms.scorer(base, tables, self.seen_)
+        # tables of other numbers were copied, and such a scorer would not see what somebody writes into them
+        if all(isinstance(part, np.ndarray) and part.dtype == np.float32 for part in parts[:2]):
+            self._scorer = (parts, scorer)
+        return scorer
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of pickles and copies what is made again at the first look."""
+        return {name: value for name, value in vars(self).items() if name not in ("_scorer", "_lookups")}
 
     def _own_scorer(self) -> Scorer:
         """Score the model's users; a hook for models without factors. The factors hold the terms' coordinates, too."""
@@ -362,11 +373,12 @@ class Recommender:
         if steering is not None:
             told = history if recalculate_user else None if self.seen_ is None else take(self.seen_, users)
             scorer = steering.over(scorer, rows, users, told)
+        liked = history if filter_already_liked_items else None
         ids, scores = top_k(
             scorer,
             rows,
             k,
-            exclude=history if filter_already_liked_items else None,
+            exclude=liked if liked is None or len(rows) != 1 else liked.indices,
             allow=as_item_lists(items, len(users), shape, "items"),
             deny=as_item_lists(filter_items, len(users), shape, "filter_items"),
         )

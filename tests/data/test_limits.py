@@ -440,3 +440,17 @@ def test_the_commands_that_read_files_take_the_option_that_the_limit_names(write
     assert result.exit_code == 1
     assert "--max-bytes" in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("end", [" ", "\t", "\r", "J", " 2", " 1 1"])
+@pytest.mark.parametrize("kind", ["coordinate real", "coordinate integer", "coordinate pattern", "array real"])
+def test_a_last_line_of_a_matrix_that_does_not_end_crashes_nothing(kind, end, write):
+    size, entry = ("1 1", "1") if kind == "array real" else ("2 2 1", "1 1" if kind.endswith("pattern") else "1 1 1")
+    data = read(write(f"%%MatrixMarket matrix {kind} general\n{size}\n{entry}{end}", "data.mtx"))
+    assert (data.user_ids.tolist(), data.item_ids.tolist()) == ([1], [1])
+
+
+def test_a_line_of_nothing_before_a_quote_that_never_closes(write):
+    rows = "".join(f'"u{row}","b {row % 3}"\n' for row in range(9))
+    with pytest.raises(ReadError, match="opens a quote that never closes"):
+        read(write(f'"user","item"\n{rows}\r"u6', "data.csv"))
