@@ -35,8 +35,6 @@ _PER_ROW = 32
 """Bytes kept of each user and item beside vectors: an id, a pointer, counts."""
 _TABLES = 4
 """Tables of vectors that training holds at least: weights, their slow copy, moments, factors."""
-_LITTLE = 16 << 20
-"""Bytes of which nobody asks whether they are free: one history comes with every list that is asked for."""
 UNREAD = "to weigh pairs by them"
 """What a warning says of values that nobody reads and that may be weights."""
 
@@ -58,8 +56,7 @@ def check_room(shape: tuple[int, int], what: str, *, width: int = 0) -> None:
     ShapeError
         If it has not, or rows and columns have no numbers of 32 bits.
     """
-    needed = sum(shape) * (_PER_ROW + _TABLES * 4 * width)
-    free = None if needed <= _LITTLE else free_memory()
+    needed, free = sum(shape) * (_PER_ROW + _TABLES * 4 * width), free_memory()
     fits = free is None or needed <= free
     if fits and max(shape) < 1 << 31:
         return
