@@ -36,9 +36,8 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
     """
     if isinstance(values, int) and not isinstance(values, bool) and 0 <= values < (size or 0):
         return np.array([values], dtype=np.int64)  # one row, as servers ask, without what follows
-    if isinstance(values, np.ndarray) and values.dtype.kind == "i" and values.ndim == 1 and values.size:
-        if values.min() >= 0 and (size is None or values.max() < size):
-            return values.astype(np.int64)
+    if _are_rows(values, size):
+        return values.astype(np.int64, copy=False)
     rows = np.asarray(list(values) if isinstance(values, set | frozenset | range) else values)
     if rows.ndim > 1:
         msg = f"{what} has shape {rows.shape}; expected one {noun} row number or one dimension of them"
@@ -68,6 +67,13 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
         )
         raise OutOfRangeError(msg, rows=rows[outside], argument=what)
     return rows
+
+
+def _are_rows(values: Any, size: int | None) -> bool:
+    """Tell whether values are an array of row numbers already, so that nothing else need be looked at."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "i" or values.ndim != 1 or not values.size:
+        return False
+    return bool(values.min() >= 0 and (size is None or values.max() < size))
 
 
 def as_count(value: Any, what: str, least: int = 1) -> int:

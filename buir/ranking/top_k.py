@@ -22,7 +22,7 @@ _BLOCK_USERS = 4096
 """Most users at a time, for small catalogues."""
 
 _LONG_ROW = 80
-"""Coordinates above which a product with one user's vector is NumPy's: torch's takes up to three times as long there."""
+"""Coordinates above which a product with one user's vector is NumPy's: there torch takes up to three times as long."""
 
 
 @runtime_checkable
@@ -152,7 +152,7 @@ def top_k(
     """
     users, k = as_rows(users, scorer.n_users, "users", "user"), as_count(k, "k", least=0)
     n_asked, whole = len(users), (scorer.n_users, scorer.n_items)
-    exclude = _lists(exclude, n_asked, whole, "exclude") if n_asked == 1 else _matrix(exclude, n_asked, whole, "exclude")
+    exclude = (_lists if n_asked == 1 else _matrix)(exclude, n_asked, whole, "exclude")
     allow, deny = _lists(allow, n_asked, whole, "allow"), _lists(deny, n_asked, whole, "deny")
     columns = None
     if isinstance(allow, np.ndarray):

@@ -33,7 +33,7 @@ from buir.recommend.steering import Steering
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
 _FITTED += ("terms_", "chosen_")
 _SCORED = ("user_factors", "item_factors", "terms_", "seen_")
-"""What a scorer is made of: one is kept for as long as a model has these very objects, which any fit or load replaces."""
+"""What a scorer is made of: one is kept as long as a model has these very objects, which any fit or load replaces."""
 _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
 _SAME = 1e-5
 """Up to which two weights, in units of their mean, are one number."""
@@ -137,7 +137,10 @@ class Recommender:
         return self
 
     def scorer(self) -> Scorer:
-        """Score function over the model's users, for ``top_k`` and ``evaluate``: what the model says, and its terms."""
+        """Score function over the model's users, for ``top_k`` and ``evaluate``: what the model says, and its terms.
+
+        It reads the model's own arrays, and is kept until one of them is replaced.
+        """
         kept, parts = vars(self).get("_scorer"), [vars(self).get(name) for name in _SCORED]
         if kept is not None and all(one is other for one, other in zip(kept[0], parts, strict=True)):
             return kept[1]
