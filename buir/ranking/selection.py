@@ -83,11 +83,15 @@ def largest_of_one(row: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     maxima = torch.from_numpy(row[:n_grouped]).view(-1, GROUP).amax(dim=1).numpy() if n_grouped else row[:0]
     if np.isnan(maxima).any() or np.isnan(row[n_grouped:]).any():
         return np.full(k, np.nan, dtype=np.float32), np.zeros(k, dtype=np.int64)
-    limit = -np.inf
-    if k < len(row):
-        # k groups hold a score each that is at least the k-th of their maxima: all of the list and its ties are so high
-        limit = _kth(maxima if len(maxima) >= k else row, k)
-    found = np.flatnonzero(row >= limit if limit > -np.inf else row > -np.inf)
+    # k groups hold a score each that is at least the k-th of their maxima: all of the list and its ties are so high
+    limit = _kth(maxima if len(maxima) >= k else row, k) if k < len(row) else -np.inf
+    if limit > -np.inf and len(maxima) >= k:
+        groups = np.flatnonzero(maxima >= limit)
+        places = np.flatnonzero(row[:n_grouped].reshape(-1, GROUP)[groups] >= limit)
+        found = groups[places // GROUP] * GROUP + places % GROUP
+        found = np.concatenate([found, n_grouped + np.flatnonzero(row[n_grouped:] >= limit)])
+    else:
+        found = np.flatnonzero(row >= limit if limit > -np.inf else row > -np.inf)
     if len(found) > k:
         scores = row[found]
         limit = _kth(scores, k)

@@ -238,13 +238,16 @@ class Recommender:
         return cosines(vectors_of(self, "item_factors", "similar_items"), queries)
 
     def _seen_rows(self, users: np.ndarray, why: str, instead: str = "") -> csr_array:
+        return take(self._seen(why, instead), users)
+
+    def _seen(self, why: str, instead: str = "") -> csr_array:
         if self.seen_ is None:
             msg = (
                 f"this {type(self).__name__} was saved without its training rows, which {why} needs; "
                 f"{f'pass {instead}, or ' if instead else ''}save the model with its training matrix"
             )
             raise ValueError(msg)
-        return take(self.seen_, users)
+        return self.seen_
 
     def _histories(self, user_items: Any, n_rows: int) -> csr_array:
         return as_histories(user_items, n_rows, (self.n_users, self.n_items), self.weight_unit_)
@@ -364,8 +367,11 @@ class Recommender:
             for value, what in ((less_like, "less_like"), (more_like, "more_like"))
         )
         steering = Steering.of(self, less, more, strength)
-        history = None
-        if filter_already_liked_items or recalculate_user:
+        history, liked = None, None
+        if filter_already_liked_items and len(users) == 1 and user_items is None and not recalculate_user:
+            seen = self._seen("filter_already_liked_items", _ROWS)
+            liked = seen.indices[slice(*seen.indptr[users[0] : users[0] + 2])]  # no matrix for one user alone
+        elif filter_already_liked_items or recalculate_user:
             why = "recalculate_user" if recalculate_user else "filter_already_liked_items"
             stored = user_items is None
             history = self._seen_rows(users, why, _ROWS) if stored else self._histories(user_items, len(users))
@@ -376,12 +382,13 @@ class Recommender:
         if steering is not None:
             told = history if recalculate_user else None if self.seen_ is None else take(self.seen_, users)
             scorer = steering.over(scorer, rows, users, told)
-        liked = history if filter_already_liked_items else None
+        if history is not None and filter_already_liked_items:
+            liked = history.indices if len(rows) == 1 else history
         ids, scores = top_k(
             scorer,
             rows,
             k,
-            exclude=liked if liked is None or len(rows) != 1 else liked.indices,
+            exclude=liked,
             allow=as_item_lists(items, len(users), shape, "items"),
             deny=as_item_lists(filter_items, len(users), shape, "filter_items"),
         )
