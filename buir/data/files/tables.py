@@ -17,6 +17,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from buir.data.files.columns import MISSING, find_roles, missing_values
+from buir.data.files.footer import FooterError, declared
 from buir.data.files.formats import Format, fields_of, quoted_rows, quotes_hold
 from buir.data.files.text import Text, check_size
 from buir.errors import Argument, ReadError, counted, listed, one_line
@@ -56,7 +57,7 @@ class Table:
         if self.text is None:
             return None
         lines = _starts(self.text, self.separator)
-        return next(number for place, number in enumerate(lines) if place == row + bool(self.raw_header))
+        return next((number for place, number in enumerate(lines) if place == row + bool(self.raw_header)), None)
 
     def missing(self, column: int) -> np.ndarray:
         """Return which values of a column are missing; in quotes "None" is a name."""
@@ -168,10 +169,10 @@ def parquet_table(path: Path, raw: bytes | None, max_bytes: int | None = None) -
         if raw is None:
             table = _parts(path, max_bytes)
         else:
-            check_size(path, _unpacked(pq.read_metadata(pa.BufferReader(raw))), max_bytes, "unpacks to")
+            check_size(path, _unpacked(pa.BufferReader(raw)), max_bytes, "unpacks to")
             table = pq.read_table(pa.BufferReader(raw))
         table.validate(full=True)  # text that is no UTF-8, and all else that would reach compiled code
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, FooterError) as error:
         raise ReadError(path, f"is a damaged Parquet file ({one_line(error)}); write it again") from error
     if not table.num_rows:
         raise ReadError(path, "holds columns and no rows; give a file with interactions")
@@ -184,11 +185,13 @@ def count_blank_lines(text: bytes) -> int:
     return int(np.count_nonzero(np.diff(ends, prepend=-1) == 1))
 
 
-def _unpacked(metadata: pq.FileMetaData) -> int:
+def _unpacked(source: pa.NativeFile) -> int:
     """Bytes that the columns of a file take at least: a few of them can stand for a billion values."""
-    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
-    n_values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
-    return max(_VALUE * n_values, sum(group.total_byte_size for group in groups))
+    pq.read_metadata(source)  # raises if it is no Parquet file, or its footer not whole
+    source.seek(source.size() - 8)
+    source.seek(source.size() - 8 - int.from_bytes(source.read(4), "little"))
+    n_values, n_bytes = declared(source.read())
+    return max(_VALUE * n_values, n_bytes)
 
 
 def _longest_line(content: bytes) -> int:
@@ -205,7 +208,7 @@ def _parts(folder: Path, max_bytes: int | None) -> pa.Table:
         for file in sorted(folder.rglob("*.parquet"))
         if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
     ]
-    check_size(folder, sum(_unpacked(pq.read_metadata(file)) for file in files), max_bytes, "unpacks to")
+    check_size(folder, sum(_unpacked(pa.OSFile(str(file))) for file in files), max_bytes, "unpacks to")
     names = [set(pq.read_schema(file).names) for file in files]
     for file, found in zip(files, names, strict=True):
         if found != names[0]:
