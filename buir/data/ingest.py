@@ -193,7 +193,7 @@ def distinct_pairs(matrix: Any, what: str = "matrix", *, warn: bool = False) -> 
         raise TypeError(msg)
     if _is_sound_row(matrix):
         parts = np.ones(matrix.nnz, dtype=np.float32), matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
-        return csr_array(parts, shape=matrix.shape), IngestReport(matrix.nnz, 0, 0, "<matrix>", "matrix")
+        return csr_array(parts, shape=matrix.shape), IngestReport(matrix.nnz, source="<matrix>", format="matrix")
     doctor.check_room(matrix.shape, what)
     rows, columns, values = doctor.stored_entries(matrix)
     report(doctor.stored_findings(rows, columns, values, matrix.shape, what), warn=warn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
     return rows
 
 
-def _are_rows(values: Any, size: int | None) -> bool:
+def _are_rows(values: Any, size: int | None) -> TypeGuard[np.ndarray]:
     """Tell whether values are an array of row numbers already, so that nothing else need be looked at."""
     if not isinstance(values, np.ndarray) or values.dtype.kind != "i" or values.ndim != 1 or not values.size:
         return False

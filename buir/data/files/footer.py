@@ -1,7 +1,7 @@
 """What a Parquet file says of its size, read from its footer by hand: Arrow's own accessors can end the process.
 
-``FileMetaData.row_group(0).column(0)`` throws an exception of C++ that nobody catches where a column's statistics do not
-fit its type; Arrow's readers raise one of Python there.
+``FileMetaData.row_group(0).column(0)`` throws an exception of C++ that nobody catches where statistics do not
+fit the type of their column; Arrow's readers raise one of Python there.
 """
 
 import struct
