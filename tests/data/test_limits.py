@@ -24,7 +24,7 @@ from buir import BUIR, Interactions
 from buir.cli.app import app
 from buir.data import doctor, read, read_split, read_text
 from buir.data.files import text
-from buir.data.files.footer import declared
+from buir.data.files.tables import declared
 from buir.errors import InputError, ReadError, ShapeError
 
 DIGITS = "1" * 5000

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import struct
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from buir.data.files.columns import MISSING, find_roles, missing_values
-from buir.data.files.footer import FooterError, declared
 from buir.data.files.formats import Format, fields_of, quoted_rows, quotes_hold
 from buir.data.files.text import Text, check_size
 from buir.errors import Argument, ReadError, counted, listed, one_line
@@ -32,6 +32,11 @@ _VALUE = 4
 """Bytes that a value of a Parquet file takes at least, about."""
 _THREADED = 1 << 20
 """Bytes from which several threads pay; those of a process that ends at once may abort it."""
+
+_STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12
+"""Types of Thrift's compact protocol; 4 to 6 are integers."""
+_ROW_GROUPS, _COLUMNS, _BYTES, _ABOUT, _VALUES = 4, 1, 2, 3, 5
+"""Numbers of the fields that count: of the file, a group of rows (twice), a column, and what is said of that."""
 
 
 @dataclass
@@ -192,6 +197,98 @@ def _unpacked(source: pa.NativeFile) -> int:
     source.seek(source.size() - 8 - int.from_bytes(source.read(4), "little"))
     n_values, n_bytes = declared(source.read())
     return max(_VALUE * n_values, n_bytes)
+
+
+class FooterError(ValueError):
+    """A footer that Arrow reads and that does not say what it must."""
+
+
+def declared(tail: bytes) -> tuple[int, int]:
+    """Return how many values the columns of a Parquet file have, and how many bytes it says that its rows take.
+
+    The footer is read by hand: Arrow's ``FileMetaData.row_group(0).column(0)`` ends the process where statistics do not
+    fit the type of their column. Its readers raise an error there.
+
+    Parameters
+    ----------
+    tail
+        The end of a file, with the whole footer in it.
+
+    Raises
+    ------
+    FooterError
+        If the footer is not what it should be.
+    """
+    size = int.from_bytes(tail[-8:-4], "little")
+    try:
+        groups = _Footer(tail[-8 - size : -8]).fields()[_ROW_GROUPS]
+        values = sum(column[_ABOUT][_VALUES] for group in groups for column in group[_COLUMNS])
+        return values, sum(group[_BYTES] for group in groups)
+    except (KeyError, TypeError, IndexError, RecursionError, struct.error) as error:
+        msg = f"its footer cannot be read: {one_line(error)}"
+        raise FooterError(msg) from error
+
+
+class _Footer:
+    """Reads one value of Thrift's compact protocol after another."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.place = content, 0
+
+    def fields(self) -> dict[int, Any]:
+        """Read a struct: its values by the numbers of their fields."""
+        found, number = {}, 0
+        while (head := self._byte()) != _STOP:
+            step, kind = head >> 4, head & 15
+            number = number + step if step else self._integer()
+            found[number] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind)
+        return found
+
+    def _value(self, kind: int) -> Any:
+        if kind in (_TRUE, _FALSE, _BYTE):
+            return self._byte()
+        if kind in (4, 5, 6):
+            return self._integer()
+        if kind == _DOUBLE:
+            return self._take(8)
+        if kind == _BINARY:
+            return self._take(self._varint())
+        if kind in (_LIST, _SET):
+            head = self._byte()
+            size = self._varint() if head >> 4 == 15 else head >> 4
+            return [self._value(head & 15) for _ in range(size)]
+        if kind == _MAP:
+            size = self._varint()
+            kinds = self._byte() if size else 0
+            return [(self._value(kinds >> 4), self._value(kinds & 15)) for _ in range(size)]
+        if kind == _STRUCT:
+            return self.fields()
+        msg = f"{kind} is no type"
+        raise TypeError(msg)
+
+    def _byte(self) -> int:
+        self.place += 1
+        return self.content[self.place - 1]
+
+    def _take(self, size: int) -> bytes:
+        if size > len(self.content) - self.place:
+            msg = "a text goes beyond the end"
+            raise IndexError(msg)
+        self.place += size
+        return self.content[self.place - size : self.place]
+
+    def _varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    def _integer(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
 
 
 def _longest_line(content: bytes) -> int:
