@@ -74,11 +74,11 @@ def test_one_user_against_a_dense_oracle(seed, width, k):
 
 def test_the_filter_of_one_user_has_the_bits_of_the_product_of_matrices():
     rng = np.random.default_rng(3)
-    history = pairs()
+    history = csr_array(np.vstack([pairs().toarray(), np.ones((1, 300), dtype=np.float32)]))  # one who has everything
     history.data = rng.random(history.nnz).astype(np.float32)
     term = ItemFilter.from_matrix(history, keep=40)
     expected = (history @ term.weights).toarray()
-    for user in range(80):
+    for user in range(81):
         np.testing.assert_array_equal(term.score_block(np.array([user]))[0].numpy(), expected[user])
     nobody = ItemFilter(csr_array((1, 300), dtype=np.float32), term.weights)
     assert not nobody.score_block(np.array([0])).any()
