@@ -97,8 +97,8 @@ def serve(report: Report, train: csr_array, n_users: int) -> None:
             }
             rivals = list(theirs)[: 3 if "block" in terms else 2]
             for mine, ask in own.items():
-                took = one_by_one({name: asked[name] for name in rivals} | {mine: ask}, users)
-                for name in rivals:
+                for name in rivals:  # two models at a time: a third would be in the way of both in the cache
+                    took = one_by_one({name: asked[name], mine: ask}, users)
                     _compare(report, f"BUIR ({what}), {mine}, against {name}", took[name], took[mine], n_users, train)
     torch.set_num_threads(threads)
 
