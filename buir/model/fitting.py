@@ -368,6 +368,8 @@ class _Both:
     predictor_weight: Tensor
     predictor_bias: Tensor
     history: list[dict[str, Any]]
+    ended: bool
+    """Whether the callback has ended the fit: kept, as one who goes on with the fit later does not ask it again."""
 
 
 class _Watch:
@@ -380,8 +382,9 @@ class _Watch:
 
     def __call__(self, record: dict[str, Any]) -> bool:
         answer = None if self.callback is None else self.callback(record | self.marks)
-        self.ended = isinstance(answer, bool | np.bool_) and bool(answer)
-        return self.ended
+        ends = isinstance(answer, bool | np.bool_) and bool(answer)
+        self.ended = self.ended or ends
+        return ends
 
 
 class _Training:
@@ -582,17 +585,19 @@ class _Training:
         else:
             found, wanted[self.plan.uniformity] = _Branches(), list(self.metrics)
         for weight, metrics in wanted.items():
-            if watch.ended:
-                return
             watch.marks = {} if metrics[0] == self.metrics[0] else {"watched": "without terms"}
             if weight is None:
-                watch(found.start)
+                ends = watch(found.start)
                 yield _Trained.of(self.weights, 0.0, [found.start], metrics[0])
+                if ends:
+                    return
                 continue
             both = self.both(weight, metrics, watch)
             self.candidates.append(len(both.history))
             for metric, *parts in zip(metrics, both.table, both.predictor_weight, both.predictor_bias, strict=True):
                 yield _Trained.of(Weights(*parts), weight, both.history, metric)
+            if both.ended:
+                return
 
     def both(self, uniformity: float, metrics: Sequence[str], watch: _Watch) -> _Both:
         """Train with a weight of uniformity to the best state by each metric, or take what an earlier process has."""
@@ -604,7 +609,7 @@ class _Training:
             history, best = self.checkpoint.train("training", learner, self.pairs, schedule, **watching)
             states = [best[metric].parts() for metric in metrics]
             table, weight, bias = (torch.stack(parts) for parts in zip(*states, strict=True))
-            return _Both(table, weight, bias, history)
+            return _Both(table, weight, bias, history, ended=watch.ended)
 
         return self.checkpoint.once(f"training {uniformity:g}", train, _Both, **shapes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -34,6 +34,10 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
     buir.errors.OutOfRangeError
         If one is negative or too large.
     """
+    if isinstance(values, int) and not isinstance(values, bool) and 0 <= values < (size or 0):
+        return np.array([values], dtype=np.int64)  # one row, as servers ask, without what follows
+    if _are_rows(values, size):
+        return values.astype(np.int64, copy=False)
     rows = np.asarray(list(values) if isinstance(values, set | frozenset | range) else values)
     if rows.ndim > 1:
         msg = f"{what} has shape {rows.shape}; expected one {noun} row number or one dimension of them"
@@ -63,6 +67,13 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
         )
         raise OutOfRangeError(msg, rows=rows[outside], argument=what)
     return rows
+
+
+def _are_rows(values: Any, size: int | None) -> TypeGuard[np.ndarray]:
+    """Tell whether values are an array of row numbers already, so that nothing else need be looked at."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "i" or values.ndim != 1 or not values.size:
+        return False
+    return bool(values.min() >= 0 and (size is None or values.max() < size))
 
 
 def as_count(value: Any, what: str, least: int = 1) -> int:

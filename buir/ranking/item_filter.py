@@ -16,6 +16,9 @@ __all__ = ["ItemFilter"]
 _PRODUCTS = 1 << 22
 """Most products of entries in one block of rows: a block then takes at most 50 MB before it is cut."""
 
+_MANY = 128
+"""Items of a history whose rows SciPy takes and adds up sooner than NumPy, to the same bits."""
+
 
 @dataclass(frozen=True, eq=False)
 class ItemFilter:
@@ -90,7 +93,25 @@ class ItemFilter:
 
     def score_block(self, users: np.ndarray) -> torch.Tensor:
         """Score all items for ``users``: float32, shape (len(users), n_items), on the CPU."""
+        if len(users) == 1:
+            return torch.from_numpy(self._scores_of(int(users[0]))).unsqueeze(0)
         return torch.from_numpy((self.history[users] @ self.weights).toarray())
+
+    def _scores_of(self, user: int) -> np.ndarray:
+        """Add up the rows of G for one user in the order of the product of matrices, to the same bits in less time."""
+        had = slice(*self.history.indptr[user : user + 2])
+        items, values = self.history.indices[had], self.history.data[had]
+        if len(items) > _MANY:
+            return self.weights[items].T @ values
+        scores = np.zeros(self.n_items, dtype=np.float32)
+        if not len(items):
+            return scores
+        ends = self.weights.indptr[items], self.weights.indptr[items + 1]
+        parts = [slice(*part) for part in zip(*(end.tolist() for end in ends), strict=True)]
+        scored = np.concatenate([self.weights.indices[part] for part in parts])
+        shares = np.concatenate([self.weights.data[part] for part in parts])
+        np.add.at(scores, scored, shares * np.repeat(values, ends[1] - ends[0]))
+        return scores
 
 
 def _cooccurrences(history: csr_array, exponents: tuple[float, float, float], keep: int) -> csr_array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 GROUP = 64
@@ -61,6 +62,48 @@ def largest(table: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         places, scores = _lowest(_members(table, rows, groups), limit, k)
         _replace(values, columns, rows, (_columns(groups, places), scores))
     return _in_order(values[:, :k], columns[:, :k])
+
+
+def largest_of_one(row: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Do for a single row what ``largest`` does for a table, in few calls: there these cost more than the work.
+
+    Parameters
+    ----------
+    row
+        Scores, float32, shape (n,); -inf where there is nothing to find.
+    k
+        At least 1.
+
+    Returns
+    -------
+    values, columns
+        At most k, fewer where no more scores are above -inf. A row with NaN has the values NaN.
+    """
+    n_grouped = len(row) // GROUP * GROUP
+    maxima = torch.from_numpy(row[:n_grouped]).view(-1, GROUP).amax(dim=1).numpy() if n_grouped else row[:0]
+    if np.isnan(maxima).any() or np.isnan(row[n_grouped:]).any():
+        return np.full(k, np.nan, dtype=np.float32), np.zeros(k, dtype=np.int64)
+    # k groups hold a score each that is at least the k-th of their maxima: all of the list and its ties are so high
+    limit = _kth(maxima if len(maxima) >= k else row, k) if k < len(row) else -np.inf
+    if limit > -np.inf and len(maxima) >= k:
+        groups = np.flatnonzero(maxima >= limit)
+        places = np.flatnonzero(row[:n_grouped].reshape(-1, GROUP)[groups] >= limit)
+        found = groups[places // GROUP] * GROUP + places % GROUP
+        found = np.concatenate([found, n_grouped + np.flatnonzero(row[n_grouped:] >= limit)])
+    else:
+        found = np.flatnonzero(row >= limit if limit > -np.inf else row > -np.inf)
+    if len(found) > k:
+        scores = row[found]
+        limit = _kth(scores, k)
+        above, level = found[scores > limit], found[scores == limit]
+        found = np.concatenate([above, level[: k - len(above)]])
+    found = found[np.argsort(-row[found], kind="stable")]  # equal ones are in the order of their columns
+    return row[found], found
+
+
+def _kth(scores: np.ndarray, k: int) -> np.float32:
+    """Return the k-th largest of at least k scores."""
+    return np.partition(scores, len(scores) - k)[len(scores) - k]
 
 
 def _pays(width: int, wanted: int) -> bool:

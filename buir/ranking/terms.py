@@ -237,20 +237,25 @@ class SumScorer:
 
     def score_block(self, users: np.ndarray) -> Tensor:
         """Score all items for ``users``: float32, shape (len(users), n_items)."""
-        out = torch.empty(len(users), self.n_items, device=self.device)
-        self.score_into(out, users)
-        return out
+        if self.tables is None:
+            return self._with_others(torch.zeros(len(users), self.n_items, device=self.device), users)
+        return self._with_others(self.tables.score_block(users), users)
 
     def score_into(self, out: Tensor, users: np.ndarray) -> None:
         """Score all items for ``users`` into ``out``."""
-        if self.tables is not None:
-            self.tables.score_into(out, users)
-        else:
+        if self.tables is None:
             out.zero_()
+        else:
+            self.tables.score_into(out, users)
+        self._with_others(out, users)
+
+    def _with_others(self, out: Tensor, users: np.ndarray) -> Tensor:
+        """Add what has no tables."""
         if self.base is not None:
             out.add_(self.base.score_block(users).to(out.device))
         for scale, scorer in self.further:
             out.add_(scorer.score_block(users).to(out.device), alpha=scale)
+        return out
 
 
 class WatchedScorer:

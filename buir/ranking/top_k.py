@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, issparse
 from buir.data import canonical, doctor
 from buir.errors import InputError, counted
 from buir.ranking.arguments import as_count, as_rows, check_shape
-from buir.ranking.selection import largest, padded_width
+from buir.ranking.selection import largest, largest_of_one, padded_width
 
 __all__ = ["FactorScorer", "Scorer", "top_k"]
 
@@ -20,6 +20,9 @@ _BLOCK_BYTES = 16 << 20
 
 _BLOCK_USERS = 4096
 """Most users at a time, for small catalogues."""
+
+_LONG_ROW = 80
+"""Coordinates above which a product with one user's vector is NumPy's: there torch takes up to three times as long."""
 
 
 @runtime_checkable
@@ -103,6 +106,11 @@ class FactorScorer:
 
     def score_block(self, users: np.ndarray) -> torch.Tensor:
         """Score all items for ``users``."""
+        if len(users) == 1:
+            row = self.user_factors[int(users[0])]
+            if len(row) > _LONG_ROW and row.device.type == "cpu":
+                return torch.from_numpy(self.item_factors.numpy() @ row.numpy()).unsqueeze(0)
+            return torch.mm(row.unsqueeze(0), self.item_factors.T)
         return torch.mm(self.of_users(users), self.item_factors.T)
 
     def score_into(self, out: torch.Tensor, users: np.ndarray) -> None:
@@ -120,7 +128,7 @@ def top_k(
     users: np.ndarray,
     k: int,
     *,
-    exclude: csr_array | None = None,
+    exclude: csr_array | np.ndarray | None = None,
     allow: np.ndarray | csr_array | None = None,
     deny: np.ndarray | csr_array | None = None,
     memory_mb: int = 256,
@@ -137,6 +145,7 @@ def top_k(
         Length of the lists; it may exceed the number of items.
     exclude
         Items left out for each asked user (the seen ones), shape (len(users), n_items): row j belongs to ``users[j]``.
+        Or, of a single user, item rows.
     allow
         If given, nothing else is listed: item rows for everybody, or a matrix like ``exclude``.
     deny
@@ -169,18 +178,23 @@ def top_k(
     """
     users, k = as_rows(users, scorer.n_users, "users", "user"), as_count(k, "k", least=0)
     n_asked, whole = len(users), (scorer.n_users, scorer.n_items)
-    exclude = None if exclude is None else _matrix(exclude, n_asked, whole, "exclude")
+    exclude = (_lists if n_asked == 1 else _matrix)(exclude, n_asked, whole, "exclude")
     allow, deny = _lists(allow, n_asked, whole, "allow"), _lists(deny, n_asked, whole, "deny")
     columns = None
     if isinstance(allow, np.ndarray):
-        columns = allow if not isinstance(deny, np.ndarray) else np.setdiff1d(allow, deny, assume_unique=True)
-        allow = None
-        deny = None if isinstance(deny, np.ndarray) else deny
+        columns, allow = allow, None
+        for rows in (exclude, deny):
+            columns = np.setdiff1d(columns, rows, assume_unique=True) if isinstance(rows, np.ndarray) else columns
+        exclude, deny = (None if isinstance(rows, np.ndarray) else rows for rows in (exclude, deny))
     _check_room(k, len(users), scorer.n_items)
     ids = np.full((len(users), k), -1, dtype=np.int32)
     scores = np.full((len(users), k), -np.inf, dtype=np.float32)
     listed = min(k, scorer.n_items if columns is None else len(columns))
     if listed == 0 or len(users) == 0:
+        return ids, scores
+    if n_asked == 1 and columns is None and allow is None:
+        values, found = _list_of_one(scorer, users, listed, exclude, deny)
+        scores[0, : len(values)], ids[0, : len(values)] = values, found
         return ids, scores
     table = _Block(scorer, columns, len(users), memory_mb)
     for start in range(0, len(users), table.n_users):
@@ -197,15 +211,41 @@ def top_k(
         scores[part, :listed] = values.cpu().numpy()
         rows = found.cpu().numpy()
         ids[part, :listed] = rows if columns is None else columns.take(rows, mode="clip")
-    broken = np.flatnonzero(np.isnan(scores[:, 0]))
+    _check_numbers(scores, users)
+    ids[scores == -np.inf] = -1
+    return ids, scores
+
+
+def _list_of_one(
+    scorer: Scorer, users: np.ndarray, k: int, *left_out: csr_array | np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and items of the list of a single user, without a buffer and without padding."""
+    given = scorer.score_block(users)
+    _check_block(given, users, scorer)
+    row = given[0].to("cpu", torch.float32, copy=not isinstance(scorer, FactorScorer)).contiguous().numpy()
+    for part in left_out:
+        if part is not None:
+            row[part if isinstance(part, np.ndarray) else part.indices] = -np.inf
+    values, found = largest_of_one(row, k)
+    _check_numbers(values[None, :], users)
+    return values, found
+
+
+def _check_numbers(scores: np.ndarray, users: np.ndarray) -> None:
+    """Make sure that no list begins with NaN."""
+    broken = np.flatnonzero(np.isnan(scores[:, :1]).any(axis=1))
     if len(broken):
         msg = (
             f"the scores of {counted(len(broken), 'user')} hold NaN (first: user {users[broken[0]]}), expected "
             "numbers: training has diverged, try a lower learning rate"
         )
         raise ValueError(msg)
-    ids[scores == -np.inf] = -1
-    return ids, scores
+
+
+def _check_block(given: torch.Tensor, users: np.ndarray, scorer: Scorer) -> None:
+    if given.shape != (len(users), scorer.n_items):
+        msg = f"score_block gave shape {tuple(given.shape)}, expected {(len(users), scorer.n_items)}"
+        raise ValueError(msg)
 
 
 def _check_room(k: int, n_users: int, n_items: int) -> None:
@@ -245,9 +285,7 @@ class _Block:
             self.scorer.score_into(self._rows(len(users), self.scorer.device)[:, : self.width], users)
             return
         given = self.scorer.score_block(users)
-        if given.shape != (len(users), self.scorer.n_items):
-            msg = f"score_block gave shape {tuple(given.shape)}, expected {(len(users), self.scorer.n_items)}"
-            raise ValueError(msg)
+        _check_block(given, users, self.scorer)
         if self.columns is not None:
             given = given.index_select(1, torch.from_numpy(self.columns).to(given.device))
         self._rows(len(users), given.device)[:, : self.width] = given
@@ -285,11 +323,14 @@ class _Block:
 def _lists(given: Any, n_asked: int, whole: tuple[int, int], name: str) -> np.ndarray | csr_array | None:
     """Read items for everybody, ascending, or a matrix with a row of them for each asked user."""
     if given is None or issparse(given):
-        return None if given is None else _matrix(given, n_asked, whole, name)
-    return np.unique(as_rows(given, whole[1], name, "item"))
+        return _matrix(given, n_asked, whole, name)
+    rows = as_rows(given, whole[1], name, "item")
+    return rows if (rows[1:] > rows[:-1]).all() else np.unique(rows)
 
 
-def _matrix(given: Any, n_asked: int, whole: tuple[int, int], name: str) -> csr_array:
+def _matrix(given: Any, n_asked: int, whole: tuple[int, int], name: str) -> csr_array | None:
+    if given is None:
+        return None
     matrix = canonical(given)
     check_shape(name, matrix.shape, (n_asked, whole[1]), whole, "user")
     return matrix
@@ -297,5 +338,18 @@ def _matrix(given: Any, n_asked: int, whole: tuple[int, int], name: str) -> csr_
 
 def _tensor(table: np.ndarray | torch.Tensor) -> torch.Tensor:
     if isinstance(table, np.ndarray):
-        table = torch.from_numpy(np.array(table, dtype=np.float32, copy=None if table.flags.writeable else True))
+        table = np.asarray(table, dtype=np.float32)
+        table = torch.from_numpy(table if table.flags.writeable else np.asarray(_Opened(table)))
     return table.detach().to(torch.float32)
+
+
+class _Opened:
+    """An array that nobody may write to, such as a memory map, as torch takes it without a copy; scorers only read."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        self.table = table  # its memory stays for as long as this does
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        told = self.table.__array_interface__
+        return told | {"data": (told["data"][0], False)}

@@ -28,6 +28,11 @@ class Lookup:
     def __init__(self, ids: np.ndarray, noun: str) -> None:
         self.ids, self.noun = ids, noun
         self.index = pd.Index(ids)
+        self.knows(ids[:1])  # pandas hashes at the first look, and a thread that looks meanwhile would find nothing
+
+    def knows(self, labels: np.ndarray) -> np.ndarray:
+        """Tell which of some labels, of the ids' own type, are ids."""
+        return self.index.get_indexer(pd.Index(labels)) >= 0
 
     def rows(self, labels: pd.Index, what: str, *, strict: bool) -> np.ndarray:
         """Return the row of each label, -1 where unknown; ``strict`` makes those an error that names ``what``."""

@@ -32,6 +32,8 @@ from buir.recommend.steering import Steering
 
 _FITTED = ("seen_", "user_ids_", "item_ids_", "user_factors", "item_factors", "n_users", "n_items", "history")
 _FITTED += ("terms_", "chosen_")
+_SCORED = ("user_factors", "item_factors", "terms_", "seen_")
+"""What a scorer is made of: one is kept as long as a model has these very objects, which any fit or load replaces."""
 _ROWS, _AUDIENCES = "user_items with one row for each asked user", "item_users with one row for each asked item"
 _SAME = 1e-5
 """Up to which two weights, in units of their mean, are one number."""
@@ -135,12 +137,24 @@ class Recommender:
         return self
 
     def scorer(self) -> Scorer:
-        """Score function over the model's users, for ``top_k`` and ``evaluate``: what the model says, and its terms."""
+        """Score function over the model's users, for ``top_k`` and ``evaluate``: what the model says, and its terms.
+
+        It reads the model's own arrays, and is kept until one of them is replaced.
+        """
+        kept, parts = vars(self).get("_scorer"), [vars(self).get(name) for name in _SCORED]
+        if kept is not None and all(one is other for one, other in zip(kept[0], parts, strict=True)):
+            return kept[1]
         own, terms = self._own_scorer(), self._terms_with_strength()
-        if terms is None:
-            return own
-        base, tables = (None, own) if isinstance(own, FactorScorer) else (own, terms.tables)
-        return terms.scorer(base, tables, self.seen_)
+        base, tables = (None, own) if isinstance(own, FactorScorer) else (own, None if terms is None else terms.tables)
+        scorer = own if terms is None else terms.scorer(base, tables, self.seen_)
+        # tables of other numbers were copied, and such a scorer would not see what somebody writes into them
+        if all(isinstance(part, np.ndarray) and part.dtype == np.float32 for part in parts[:2]):
+            self._scorer = (parts, scorer)
+        return scorer
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of pickles and copies what is made again at the first look."""
+        return {name: value for name, value in vars(self).items() if name not in ("_scorer", "_lookups")}
 
     def _own_scorer(self) -> Scorer:
         """Score the model's users; a hook for models without factors. The factors hold the terms' coordinates, too."""
@@ -224,13 +238,16 @@ class Recommender:
         return cosines(vectors_of(self, "item_factors", "similar_items"), queries)
 
     def _seen_rows(self, users: np.ndarray, why: str, instead: str = "") -> csr_array:
+        return take(self._seen(why, instead), users)
+
+    def _seen(self, why: str, instead: str = "") -> csr_array:
         if self.seen_ is None:
             msg = (
                 f"this {type(self).__name__} was saved without its training rows, which {why} needs; "
                 f"{f'pass {instead}, or ' if instead else ''}save the model with its training matrix"
             )
             raise ValueError(msg)
-        return take(self.seen_, users)
+        return self.seen_
 
     def _histories(self, user_items: Any, n_rows: int) -> csr_array:
         return as_histories(user_items, n_rows, (self.n_users, self.n_items), self.weight_unit_)
@@ -271,7 +288,9 @@ class Recommender:
             return rows
         # A number that is no id cannot have been meant as one, nor the rows of everybody.
         everybody = len(rows) == len(ids) and np.array_equal(rows, np.arange(len(ids)))
-        other = rows[:0] if everybody else rows[(ids[rows] != rows) & np.isin(rows, ids)]
+        other = rows[:0] if everybody else rows[ids[rows] != rows]
+        if other.size:
+            other = other[lookups(self)[0 if noun == "user" else 1].knows(other)]
         if other.size:
             self._told_rows = True
             row = other[0]
@@ -308,7 +327,7 @@ class Recommender:
             neither filtering nor recalculation needs it. Of a model fitted with weights, values other than 1 are
             weights, in the unit of those that ``fit`` was given or had made; where all are 1, each is an average pair.
         N
-            Length of a list.
+            Length of a list, at most all items: more than there are is as many as there are.
         filter_already_liked_items
             Leave out the items of ``user_items``.
         filter_items
@@ -343,15 +362,17 @@ class Recommender:
         """
         stranger = recalculate_user and user_items is not None
         users = self._asked(userid, "user", "recommend", stranger=stranger)
-        k, shape = as_count(N, "N"), (self.n_users, self.n_items)
-        k = min(k, self.n_items) if is_one(userid) else k
+        k, shape = min(as_count(N, "N"), self.n_items), (self.n_users, self.n_items)
         less, more = (
             [] if value is None else as_rows(value, self.n_items, what, "item")
             for value, what in ((less_like, "less_like"), (more_like, "more_like"))
         )
         steering = Steering.of(self, less, more, strength)
-        history = None
-        if filter_already_liked_items or recalculate_user:
+        history, liked = None, None
+        if filter_already_liked_items and len(users) == 1 and user_items is None and not recalculate_user:
+            seen = self._seen("filter_already_liked_items", _ROWS)
+            liked = seen.indices[slice(*seen.indptr[users[0] : users[0] + 2])]  # no matrix for one user alone
+        elif filter_already_liked_items or recalculate_user:
             why = "recalculate_user" if recalculate_user else "filter_already_liked_items"
             stored = user_items is None
             history = self._seen_rows(users, why, _ROWS) if stored else self._histories(user_items, len(users))
@@ -362,11 +383,13 @@ class Recommender:
         if steering is not None:
             told = history if recalculate_user else None if self.seen_ is None else take(self.seen_, users)
             scorer = steering.over(scorer, rows, users, told)
+        if history is not None and filter_already_liked_items:
+            liked = history.indices if len(rows) == 1 else history
         ids, scores = top_k(
             scorer,
             rows,
             k,
-            exclude=history if filter_already_liked_items else None,
+            exclude=liked,
             allow=as_item_lists(items, len(users), shape, "items"),
             deny=as_item_lists(filter_items, len(users), shape, "filter_items"),
         )

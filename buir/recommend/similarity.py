@@ -43,12 +43,12 @@ def most_similar(
     one
         Whether to return 1-D lists.
     """
-    noun, n, k = names[1][:-1], scorer.n_items, as_count(N, "N")
+    noun, n = names[1][:-1], scorer.n_items
+    k = min(as_count(N, "N"), n)
     denied = None if deny is None else as_rows(deny, n, names[0], noun)
     allowed = None if allow is None else as_rows(allow, n, names[1], noun)
     mine = np.flatnonzero(itself >= 0)
     own = binary(mine, itself[mine], (len(rows), n))
-    k = min(k, n) if one else k
     ids, scores = top_k(scorer, rows, k, exclude=own, allow=allowed, deny=denied)
     np.clip(scores, -1, 1, where=ids >= 0, out=scores)
     # A twin with the same vector ties with the thing itself, and rounding can even put it ahead: the first place is

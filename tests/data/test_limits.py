@@ -24,6 +24,7 @@ from buir import BUIR, Interactions
 from buir.cli.app import app
 from buir.data import doctor, read, read_split, read_text
 from buir.data.files import text
+from buir.data.files.tables import declared
 from buir.errors import InputError, ReadError, ShapeError
 
 DIGITS = "1" * 5000
@@ -440,3 +441,52 @@ def test_the_commands_that_read_files_take_the_option_that_the_limit_names(write
     assert result.exit_code == 1
     assert "--max-bytes" in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("end", [" ", "\t", "\r", "J", " 2", " 1 1"])
+@pytest.mark.parametrize("kind", ["coordinate real", "coordinate integer", "coordinate pattern", "array real"])
+def test_a_last_line_of_a_matrix_that_does_not_end_crashes_nothing(kind, end, write):
+    size, entry = ("1 1", "1") if kind == "array real" else ("2 2 1", "1 1" if kind.endswith("pattern") else "1 1 1")
+    data = read(write(f"%%MatrixMarket matrix {kind} general\n{size}\n{entry}{end}", "data.mtx"))
+    assert (data.user_ids.tolist(), data.item_ids.tolist()) == ([1], [1])
+
+
+def test_a_line_of_nothing_before_a_quote_that_never_closes(write):
+    rows = "".join(f'"u{row}","b {row % 3}"\n' for row in range(9))
+    with pytest.raises(ReadError, match="opens a quote that never closes"):
+        read(write(f'"user","item"\n{rows}\r"u6', "data.csv"))
+
+
+@pytest.mark.parametrize("how", [{}, {"row_group_size": 7}, {"compression": "zstd", "version": "1.0"}])
+def test_a_footer_read_by_hand_says_what_arrow_says(how):
+    table = pa.table({"user": [f"u{n}" for n in range(40)], "item": [[n, 2] for n in range(40)], "seen": [True] * 40})
+    stream = io.BytesIO()
+    pq.write_table(table, stream, **how)
+    metadata = pq.read_metadata(stream)
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    n_values = sum(group.column(place).num_values for group in groups for place in range(3))
+    assert declared(stream.getvalue()) == (n_values, sum(group.total_byte_size for group in groups))
+    assert n_values == 40 + 80 + 40
+
+
+def test_statistics_that_do_not_fit_their_column_end_nothing(write):
+    """Each number of a footer is changed; Arrow's accessors end the process at some of them."""
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"user": ["a", "b", "a"], "item": ["x", "y", "y"]}), stream, compression="none")
+    whole = stream.getvalue()
+    start, told = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"), set()
+    for place in range(start, len(whole) - 8):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 2  # a list of two numbers where there was one, and the like
+        try:
+            read(write(bytes(spoilt), "data.parquet"))
+            told.add("read")
+        except ReadError as error:
+            told.add("damaged" if "is a damaged Parquet file" in str(error) else "else")
+    assert {"read", "damaged"} <= told
+
+
+def test_a_row_whose_line_is_not_found_is_told_by_its_number(write):
+    rows = "".join(f"{row}\t{row % 3}\n" for row in range(9))
+    with pytest.raises(ReadError, match="the user id is missing"):
+        read(write(f"user_id:token\titem_id:token\n{rows}1\t\r\t2\n"), drop_missing=False)

@@ -43,6 +43,34 @@ def test_a_fit_that_dies_at_every_writing_comes_to_the_same_bytes(case, tmp_path
     assert n_epochs <= mortal.epochs - n_epochs <= n_epochs + n_lives // 3
 
 
+@pytest.mark.parametrize(("branch", "valid"), [(None, VALID), (0.3, None)], ids=["at its end", "in a branch"])
+def test_a_callback_that_ended_the_first_of_two_trainings_has_ended_the_fit_that_is_resumed(
+    branch, valid, tmp_path, monkeypatch
+):
+    settings = SMALL | {"learning_rate": 0.03, "inner_validation": True}
+    asked: list[dict] = []
+
+    def ends(record: dict) -> bool:
+        asked.append(record)
+        return record.get("branch") == branch
+
+    def fit(model: BUIR, **options) -> BUIR:
+        return model.fit(TRAIN, valid, show_progress=False, callback=ends, **options)
+
+    plain = content(fit(BUIR(**settings)))
+    assert any(record.get("branch") == branch for record in asked)
+    assert not any("watched" in record for record in asked), "a second training began"
+    mortal, model, n_lives = Mortal(monkeypatch), BUIR(**settings), 0
+    while "history" not in vars(model):
+        mortal.lives(1)
+        n_lives += 1
+        with suppress(Killed):
+            fit(model, checkpoint=tmp_path / "c", checkpoint_minutes=0, resume=True)
+    assert content(model) == plain
+    assert n_lives > 3
+    assert not any("watched" in record for record in asked), "a second training began where the fit was resumed"
+
+
 TRAINED = SMALL | WIDE | {"uniformity": 0.0}
 """Settings by which all four epochs are run."""
 

@@ -129,7 +129,7 @@ def test_settings_reach_the_loop():
         "cumulative_patience": True,
     }
     plan = plan_of(BUIR(**settings, valid_metric="recall_at_5"))
-    schedule = plan.schedule(validated=True, first_epoch=5, epochs_told=6)
+    schedule = plan.schedule("recall_at_5", first_epoch=5, epochs_told=6)
     assert dataclasses.asdict(schedule) == {
         **{name: value for name, value in settings.items() if name != "cumulative_patience"},
         "cumulative": True,
@@ -140,7 +140,7 @@ def test_settings_reach_the_loop():
     }
     assert plan_of(BUIR(**PLAIN)).schedule(validated=True, first_epoch=0, epochs_told=0).start is False
     assert plan.schedule(validated=True, first_epoch=0, epochs_told=0, epochs=2).epochs == 2
-    assert plan.schedule(validated=False, first_epoch=0, epochs_told=0).metric is None
+    assert plan.schedule().metric is None
 
 
 def test_auto_epochs_are_a_number():

@@ -73,7 +73,7 @@ def test_short_lists_end_here_and_are_filled_there(run):
     assert len(set(beyond[0])) == 25
     for place, user in enumerate((3, 4)):
         assert sorted(kept[place]) == sorted(set(range(25)) - set(rows[user].indices))
-    assert run[3]["ids"].shape == (2, 1000)
+    assert run[3]["ids"].shape == (2, 25)
     assert run[3]["ids"].min() == -1
 
 

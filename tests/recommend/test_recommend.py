@@ -168,8 +168,9 @@ def test_lists_against_loops(rng, n_users, n_items, k):
         allowed = [item for item in items if item not in filtered and not seen[user, item]]
         table = {item: float(user_factors[user] @ item_factors[item]) for item in allowed}
         expected = sorted(allowed, key=lambda item: (-table[item], item))[:k]
-        assert ids[place].tolist() == expected + [-1] * (k - len(expected))
-        assert scores[place].tolist() == [table[item] for item in expected] + [-np.inf] * (k - len(expected))
+        none = min(k, n_items) - len(expected)
+        assert ids[place].tolist() == expected + [-1] * none
+        assert scores[place].tolist() == [table[item] for item in expected] + [-np.inf] * none
 
 
 # similar_items, similar_users
@@ -200,8 +201,23 @@ def test_similarity_lists(model):
     np.testing.assert_array_equal(model.similar_items(2, N=5, filter_items=[2, 0])[0], [1, 3, 4])
     np.testing.assert_array_equal(model.similar_items([2, 0], N=2, items=[0, 1])[0], [[1, 0], [0, 1]])
     np.testing.assert_array_equal(model.similar_users(0, N=9)[0], [0, 1, 2])
-    np.testing.assert_array_equal(model.similar_users([0], N=4, users=[1, 2])[0], [[1, 2, -1, -1]])
-    assert model.similar_users([0], N=4, users=[1, 2])[1][0, 2:].tolist() == [-np.inf, -np.inf]
+    np.testing.assert_array_equal(model.similar_users([0], N=4, users=[1, 2])[0], [[1, 2, -1]])
+    assert model.similar_users([0], N=4, users=[1, 2])[1][0, 2:].tolist() == [-np.inf]
+
+
+@pytest.mark.parametrize("n", [6, 10**12, 10**30])
+def test_no_list_is_longer_than_the_catalogue(shop, n):
+    for asked, width in (([0, 1, 2], None), (1, 4)):
+        ids, scores = shop.recommend(asked, N=n)
+        assert ids.shape == scores.shape == ((3, 5) if width is None else (width,))
+        assert shop.similar_items(asked, N=n)[0].shape == ((3, 5) if width is None else (5,))
+        assert shop.similar_users(asked, N=n)[0].shape == ((3, 3) if width is None else (3,))
+    np.testing.assert_array_equal(shop.recommend([0, 1], N=n)[0], [[1, 3, 4, -1, -1], [3, 2, 1, 0, -1]])
+    pd.testing.assert_frame_equal(shop.recommend_frame(k=n), shop.recommend_frame(k=5))
+    pd.testing.assert_frame_equal(shop.similar_items_frame(k=n), shop.similar_items_frame(k=4))
+    pd.testing.assert_frame_equal(shop.similar_users_frame(k=n), shop.similar_users_frame(k=2))
+    others = recommend_frame(shop, Interactions.from_matrix(SEEN), k=n)
+    pd.testing.assert_frame_equal(others, recommend_frame(shop, Interactions.from_matrix(SEEN), k=5))
 
 
 def test_recalculated_items_by_hand(model):

@@ -228,12 +228,14 @@ def check_nothing_seen_and_nothing_twice(case: Case) -> None:
 
 def check_long_lists_end_in_minus_one(case: Case) -> None:
     model, n_seen = fitted(case), np.diff(training_matrix().indptr)
-    ids, scores = everybody(model, N_ITEMS + 6)
-    assert ids.shape == (N_USERS, N_ITEMS + 6)
-    padding = np.arange(N_ITEMS + 6)[None, :] >= (N_ITEMS - n_seen)[:, None]
-    np.testing.assert_array_equal(ids == -1, padding)
-    np.testing.assert_array_equal(scores == -np.inf, padding)
-    assert len(model.recommend(2, N=N_ITEMS + 6)[0]) == N_ITEMS - n_seen[2]
+    for n in (N_ITEMS + 6, 10**12):  # no list is longer than the catalogue, nor takes memory as if it were
+        ids, scores = everybody(model, n)
+        assert ids.shape == (N_USERS, N_ITEMS)
+        padding = np.arange(N_ITEMS)[None, :] >= (N_ITEMS - n_seen)[:, None]
+        np.testing.assert_array_equal(ids == -1, padding)
+        np.testing.assert_array_equal(scores == -np.inf, padding)
+        assert len(model.recommend(2, N=n)[0]) == N_ITEMS - n_seen[2]
+        assert len(model.recommend_frame(2, k=n)) == N_ITEMS - n_seen[2]
 
 
 def check_allow_and_deny_together(case: Case) -> None:

@@ -32,7 +32,9 @@ def read_matrix_market(path: Path, text: Text) -> Rows:
     """Return the entries of a matrix; users and items have the numbers that the file writes, from 1."""
     try:
         _check_promise(path, text.content)
-        matrix = sparse.coo_array(scipy_io.mmread(io.BytesIO(text.content)))
+        # SciPy looks for the end of a line beyond the memory where the last one has none, and crashes the process
+        content = text.content if text.content.endswith(b"\n") else text.content + b"\n"
+        matrix = sparse.coo_array(scipy_io.mmread(io.BytesIO(content)))
         return _rows(path, matrix, "from 1", first=1)
     except ReadError:
         raise

@@ -191,5 +191,6 @@ def _clauses(texts: list[str], rows: list[list[str]], name: str) -> bool:
     mark = SEPARATORS[name].decode()
     apart = sum(text.count(f"{mark} ") + text.rstrip().endswith(mark) for text in texts)
     ended = sum(bool(_LINE_OF_PROSE.search(text)) for text in texts)
-    once = len({row[0] for row in rows}) == len(rows) and 2 * sum(" " in row[0] for row in rows) >= len(rows)
+    firsts = [row[0] if row else "" for row in rows]
+    once = len(set(firsts)) == len(rows) and 2 * sum(" " in first for first in firsts) >= len(rows)
     return once and apart == sum(text.count(mark) for text in texts) and 5 * ended >= len(texts)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ _MOST = 0.6
 _THREADED = 1 << 20
 """Bytes from which several threads pay; those of a process that ends at once may abort it."""
 
+_STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12
+"""Types of Thrift's compact protocol; 4 to 6 are integers."""
+_ROW_GROUPS, _COLUMNS, _BYTES, _ABOUT, _VALUES = 4, 1, 2, 3, 5
+"""Numbers of the fields that count: of the file, a group of rows (twice), a column, and what is said of that."""
+
 
 @dataclass
 class Table:
@@ -59,7 +65,7 @@ class Table:
         if self.text is None:
             return None
         lines = _starts(self.text, self.separator, quoted=self.exact)
-        return next(number for place, number in enumerate(lines) if place == row + bool(self.raw_header))
+        return next((number for place, number in enumerate(lines) if place == row + bool(self.raw_header)), None)
 
     def missing(self, column: int) -> np.ndarray:
         """Return which values of a column are missing; in quotes "None" is a name."""
@@ -174,10 +180,10 @@ def parquet_table(path: Path, raw: bytes | None, max_bytes: int | None = None) -
         if raw is None:
             table = _parts(path, max_bytes)
         else:
-            check_size(path, _unpacked(pq.read_metadata(pa.BufferReader(raw))), max_bytes, "unpacks to")
+            check_size(path, _unpacked(pa.BufferReader(raw)), max_bytes, "unpacks to")
             table = pq.read_table(pa.BufferReader(raw))
         table.validate(full=True)  # text that is no UTF-8, and all else that would reach compiled code
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, FooterError) as error:
         raise ReadError(path, f"is a damaged Parquet file ({one_line(error)}); write it again") from error
     if not table.num_rows:
         raise ReadError(path, "holds columns and no rows; give a file with interactions")
@@ -190,11 +196,105 @@ def count_blank_lines(text: bytes) -> int:
     return int(np.count_nonzero(np.diff(ends, prepend=-1) == 1))
 
 
-def _unpacked(metadata: pq.FileMetaData) -> int:
+def _unpacked(source: pa.NativeFile) -> int:
     """Bytes that the columns of a file take at least: a few of them can stand for a billion values."""
-    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
-    n_values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
-    return max(_VALUE * n_values, sum(group.total_byte_size for group in groups))
+    pq.read_metadata(source)  # raises if it is no Parquet file, or its footer not whole
+    source.seek(source.size() - 8)
+    source.seek(source.size() - 8 - int.from_bytes(source.read(4), "little"))
+    n_values, n_bytes = declared(source.read())
+    return max(_VALUE * n_values, n_bytes)
+
+
+class FooterError(ValueError):
+    """A footer that Arrow reads and that does not say what it must."""
+
+
+def declared(tail: bytes) -> tuple[int, int]:
+    """Return how many values the columns of a Parquet file have, and how many bytes it says that its rows take.
+
+    The footer is read by hand: Arrow's ``FileMetaData.row_group(0).column(0)`` ends the process where statistics do not
+    fit the type of their column. Its readers raise an error there.
+
+    Parameters
+    ----------
+    tail
+        The end of a file, with the whole footer in it.
+
+    Raises
+    ------
+    FooterError
+        If the footer is not what it should be.
+    """
+    size = int.from_bytes(tail[-8:-4], "little")
+    try:
+        groups = _Footer(tail[-8 - size : -8]).fields()[_ROW_GROUPS]
+        values = sum(column[_ABOUT][_VALUES] for group in groups for column in group[_COLUMNS])
+        return values, sum(group[_BYTES] for group in groups)
+    except (KeyError, TypeError, IndexError, RecursionError, struct.error) as error:
+        msg = f"its footer cannot be read: {one_line(error)}"
+        raise FooterError(msg) from error
+
+
+class _Footer:
+    """Reads one value of Thrift's compact protocol after another."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.place = content, 0
+
+    def fields(self) -> dict[int, Any]:
+        """Read a struct: its values by the numbers of their fields."""
+        found, number = {}, 0
+        while (head := self._byte()) != _STOP:
+            step, kind = head >> 4, head & 15
+            number = number + step if step else self._integer()
+            found[number] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind)
+        return found
+
+    def _value(self, kind: int) -> Any:
+        if kind in (_TRUE, _FALSE, _BYTE):
+            return self._byte()
+        if kind in (4, 5, 6):
+            return self._integer()
+        if kind == _DOUBLE:
+            return self._take(8)
+        if kind == _BINARY:
+            return self._take(self._varint())
+        if kind in (_LIST, _SET):
+            head = self._byte()
+            size = self._varint() if head >> 4 == 15 else head >> 4
+            return [self._value(head & 15) for _ in range(size)]
+        if kind == _MAP:
+            size = self._varint()
+            kinds = self._byte() if size else 0
+            return [(self._value(kinds >> 4), self._value(kinds & 15)) for _ in range(size)]
+        if kind == _STRUCT:
+            return self.fields()
+        msg = f"{kind} is no type"
+        raise TypeError(msg)
+
+    def _byte(self) -> int:
+        self.place += 1
+        return self.content[self.place - 1]
+
+    def _take(self, size: int) -> bytes:
+        if size > len(self.content) - self.place:
+            msg = "a text goes beyond the end"
+            raise IndexError(msg)
+        self.place += size
+        return self.content[self.place - size : self.place]
+
+    def _varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    def _integer(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
 
 
 def _longest_line(content: bytes) -> int:
@@ -211,7 +311,7 @@ def _parts(folder: Path, max_bytes: int | None) -> pa.Table:
         for file in sorted(folder.rglob("*.parquet"))
         if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
     ]
-    check_size(folder, sum(_unpacked(pq.read_metadata(file)) for file in files), max_bytes, "unpacks to")
+    check_size(folder, sum(_unpacked(pa.OSFile(str(file))) for file in files), max_bytes, "unpacks to")
     names = [set(pq.read_schema(file).names) for file in files]
     for file, found in zip(files, names, strict=True):
         if found != names[0]:
