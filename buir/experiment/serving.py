@@ -6,13 +6,13 @@ package that makes lists, so that an environment needs nothing of the name ``bui
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import mlflow.pyfunc
@@ -20,12 +20,13 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel
 from scipy.sparse import csr_array
 
 from buir.data import take
-from buir.errors import counted, near, one_line
+from buir.errors import near, one_line
 from buir.model import BUIR
 from buir.ranking import FactorScorer
 from buir.recommend import Catalogue, Lookup, Steering, steering_rows
@@ -68,6 +69,7 @@ class Served(PythonModel):
 set_model(Served())
 '''
 _LISTS = ("items", "allow", "deny", "less_like", "more_like")
+_STRENGTH = 0.5
 _COLUMNS = ("user", *_LISTS, "strength")
 _EXACT = 2**53
 """From here on a float no longer tells every integer apart."""
@@ -77,37 +79,26 @@ class QueryError(MlflowException, ValueError):
     """A question that cannot be answered; a server says so with status 400 and without a traceback."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, error_code="INVALID_PARAMETER_VALUE")
+        super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
 
 
-class Query(BaseModel, Generic[UserId, ItemId]):
-    """One asked user."""
+class Query(TypedDict, Generic[UserId, ItemId], total=False):
+    """One asked user; what is left out, None or NaN, is as it says here."""
 
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-
-    user: UserId | None = None
-    """Her id; None for somebody known by ``items`` alone."""
-    items: list[ItemId] = []
-    """What she has liked. If the model knows one of these items, her list is computed from them alone."""
-    allow: list[ItemId] | None = None
-    """The only items that may be listed; None: all."""
-    deny: list[ItemId] = []
-    """Items that may not be listed."""
-    less_like: list[ItemId] = []
-    """Items that stand for what the list should have less of; unknown ones are an error."""
-    more_like: list[ItemId] = []
+    user: UserId | None
+    """Her id; none for somebody known by ``items`` alone."""
+    items: list[ItemId] | None
+    """What she has liked, nothing by default. If the model knows one, her list is computed from these alone."""
+    allow: list[ItemId] | None
+    """The only items that may be listed; all by default."""
+    deny: list[ItemId] | None
+    """Items that may not be listed; none by default."""
+    less_like: list[ItemId] | None
+    """Items that stand for what the list should have less of, none by default; unknown ones are an error."""
+    more_like: list[ItemId] | None
     """Likewise, more of."""
-    strength: float = 0.5
-    """How far each of these turns the list, from 0."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
-        """Take arrays, which MLflow's server makes of all it reads, as what they hold, and a missing value as none."""
-        value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-        if _is_missing(value):
-            return cls.model_fields[str(info.field_name)].default
-        return [_whole(entry) for entry in value] if isinstance(value, list | tuple) else _whole(value)
+    strength: float | None
+    """How far each of these turns the list, from 0; 0.5 by default."""
 
 
 class Ranked(BaseModel, Generic[ItemId]):
@@ -130,7 +121,7 @@ class _Asked:
     lists: Mapping[str, dict[int, list[Any]]]
     """By the name in ``_LISTS``: the items of the queries that have such a list."""
     strengths: np.ndarray
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    rows: np.ndarray
     """Of the users, -1 where unknown."""
 
     def __len__(self) -> int:
@@ -144,8 +135,9 @@ class _Asked:
         for number in turned:
             turn = (tuple(less.get(number, [])), tuple(more.get(number, [])), float(self.strengths[number]))
             groups.setdefault(turn, []).append(number)
-        rest = np.setdiff1d(np.arange(len(self)), turned)
-        return [part for part in (rest, *map(np.array, groups.values())) if len(part)]
+        alone = np.ones(len(self), dtype=bool)
+        alone[turned] = False
+        return [part for part in (np.flatnonzero(alone), *map(np.array, groups.values())) if len(part)]
 
 
 class Lists:
@@ -161,8 +153,6 @@ class Lists:
         self.model = model
         counts = np.bincount(_seen(model).indices, minlength=model.n_items)
         self.popular = model.item_ids_[np.argsort(-counts, kind="stable")]
-        user, item = (_kind(ids) for ids in (model.user_ids_, model.item_ids_))
-        self._queries = TypeAdapter(list[Query[user, item]])  # type: ignore[valid-type]
 
     @classmethod
     def load(cls, file: str | Path) -> "Lists":
@@ -200,53 +190,31 @@ class Lists:
                 msg = f"params are {chosen}; expected k of at least 1, and unknown 'popular' or 'empty'"
                 raise ValueError(msg)
             framed = isinstance(asked, pd.DataFrame | Mapping)
-            read = self._of_frame(pd.DataFrame(asked)) if framed else self._of_queries(asked)
-            read = replace(read, rows=_rows(Catalogue.of(self.model).users, read.users))
+            columns, n = _of_frame(pd.DataFrame(asked)) if framed else _of_queries(asked)
+            read = self._read(columns, n)
             table, sources = self._table(read, int(chosen["k"]), chosen["unknown"])
         except ValueError as error:
             raise QueryError(str(error)) from error
         return _as_frame(table, sources, read.users) if framed else _as_lists(table, sources)
 
-    def _of_queries(self, asked: Any) -> _Asked:
-        asked = asked.tolist() if isinstance(asked, np.ndarray) else asked
-        if not isinstance(asked, list | tuple) or not all(isinstance(query, dict | Query) for query in asked):
-            one = asked[0] if isinstance(asked, list | tuple) and asked else asked
-            msg = f"asked is {one_line(repr(one))[:60]} of type {type(one).__name__}; expected a data frame with a "
-            msg += 'column user or items, or a list of queries such as {"user": 7} or {"items": [3, 5]}'
-            raise ValueError(msg)
-        plain = [query.model_dump() if isinstance(query, Query) else query for query in asked]
-        try:
-            queries = self._queries.validate_python(plain)
-        except ValidationError as error:
-            raise ValueError(_mistakes(error)) from None
-        users = np.empty(len(queries), dtype=object)
-        users[:] = [query.user for query in queries]
-        lists = {
-            name: {n: getattr(query, name) for n, query in enumerate(queries) if name in query.model_fields_set}
-            for name in _LISTS
-        }
-        lists["allow"] = {n: items for n, items in lists["allow"].items() if items is not None}
-        return _Asked(users, lists, np.array([query.strength for query in queries], dtype=np.float64))
-
-    def _of_frame(self, frame: pd.DataFrame) -> _Asked:
-        columns = [name for name in _COLUMNS if name in frame.columns]
-        if "user" not in columns and "items" not in columns:
-            names = [str(name) for name in frame.columns]
-            hint = "".join(near(name, ("user", "items")) for name in names[:1])
-            msg = f"the frame has the columns {', '.join(names[:8]) or 'none'}; expected user, items or both{hint}"
-            raise ValueError(msg)
-        if repeated := [name for name in columns if isinstance(frame[name], pd.DataFrame)]:
-            msg = f"the frame has the column {repeated[0]} twice; expected one of each name"
-            raise ValueError(msg)
-        users = np.full(len(frame), None, dtype=object)
+    def _read(self, columns: Mapping[str, pd.Series], n: int) -> _Asked:
+        """Read the columns of ``n`` queries; they are named as in ``_COLUMNS``, and any may be missing."""
+        catalogue = Catalogue.of(self.model)
+        users = np.full(n, None, dtype=object)
         if "user" in columns:
-            users = _labels(frame["user"], self.model.user_ids_, "user")
-        lists = {name: self._column(frame[name], name) if name in columns else {} for name in _LISTS}
-        strengths = np.full(len(frame), Query.model_fields["strength"].default, dtype=np.float64)
+            users = _labels(columns["user"], self.model.user_ids_, "user")
+        lists = {name: self._column(columns[name], name) if name in columns else {} for name in _LISTS}
+        strengths = np.full(n, _STRENGTH)
         if "strength" in columns:
-            given = pd.to_numeric(frame["strength"]).to_numpy(dtype=np.float64, na_value=np.nan)
-            strengths = np.where(np.isnan(given), strengths, given)
-        return _Asked(users, lists, strengths)
+            given = columns["strength"]
+            numbers = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+            if (wrong := np.flatnonzero(np.isnan(numbers) & given.notna().to_numpy())).size:
+                value = given.to_numpy(dtype=object)[wrong[0]]
+                msg = f"strength of query {wrong[0]} (from 0) is {value!r}; expected a number from 0, such as 0.5"
+                raise ValueError(msg)
+            strengths = np.where(np.isnan(numbers), strengths, numbers)
+        index = pd.Index(users) if users.dtype.kind == "i" else pd.Index(users, dtype=object)
+        return _Asked(users, lists, strengths, catalogue.users.rows(index, "user", strict=False))
 
     def _column(self, column: pd.Series, name: str) -> dict[int, list[Any]]:
         """Read a column of lists of items; an empty cell is no list."""
@@ -254,7 +222,7 @@ class Lists:
         numbers = [n for n, cell in enumerate(cells) if not _is_missing(cell)]
         for number in numbers:
             if not isinstance(cells[number], list | tuple | np.ndarray | set | frozenset):
-                msg = f"{name} is {cells[number]!r} in row {number} of the frame (from 0); expected a list of item ids"
+                msg = f"{name} of query {number} (from 0) is {cells[number]!r}; expected a list of item ids"
                 raise ValueError(msg)
         lists = [list(cells[number]) for number in numbers]
         flat = pd.Series(list(chain.from_iterable(lists)), dtype=object)
@@ -295,8 +263,8 @@ class Lists:
         known = np.flatnonzero(rows >= 0)
         first = int(numbers[0])
         turn = [asked.lists[name].get(first, []) for name in ("less_like", "more_like")]
-        found = steering_rows(catalogue.items, *turn, "error")
-        steering = Steering.of(self.model, *found, float(asked.strengths[first]), self.model.item_ids_)
+        less, more = steering_rows(catalogue.items, turn[0], turn[1], "error")
+        steering = Steering.of(self.model, less, more, float(asked.strengths[first]), self.model.item_ids_)
         # Two queries may ask for the same user: so users are called by the numbers of their queries.
         seen = take(_seen(self.model), rows[known])
         if steering is not None:
@@ -437,15 +405,45 @@ def _signature(model: BUIR) -> ModelSignature:
     It says nothing of what goes in: by a schema MLflow would turn queries into frames, and refuse integers that came as
     floats.
     """
-    user, item = (
-        DataType.long if _kind(ids) is int else DataType.string for ids in (model.user_ids_, model.item_ids_)
-    )
+    user, item = (DataType.long if _kind(ids) is int else DataType.string for ids in (model.user_ids_, model.item_ids_))
     types = {"user": user, "item": item, "score": DataType.float, "rank": DataType.integer}
     types |= {"source": DataType.string, "query": DataType.long}
     may_be_none = ("user", "score")
     outputs = Schema([ColSpec(kind, name, required=name not in may_be_none) for name, kind in types.items()])
     params = [ParamSpec("k", DataType.long, 10), ParamSpec("unknown", DataType.string, "popular")]
     return ModelSignature(outputs=outputs, params=ParamSchema(params))
+
+
+def _of_frame(frame: pd.DataFrame) -> tuple[dict[str, pd.Series], int]:
+    columns = [name for name in _COLUMNS if name in frame.columns]
+    if "user" not in columns and "items" not in columns:
+        names = [str(name) for name in frame.columns]
+        msg = f"the frame has the columns {', '.join(names[:8]) or 'none'}; expected user, items or both"
+        raise ValueError(msg)
+    if twice := [name for name in columns if isinstance(frame[name], pd.DataFrame)]:
+        msg = f"the frame has the column {twice[0]} twice; expected one of each name"
+        raise ValueError(msg)
+    return {name: frame[name] for name in columns}, len(frame)
+
+
+def _of_queries(asked: Any) -> tuple[dict[str, pd.Series], int]:
+    asked = asked.tolist() if isinstance(asked, np.ndarray) else asked
+    if not isinstance(asked, list | tuple) or not all(isinstance(query, dict) for query in asked):
+        one = (
+            next((query for query in asked if not isinstance(query, dict)), None) if isinstance(asked, list) else asked
+        )
+        msg = f"got {one_line(repr(one))[:60]} of type {type(one).__name__}; expected a data frame with a column user "
+        msg += 'or items, or a list of queries such as {"user": 7} or {"items": [3, 5]}'
+        raise ValueError(msg)
+    names = set().union(*asked)
+    if stray := sorted(map(str, names.difference(_COLUMNS))):
+        msg = f"a query has {stray[0]!r}; expected {', '.join(_COLUMNS)}{near(stray[0], _COLUMNS)}"
+        raise ValueError(msg)
+    # MLflow's server makes arrays of all that it reads.
+    columns = {
+        name: [v.tolist() if isinstance(v := query.get(name), np.ndarray) else v for query in asked] for name in names
+    }
+    return {name: pd.Series(values, dtype=object) for name, values in columns.items()}, len(asked)
 
 
 def _kind(ids: np.ndarray) -> type[int] | type[str]:
@@ -479,10 +477,14 @@ def _labels(column: pd.Series, ids: np.ndarray, what: str) -> np.ndarray:
     kind, values = _kind(ids), column.to_numpy()
     if values.dtype.kind in "iu" and kind is int and (values.dtype.kind == "i" or values.max(initial=0) < 2**63):
         return values.astype(np.int64)
-    if kind is str and pd.api.types.infer_dtype(values, skipna=False) == "string":
-        return column.to_numpy(dtype=object)
+    values = column.to_numpy(dtype=object)
+    found = pd.api.types.infer_dtype(values, skipna=False)
+    if kind is str and found == "string":
+        return values
+    if kind is int and found == "integer" and min(values) >= -(2**63) and max(values) < 2**63:
+        return values.astype(np.int64)
     labels = np.empty(len(values), dtype=object)
-    labels[:] = [_label(value, kind, what, ids) for value in column.to_numpy(dtype=object)]
+    labels[:] = [_label(value, kind, what, ids) for value in values]
     return labels
 
 
@@ -500,24 +502,6 @@ def _label(value: Any, kind: type, what: str, ids: np.ndarray) -> int | str | No
         msg = f"{what} holds {plain!r}; the model's ids are integers such as {ids[:1].tolist()[0]}, expected those"
         raise ValueError(msg)
     return plain
-
-
-def _rows(users: Lookup, labels: np.ndarray) -> np.ndarray:
-    """Return the model's row of each label, -1 where it has none."""
-    index = pd.Index(labels) if labels.dtype.kind == "i" else pd.Index(labels, dtype=object)
-    return users.rows(index, "user", strict=False)
-
-
-def _mistakes(error: ValidationError) -> str:
-    """Say the first mistakes of queries in one sentence."""
-    found = error.errors()
-    words = []
-    for mistake in found[:3]:
-        number, *where = mistake["loc"]
-        place = ".".join(str(part) for part in where)
-        words.append(f"query {number} (from 0): {place} is {one_line(repr(mistake['input']))[:60]}, {mistake['msg']}")
-    more = f"; and {counted(len(found) - 3, 'mistake')} more" if len(found) > 3 else ""
-    return f"{'; '.join(words)}{more}. Fields are {', '.join(_COLUMNS)}"
 
 
 def _as_frame(table: pd.DataFrame, sources: np.ndarray, users: np.ndarray) -> pd.DataFrame:
@@ -545,7 +529,7 @@ def _as_lists(table: pd.DataFrame, sources: np.ndarray) -> list[Ranked]:
     items, scores = table["item"].tolist(), table["score"].tolist()
     starts = [0, *ends[:-1].tolist()]
     return [
-        Ranked.model_construct(items=items[a:b], scores=scores[a:b] if source != "popular" else [], source=source)
+        Ranked(items=items[a:b], scores=[] if source == "popular" else scores[a:b], source=source)
         for a, b, source in zip(starts, ends.tolist(), sources.tolist(), strict=False)
     ]
 
