@@ -334,6 +334,7 @@ def test_the_archive_is_the_same_at_every_writing(folder, tmp_path):
     assert (tmp_path / "again.zip").read_bytes() == (folder / "artifacts" / "buir.zip").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_and_asked_where_buir_is_not_installed(folder, tmp_path):
     code = f"""
 import importlib.util, sys, warnings
