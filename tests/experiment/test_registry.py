@@ -1,5 +1,6 @@
 """The best BUIR by validation becomes a registered model, and nothing of the test data has a say in it."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -126,6 +127,11 @@ def test_the_winner_is_registered_once_and_its_alias_moves(finished):
     assert "test values played no part" in found.description
     assert client.get_run(found.run_id).data.tags["cell"] == choice.record.key
     assert Path(found.source.removeprefix("file://"), "served.py").is_file()
+    (model,) = client.search_logged_models(
+        [client.get_run(found.run_id).info.experiment_id], f"source_run_id = '{found.run_id}'"
+    )
+    (listed,) = json.loads(model.tags["mlflow.modelVersions"])
+    assert (listed["name"], int(listed["version"])) == ("films", 1)
     assert told[1] == "Version 1 of films: models:/films@champion"
     assert told[2] == (
         f"Serve it: MLFLOW_TRACKING_URI={uri} mlflow models serve -m models:/films@champion --env-manager local -p 5001"

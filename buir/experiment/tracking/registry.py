@@ -1,5 +1,6 @@
 """The best fitted BUIR of a benchmark, by its validation, as a registered model of MLflow."""
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -238,4 +239,9 @@ def _add(client: Any, name: str, model: Any, choice: Choice) -> int:
     # By its place, since MLflow would look its id up in whatever store this process uses otherwise.
     kept = {"source": model.artifact_location, "run_id": model.source_run_id, "model_id": model.model_id}
     made = client.create_model_version(name, **kept, tags=facts, description=text)
+    # What the model's own page calls its versions; a server has written it already.
+    tag, version = "mlflow.modelVersions", {"name": name, "version": made.version}
+    known = json.loads(client.get_logged_model(model.model_id).tags.get(tag, "[]"))
+    if all((entry["name"], str(entry["version"])) != (name, str(made.version)) for entry in known):
+        client.set_logged_model_tags(model.model_id, {tag: json.dumps([*known, version])})
     return int(made.version)
