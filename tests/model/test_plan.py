@@ -134,12 +134,13 @@ def test_settings_reach_the_loop():
         **{name: value for name, value in settings.items() if name != "cumulative_patience"},
         "cumulative": True,
         "metric": "recall_at_5",
+        "second": None,
         "first_epoch": 5,
         "epochs_told": 6,
         "start": True,
     }
-    assert plan_of(BUIR(**PLAIN)).schedule(validated=True, first_epoch=0, epochs_told=0).start is False
-    assert plan.schedule(validated=True, first_epoch=0, epochs_told=0, epochs=2).epochs == 2
+    assert plan_of(BUIR(**PLAIN)).schedule("recall_at_5").start is False
+    assert plan.schedule("recall_at_5", epochs=2).epochs == 2
     assert plan.schedule().metric is None
 
 
