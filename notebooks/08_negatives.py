@@ -146,7 +146,7 @@ def hardest(asked, positives, key):
 samplers = {"even": even, "popular": popular, "hardest": hardest}
 found = baselines.assess_negatives(split.train, hidden, samplers=samplers, pairs=1024).set_index("sampler")
 for name, sampler in samplers.items():
-    model = baselines.Contrastive(sampler=sampler, embedding_dim=32, epochs=3 if SMOKE else 8, validate_every=1)
+    model = baselines.Contrastive(sampler=sampler, embedding_dim=32, epochs=epochs, validate_every=1, patience=epochs)
     found.loc[name, "NDCG@20"] = ndcg(model.fit(split.train, split.valid, show_progress=False))
 found[["hardness", "false_negative_rate", "lift", "NDCG@20"]].round(3)
 
