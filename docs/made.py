@@ -21,6 +21,7 @@ DOORS = (
     ("buir.recommend", "The verbs of every model, ids, and ranges of hyper-parameters."),
     ("buir.learning", "Loss, target, optimisers and the loop."),
     ("buir.graph", "The graph, its encoders and its spectrum."),
+    ("buir.plots", "Pictures of fits, vectors and comparisons."),
     ("buir.experiment", "Comparing models: what `buir benchmark`, `tune`, `report` and `sync` call."),
     ("buir.errors", "Errors and warnings, each with what came, what was expected and what to do."),
 )

@@ -12,7 +12,8 @@ from buir.experiment.records.journal import (
     set_aside,
 )
 from buir.experiment.records.provenance import available_cores, mixture, versions
-from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, per_cent
+from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, per_cent, tidy
+from buir.experiment.records.results import Results
 from buir.experiment.records.sittings import Sittings
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Journal",
     "Kind",
     "Record",
+    "Results",
     "Sittings",
     "available_cores",
     "cell_key",
@@ -35,5 +37,6 @@ __all__ = [
     "per_cent",
     "provenance",
     "set_aside",
+    "tidy",
     "versions",
 ]
