@@ -395,3 +395,17 @@ def test_description_counts_what_has_no_pair():
     assert (told.per_user, told.per_item) == ((0, 0.5, 1), (0, 0.0, 1))
     empty = describe(Interactions.from_matrix(sp.csr_array((0, 0))))
     assert (empty.n_pairs, empty.density, empty.per_user) == (0, 0.0, (0, 0.0, 0))
+
+
+def test_a_notebook_shows_sizes_and_no_arrays():
+    frame = pd.DataFrame({"user": ["ann", "ann", "bob", "ann"], "item": ["x", "y", "x", "x"], "time": [1, 2, 3, 4]})
+    text = Interactions.from_frame(frame, source="<b>shop</b>")._repr_html_()
+    assert "2, 2, 3" in text
+    assert "75.000%" in text
+    assert "1 to 2, median 1.5" in text
+    assert "yes, yes" in text  # a pair that comes twice weighs 2
+    assert "&lt;b&gt;shop&lt;/b&gt; (frame), 4 rows" in text
+    assert "1 repeat a pair" in text
+    assert "<b>shop" not in text
+    assert "ann" not in text
+    assert "none" in Interactions.from_matrix(sp.csr_array((0, 0)))._repr_html_()
