@@ -27,6 +27,7 @@ for command in (
     many_models.sync,
     many_models.report,
     many_models.ui,
+    many_models.register,
     one_model.fit,
     one_model.update,
     one_model.recommend,

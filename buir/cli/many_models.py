@@ -1,4 +1,4 @@
-"""The commands over many models: ``buir benchmark``, ``tune``, ``sync``, ``report``, ``ui`` and ``config schema``."""
+"""The commands over many models, from ``buir benchmark`` to ``buir register``, and ``buir config schema``."""
 
 from __future__ import annotations
 
@@ -203,10 +203,13 @@ def ui(
         str | None, typer.Option("--store", help="MLflow store, instead of the one under --out.")
     ] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where the page is served.")] = 5000,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the first page in a browser, where there is a screen.")
+    ] = True,
 ) -> None:
-    """Show results in MLflow's pages until Ctrl-C.
+    """Show results in MLflow's pages until Ctrl-C. The link of the benchmark that was written last is opened.
 
-    Example: buir ui --out results/quickstart --port 5001
+    Example: buir ui --out results/quickstart --port 5001 --no-browser
     """
     with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
         _prepare_mlflow()
@@ -215,11 +218,12 @@ def ui(
 
         folder = out or (records.latest_results() if store_uri is None else Path.cwd())
         if store_uri is not None and store_uri.startswith("http"):
-            for name, page in viewer.pages(store_uri)(store_uri):
-                typer.echo(f"{name}: {page}")
+            _show(viewer.pages(store_uri)(store_uri), browser)
             return
         if store_uri is None and not store.database(folder).is_file():
             stop(f"{folder} holds no MLflow store; run buir benchmark first, or name one with --out or --store", 2)
+        if store_uri is None:
+            store.check_home(store.database(folder), records.Journal(folder).experiments())
         uri = store_uri or store.store_uri(folder)
         links = viewer.pages(uri)
         typer.echo("Starting MLflow (about ten seconds) ...")
@@ -227,14 +231,48 @@ def ui(
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with viewer.serving(uri, folder / "mlflow-server.log", port) as (process, base):
-                for name, page in links(base):
-                    typer.echo(f"{name}: {page}")
+                _show(links(base), browser)
                 typer.echo(
                     "Ctrl-C ends it. (MLflow opens its Assistant on a first visit; once closed, it stays closed.)"
                 )
                 process.wait()
         except KeyboardInterrupt:
             typer.echo("Stopped.")
+
+
+def register(
+    name: Annotated[str, typer.Argument(help="Name of the registered model; it is made where it is missing.")],
+    best_at: Annotated[float, typer.Option("--best-at", help="Level of sparsity: per cent of the training data.")],
+    alias: Annotated[str | None, typer.Option("--alias", help="What this version is called, such as champion.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Data set, where the benchmark has several.")] = None,
+    out: Latest = None,
+    tracking_uri: Uri = None,
+) -> None:
+    """Register the best BUIR of a benchmark in MLflow: by its validation, never by test values.
+
+    The model with the highest mean of the headline metric (such as NDCG@20) on VALIDATION data, over its fits at the
+    level, and of these fits the best. Test values play no part, so that the reported ones stay honest. The benchmark
+    must have kept its models (log_models: true).
+
+    Example: buir register movies --best-at 10 --alias champion
+    """
+    with one_line_errors("nothing was registered", _LESS):
+        _prepare_mlflow()
+        from buir.experiment import records
+        from buir.experiment.tracking import registry
+
+        folder = out or records.latest_results()
+        registry.register(folder, name, best_at, alias=alias, data=data, tracking_uri=tracking_uri, say=typer.echo)
+
+
+def _show(pages: list[tuple[str, str]], browser: bool) -> None:
+    """Print the links of experiments, and open the first."""
+    from buir.experiment.tracking import viewer
+
+    for name, page in pages:
+        typer.echo(f"{name}: {page}")
+    if browser:
+        viewer.open_page(pages[0][1])
 
 
 def _look(folder: Path, tracking_uri: str | None) -> str:

@@ -139,6 +139,8 @@ def sync(out: str | Path, *, say: Say, tracking_uri: str | None = None) -> dict[
     if not tuned:
         _plan(journal)
     with journal.exclusive():
+        if store.choose_uri(journal.folder, tracking_uri) == store.store_uri(journal.folder):
+            store.renew(store.database(journal.folder), journal.experiments(), say)
         tracker = _make_tracker(journal, tracking_uri, say)
         done = tracker.finish("tune", {}) if tuned else {}
         if journal.read_plan() is not None:
@@ -285,6 +287,8 @@ def _make_tracker(journal: Journal, tracking_uri: str | None, say: Say) -> Track
     uri = store.choose_uri(journal.folder, tracking_uri)
     own = store.database(journal.folder) if uri == store.store_uri(journal.folder) else None
     # one that others may have made is only made where it is not there
+    if own is not None:
+        store.check_home(own, journal.experiments())
     if file := own or store.missing_file(uri):
         store.prepare(file, say)
     from buir.experiment.tracking import Tracker  # MLflow takes two seconds to import: the lines above come first

@@ -1,23 +1,32 @@
-"""BUIR behind MLflow: a pyfunc model that takes raw user ids or histories and returns lists.
+"""BUIR behind MLflow: a pyfunc model that takes raw user ids or histories, as frames or queries, and returns lists.
 
-What is logged is the model's own safetensors file and six lines of code; there is no pickle in it.
+What is logged is the model's own safetensors file and Python code: thirty lines of its own, and the part of this
+package that makes lists, so that an environment needs nothing of the name ``buir``. There is no pickle in it.
 """
 
+import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
-from mlflow.pyfunc.model import PythonModel
-from pydantic import BaseModel, ConfigDict
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from pydantic import BaseModel
 from scipy.sparse import csr_array
 
+from buir.data import take
+from buir.errors import near, one_line
 from buir.model import BUIR
 from buir.ranking import FactorScorer
 from buir.recommend import Catalogue, Lookup, Steering, steering_rows
@@ -25,43 +34,71 @@ from buir.recommend import Catalogue, Lookup, Steering, steering_rows
 UserId = TypeVar("UserId", int, str)
 ItemId = TypeVar("ItemId", int, str)
 
-_CODE = '''"""Lists of items for users, by their own ids or by histories."""
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "scipy", "torch", "tqdm")
+"""What the code below and its imports need; MLflow brings pydantic and its server."""
+_HOME = Path(__file__).parents[1]
+_PARTS = ("data", "graph", "learning", "model", "ranking", "recommend")
+_FILES = ("__init__.py", "errors.py", "experiment/__init__.py", "experiment/serving.py")
+"""Of this package, what is copied into a logged model."""
+_CODE = '''"""Lists of items for users, by their own ids or by histories: see buir.experiment.serving."""
 
+import sys
+from importlib.util import find_spec
+
+import pandas as pd
 from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 
-from buir.experiment.serving import Lists, Query, Ranked
 
+class Served(PythonModel):
+    """Takes a data frame, or a list of queries (though MLflow should read of frames alone)."""
 
-class Served(Lists):
-    """The ids of the data that the model was trained on are {user} for users and {item} for items."""
+    def load_context(self, context):
+        found = find_spec("buir")
+        # The package as it was when the model was logged, where none is installed; a mere folder is none.
+        if found is None or found.origin is None:
+            sys.path.append(context.artifacts["code"])
+        from buir.experiment.serving import Lists
 
-    def predict(self, context, model_input: list[Query[{user}, {item}]], params=None) -> list[Ranked[{item}]]:
-        return self.answer(model_input, params)
+        self.lists = Lists.load(context.artifacts["model"])
+
+    def predict(self, context, model_input: pd.DataFrame, params=None):
+        return self.lists.answer(model_input, params)
 
 
 set_model(Served())
 '''
+_LISTS = ("items", "allow", "deny", "less_like", "more_like")
+_STRENGTH = 0.5
+_COLUMNS = ("user", *_LISTS, "strength")
+_EXACT = 2**53
+"""From here on a float no longer tells every integer apart."""
 
 
-class Query(BaseModel, Generic[UserId, ItemId]):
-    """One asked user."""
+class QueryError(MlflowException, ValueError):
+    """A question that cannot be answered; a server says so with status 400 and without a traceback."""
 
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
 
-    user: UserId | None = None
-    """Her id; None for somebody known by ``items`` alone."""
-    items: list[ItemId] = []
-    """What she has liked. If the model knows one of these items, her list is computed from them alone."""
-    allow: list[ItemId] | None = None
-    """The only items that may be listed; None: all."""
-    deny: list[ItemId] = []
-    """Items that may not be listed."""
-    less_like: list[ItemId] = []
-    """Items that stand for what the list should have less of; unknown ones are an error."""
-    more_like: list[ItemId] = []
+
+class Query(TypedDict, Generic[UserId, ItemId], total=False):
+    """One asked user; what is left out, None or NaN, is as it says here."""
+
+    user: UserId | None
+    """Her id; none for somebody known by ``items`` alone."""
+    items: list[ItemId] | None
+    """What she has liked, nothing by default. If the model knows one, her list is computed from these alone."""
+    allow: list[ItemId] | None
+    """The only items that may be listed; all by default."""
+    deny: list[ItemId] | None
+    """Items that may not be listed; none by default."""
+    less_like: list[ItemId] | None
+    """Items that stand for what the list should have less of, none by default; unknown ones are an error."""
+    more_like: list[ItemId] | None
     """Likewise, more of."""
-    strength: float = 0.5
-    """How far each of these turns the list, from 0."""
+    strength: float | None
+    """How far each of these turns the list, from 0; 0.5 by default."""
 
 
 class Ranked(BaseModel, Generic[ItemId]):
@@ -75,97 +112,219 @@ class Ranked(BaseModel, Generic[ItemId]):
     """Where it is from: "user", "history", "popular" or "none"."""
 
 
-class Lists(PythonModel):
-    """Base of the logged model: reads the file and answers queries."""
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Queries by their numbers, with ids as the model has them."""
 
-    def load_context(self, context: Any) -> None:
-        """Load BUIR from the artifact ``model``."""
-        self.model = BUIR.load(context.artifacts["model"])
-        counts = np.bincount(_seen(self.model).indices, minlength=self.model.n_items)
-        self.popular = pd.Index(self.model.item_ids_[np.argsort(-counts, kind="stable")])
+    users: np.ndarray
+    """One label for each query, None where it has none."""
+    lists: Mapping[str, dict[int, list[Any]]]
+    """By the name in ``_LISTS``: the items of the queries that have such a list."""
+    strengths: np.ndarray
+    rows: np.ndarray
+    """Of the users, -1 where unknown."""
 
-    def answer(self, queries: Sequence[Query], params: dict[str, Any] | None) -> list[Ranked]:
-        """Make one list for each query, in their order.
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def alike(self) -> list[np.ndarray]:
+        """Return the numbers of the queries that are turned alike, group by group."""
+        less, more = self.lists["less_like"], self.lists["more_like"]
+        turned = sorted(number for number in less.keys() | more.keys() if less.get(number) or more.get(number))
+        groups: dict[tuple, list[int]] = {}
+        for number in turned:
+            turn = (tuple(less.get(number, [])), tuple(more.get(number, [])), float(self.strengths[number]))
+            groups.setdefault(turn, []).append(number)
+        alone = np.ones(len(self), dtype=bool)
+        alone[turned] = False
+        return [part for part in (np.flatnonzero(alone), *map(np.array, groups.values())) if len(part)]
+
+
+class Lists:
+    """A fitted BUIR that answers frames and queries.
+
+    Parameters
+    ----------
+    model
+        Fitted, with its training rows.
+    """
+
+    def __init__(self, model: BUIR) -> None:
+        self.model = model
+        counts = np.bincount(_seen(model).indices, minlength=model.n_items)
+        self.popular = model.item_ids_[np.argsort(-counts, kind="stable")]
+
+    @classmethod
+    def load(cls, file: str | Path) -> "Lists":
+        """Read the model from its file."""
+        return cls(BUIR.load(file))
+
+    def answer(self, asked: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame | list[Ranked]:
+        """Make one list for each row of a frame, or each query, in their order.
 
         Parameters
         ----------
-        queries
-            Users, unknown ones too. Unknown items are passed over.
+        asked
+            A data frame with a column ``user``, ``items`` or both, and columns named like the other fields of
+            :class:`Query`, if wanted; other columns are passed over, and an empty cell is the field's default. Or a
+            list of queries, or of dicts like them. Unknown users and unknown items are no error.
         params
             ``k``, the length of a list, and ``unknown``: what a user without a row and without a known item gets,
             "popular" (the items with most training users, without scores) or "empty".
-        """
-        chosen = {"k": 10, "unknown": "popular"} | (params or {})
-        if chosen["k"] < 1 or chosen["unknown"] not in ("popular", "empty"):
-            msg = f"params are {chosen}; expected k of at least 1, and unknown 'popular' or 'empty'"
-            raise ValueError(msg)
-        answers: dict[int, Ranked] = {}
-        alike: dict[tuple, list[int]] = {}
-        for number, query in enumerate(queries):
-            turn = (tuple(query.less_like), tuple(query.more_like), query.strength)
-            alike.setdefault(turn, []).append(number)
-        for (less, more, strength), numbers in alike.items():
-            found = steering_rows(Catalogue.of(self.model).items, list(less), list(more), "error")
-            steering = Steering.of(self.model, *found, strength, self.model.item_ids_)
-            lists = self._lists([queries[n] for n in numbers], int(chosen["k"]), chosen["unknown"], steering)
-            answers |= dict(zip(numbers, lists, strict=True))
-        return [answers[number] for number in range(len(queries))]
 
-    def _lists(self, queries: Sequence[Query], k: int, unknown: str, steering: Steering | None) -> list[Ranked]:
-        """Answer queries that are turned alike."""
+        Returns
+        -------
+        For a frame, one with the columns ``user``, ``item``, ``score``, ``rank`` from 1, ``source`` (see
+        :class:`Ranked`) and ``query``, the number of the asked row from 0; ``user`` is None where none was named, and
+        ``score`` where the list is not personal. For a list, a :class:`Ranked` for each query.
+
+        Raises
+        ------
+        QueryError
+            If what is asked for is neither, an id is of another type than the model's, or a number is a float too large
+            to be an exact id.
+        """
+        try:
+            chosen = {"k": 10, "unknown": "popular"} | dict(params or {})
+            if chosen["k"] < 1 or chosen["unknown"] not in ("popular", "empty"):
+                msg = f"params are {chosen}; expected k of at least 1, and unknown 'popular' or 'empty'"
+                raise ValueError(msg)
+            framed = isinstance(asked, pd.DataFrame | Mapping)
+            columns, n = _of_frame(pd.DataFrame(asked)) if framed else _of_queries(asked)
+            read = self._read(columns, n)
+            table, sources = self._table(read, int(chosen["k"]), chosen["unknown"])
+        except ValueError as error:
+            raise QueryError(str(error)) from error
+        return _as_frame(table, sources, read.users) if framed else _as_lists(table, sources)
+
+    def _read(self, columns: Mapping[str, pd.Series], n: int) -> _Asked:
+        """Read the columns of ``n`` queries; they are named as in ``_COLUMNS``, and any may be missing."""
         catalogue = Catalogue.of(self.model)
-        rows = catalogue.users.rows(pd.Index([query.user for query in queries], dtype=object), "user", strict=False)
+        users = np.full(n, None, dtype=object)
+        if "user" in columns:
+            users = _labels(columns["user"], self.model.user_ids_, "user")
+        lists = {name: self._column(columns[name], name) if name in columns else {} for name in _LISTS}
+        strengths = np.full(n, _STRENGTH)
+        if "strength" in columns:
+            given = columns["strength"]
+            numbers = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+            if (wrong := np.flatnonzero(np.isnan(numbers) & given.notna().to_numpy())).size:
+                value = given.to_numpy(dtype=object)[wrong[0]]
+                msg = f"strength of query {wrong[0]} (from 0) is {value!r}; expected a number from 0, such as 0.5"
+                raise ValueError(msg)
+            strengths = np.where(np.isnan(numbers), strengths, numbers)
+        index = pd.Index(users) if users.dtype.kind == "i" else pd.Index(users, dtype=object)
+        return _Asked(users, lists, strengths, catalogue.users.rows(index, "user", strict=False))
+
+    def _column(self, column: pd.Series, name: str) -> dict[int, list[Any]]:
+        """Read a column of lists of items; an empty cell is no list."""
+        cells = column.to_numpy(dtype=object)
+        numbers = [n for n, cell in enumerate(cells) if not _is_missing(cell)]
+        for number in numbers:
+            if not isinstance(cells[number], list | tuple | np.ndarray | set | frozenset):
+                msg = f"{name} of query {number} (from 0) is {cells[number]!r}; expected a list of item ids"
+                raise ValueError(msg)
+        lists = [list(cells[number]) for number in numbers]
+        flat = pd.Series(list(chain.from_iterable(lists)), dtype=object)
+        labels = _labels(flat, self.model.item_ids_, name)
+        if any(label is None for label in labels):
+            msg = f"{name} holds a missing value within a list; expected item ids: leave it out"
+            raise ValueError(msg)
+        ends = np.cumsum([len(items) for items in lists], dtype=np.int64)
+        parts = np.split(labels, ends[:-1]) if lists else []
+        return {number: part.tolist() for number, part in zip(numbers, parts, strict=True)}
+
+    def _table(self, asked: _Asked, k: int, unknown: str) -> tuple[pd.DataFrame, np.ndarray]:
+        """Make all lists: columns query, item, score and rank, ordered by query and rank; and where each is from."""
+        told = self._told(asked.lists["items"])
+        sources = np.where(asked.rows >= 0, "user", "popular" if unknown == "popular" else "none").astype(object)
+        sources[list(told)] = "history"
+        parts = [self._ranked(asked, numbers, told, k) for numbers in asked.alike()]
+        if (sources == "popular").any():
+            parts.append(self._popular(asked, np.flatnonzero(sources == "popular"), k))
+        if not parts:
+            parts = [pd.DataFrame({"query": [], "item": [], "score": [], "rank": []}).astype({"query": np.int64})]
+        table = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+        return (table.sort_values("query", kind="stable") if len(parts) > 1 else table), sources
+
+    def _told(self, histories: Mapping[int, list[Any]]) -> dict[int, list[Any]]:
+        """Keep the histories that hold an item which the model knows."""
+        sizes = [len(items) for items in histories.values()]
+        flat = pd.Index(list(chain.from_iterable(histories.values())), dtype=object)
+        rows = Catalogue.of(self.model).items.index.get_indexer(flat)
+        owners = np.repeat(np.arange(len(sizes)), sizes)
+        hits = np.bincount(owners, weights=rows >= 0, minlength=len(sizes))
+        return {number: items for (number, items), hit in zip(histories.items(), hits, strict=True) if hit}
+
+    def _ranked(self, asked: _Asked, numbers: np.ndarray, told: Mapping[int, list[Any]], k: int) -> pd.DataFrame:
+        """Answer the queries with these numbers, which are turned alike, as far as the model knows who asks."""
+        catalogue = Catalogue.of(self.model)
+        rows = asked.rows[numbers]
         known = np.flatnonzero(rows >= 0)
+        first = int(numbers[0])
+        turn = [asked.lists[name].get(first, []) for name in ("less_like", "more_like")]
+        less, more = steering_rows(catalogue.items, turn[0], turn[1], "error")
+        steering = Steering.of(self.model, less, more, float(asked.strengths[first]), self.model.item_ids_)
         # Two queries may ask for the same user: so users are called by the numbers of their queries.
-        seen = _seen(self.model)[rows[known]]
+        seen = take(_seen(self.model), rows[known])
+        if steering is not None:
+            self._check_turned(asked, numbers, told)
         tables = FactorScorer(self.model.user_factors[rows[known]], self.model.item_factors)
         numbered = replace(
             catalogue,
-            users=Lookup(known, "user"),
+            users=Lookup(numbers[known], "user"),
             seen=seen,
             scorer=lambda: self.model.terms_.scorer(None, tables, seen),
         )
-        told = {
-            number: query.items
-            for number, query in enumerate(queries)
-            if any(item in catalogue.items.index for item in query.items)
-        }
-        if steering is not None:
-            size = np.diff(_seen(self.model).indptr)
-            for number, query in enumerate(queries):
-                if number not in told and (rows[number] < 0 or size[rows[number]] == 0):
-                    msg = (
-                        f"the query of user {query.user!r} has less_like or more_like, but no pair of hers is known; "
-                        "expected a user of the training data, or items that the model knows: leave them out"
-                    )
-                    raise ValueError(msg)
+        here = set(numbers.tolist())
+        lists = {name: {n: items for n, items in asked.lists[name].items() if n in here} for name in ("allow", "deny")}
+        histories = {n: items for n, items in told.items() if n in here}
         frame = numbered.frame(
-            range(len(queries)),
+            numbers,
             k,
             exclude_seen=True,
-            allow={number: query.allow for number, query in enumerate(queries) if query.allow is not None},
-            deny={number: query.deny for number, query in enumerate(queries)},
+            allow=lists["allow"],
+            deny=lists["deny"],
             unknown="skip",
-            histories=told or None,
+            histories=histories or None,
             trained_only=False,
             steering=steering,
         )
-        items, scores = (frame.groupby("user")[column].agg(list).to_dict() for column in ("item", "score"))
-        strangers = k if unknown == "popular" else 0
-        return [
-            Ranked(items=items.get(n, []), scores=scores.get(n, []), source="history" if n in told else "user")
-            if n in told or rows[n] >= 0
-            else self._impersonal(query, strangers)
-            for n, query in enumerate(queries)
-        ]
+        return frame.rename(columns={"user": "query"})
 
-    def _impersonal(self, query: Query, k: int) -> Ranked:
-        if not k:
-            return Ranked(items=[], scores=[], source="none")
-        order = self.popular[~self.popular.isin(query.deny)]
-        if query.allow is not None:
-            order = order[order.isin(query.allow)]
-        return Ranked(items=order[:k].tolist(), scores=[], source="popular")
+    def _check_turned(self, asked: _Asked, numbers: np.ndarray, told: Mapping[int, list[Any]]) -> None:
+        size = np.diff(_seen(self.model).indptr)
+        for number in numbers.tolist():
+            row = asked.rows[number]
+            if number not in told and (row < 0 or size[row] == 0):
+                msg = (
+                    f"the query of user {asked.users[number]!r} has less_like or more_like, but no pair of hers is "
+                    "known; expected a user of the training data, or items that the model knows: leave them out"
+                )
+                raise ValueError(msg)
+
+    def _popular(self, asked: _Asked, numbers: np.ndarray, k: int) -> pd.DataFrame:
+        """List what most training users have, for the queries with these numbers."""
+        lists = []
+        for number in numbers.tolist():
+            allow, deny = asked.lists["allow"].get(number), asked.lists["deny"].get(number)
+            order = self.popular[:k]
+            if allow is not None or deny:
+                free = ~np.isin(self.popular, deny or [])
+                free &= True if allow is None else np.isin(self.popular, allow)
+                order = self.popular[free][:k]
+            lists.append(order)
+        sizes = [len(order) for order in lists]
+        ranks = [np.arange(1, size + 1, dtype=np.int32) for size in sizes]
+        items = np.concatenate(lists)
+        return pd.DataFrame(
+            {
+                "query": np.repeat(numbers, sizes),
+                "item": items,
+                "score": np.full(len(items), np.nan, dtype=np.float32),
+                "rank": np.concatenate(ranks),
+            }
+        )
 
 
 def log_model(model: BUIR, name: str = "model", **options: Any) -> Any:
@@ -182,8 +341,8 @@ def log_model(model: BUIR, name: str = "model", **options: Any) -> Any:
 
     Returns
     -------
-    MLflow's ``ModelInfo``. The loaded model's ``predict`` takes a list of :class:`Query`, or dicts like it, and
-    ``params={"k": 10, "unknown": "popular"}``, and returns a list of :class:`Ranked`.
+    MLflow's ``ModelInfo``. The loaded model's ``predict`` takes what :meth:`Lists.answer` takes, a frame or a list of
+    queries, with ``params={"k": 10, "unknown": "popular"}``, and returns what that returns.
 
     Raises
     ------
@@ -214,15 +373,165 @@ def _files(model: BUIR) -> Iterator[dict[str, Any]]:
     _seen(model)
     user, item = (ids[:1].tolist() for ids in (model.user_ids_, model.item_ids_))
     with tempfile.TemporaryDirectory() as folder:
-        file, code = Path(folder) / "model.safetensors", Path(folder) / "served.py"
+        file, served, code = (Path(folder) / name for name in ("model.safetensors", "served.py", "buir.zip"))
         model.save(file)
-        code.write_text(_CODE.format(user=type(user[0]).__name__, item=type(item[0]).__name__), encoding="utf-8")
+        served.write_text(_CODE, encoding="utf-8")
+        _write_package(code)
         yield {
-            "python_model": str(code),
-            "artifacts": {"model": str(file)},
+            "python_model": str(served),
+            "artifacts": {"model": str(file), "code": str(code)},
+            "signature": _signature(model),
             "input_example": ([{"user": user[0]}, {"items": item}], {"k": 10, "unknown": "popular"}),
-            "pip_requirements": [f"buir=={version('buir')}"],
+            # A local part such as +cpu names a build that no common index has.
+            "pip_requirements": [f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS],
         }
+
+
+def _write_package(to: Path) -> None:
+    """Write the part of this package that makes lists as an archive that Python imports from: its source alone.
+
+    One file, the same at every writing: a store may take a request for each.
+    """
+    files = [_HOME / name for name in _FILES] + [file for part in _PARTS for file in (_HOME / part).rglob("*.py")]
+    with ZipFile(to, "w") as archive:
+        for file in sorted(files):
+            entry = ZipInfo(f"buir/{file.relative_to(_HOME).as_posix()}")
+            archive.writestr(entry, file.read_bytes(), ZIP_DEFLATED)
+
+
+def _signature(model: BUIR) -> ModelSignature:
+    """Say what comes out of a frame.
+
+    It says nothing of what goes in: by a schema MLflow would turn queries into frames, and refuse integers that came as
+    floats.
+    """
+    user, item = (DataType.long if _kind(ids) is int else DataType.string for ids in (model.user_ids_, model.item_ids_))
+    types = {"user": user, "item": item, "score": DataType.float, "rank": DataType.integer}
+    types |= {"source": DataType.string, "query": DataType.long}
+    may_be_none = ("user", "score")
+    outputs = Schema([ColSpec(kind, name, required=name not in may_be_none) for name, kind in types.items()])
+    params = [ParamSpec("k", DataType.long, 10), ParamSpec("unknown", DataType.string, "popular")]
+    return ModelSignature(outputs=outputs, params=ParamSchema(params))
+
+
+def _of_frame(frame: pd.DataFrame) -> tuple[dict[str, pd.Series], int]:
+    columns = [name for name in _COLUMNS if name in frame.columns]
+    if "user" not in columns and "items" not in columns:
+        names = [str(name) for name in frame.columns]
+        msg = f"the frame has the columns {', '.join(names[:8]) or 'none'}; expected user, items or both"
+        raise ValueError(msg)
+    if twice := [name for name in columns if isinstance(frame[name], pd.DataFrame)]:
+        msg = f"the frame has the column {twice[0]} twice; expected one of each name"
+        raise ValueError(msg)
+    return {name: frame[name] for name in columns}, len(frame)
+
+
+def _of_queries(asked: Any) -> tuple[dict[str, pd.Series], int]:
+    asked = asked.tolist() if isinstance(asked, np.ndarray) else asked
+    if not isinstance(asked, list | tuple) or not all(isinstance(query, dict) for query in asked):
+        one = (
+            next((query for query in asked if not isinstance(query, dict)), None) if isinstance(asked, list) else asked
+        )
+        msg = f"got {one_line(repr(one))[:60]} of type {type(one).__name__}; expected a data frame with a column user "
+        msg += 'or items, or a list of queries such as {"user": 7} or {"items": [3, 5]}'
+        raise ValueError(msg)
+    names = set().union(*asked)
+    if stray := sorted(map(str, names.difference(_COLUMNS))):
+        msg = f"a query has {stray[0]!r}; expected {', '.join(_COLUMNS)}{near(stray[0], _COLUMNS)}"
+        raise ValueError(msg)
+    # MLflow's server makes arrays of all that it reads.
+    columns = {
+        name: [v.tolist() if isinstance(v := query.get(name), np.ndarray) else v for query in asked] for name in names
+    }
+    return {name: pd.Series(values, dtype=object) for name, values in columns.items()}, len(asked)
+
+
+def _kind(ids: np.ndarray) -> type[int] | type[str]:
+    return int if ids.dtype.kind in "iu" else str
+
+
+def _whole(value: Any) -> Any:
+    """Take a number such as 7.0 as 7, which it was before pandas found missing values beside it."""
+    if isinstance(value, float) and value.is_integer():
+        if abs(value) >= _EXACT:
+            msg = f"{value:.0f} came as a float, which at that size may stand for several ids; {_REMEDY}"
+            raise ValueError(msg)
+        return int(value)
+    return value
+
+
+_REMEDY = "expected an integer or a text: read the column as Int64 or str"
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _labels(column: pd.Series, ids: np.ndarray, what: str) -> np.ndarray:
+    """Read a column of ids as labels of the type of a model's; None where one is missing.
+
+    Returns
+    -------
+    Objects, or int64 where nothing is missing and the labels are integers.
+    """
+    kind, values = _kind(ids), column.to_numpy()
+    if values.dtype.kind in "iu" and kind is int and (values.dtype.kind == "i" or values.max(initial=0) < 2**63):
+        return values.astype(np.int64)
+    values = column.to_numpy(dtype=object)
+    found = pd.api.types.infer_dtype(values, skipna=False)
+    if kind is str and found == "string":
+        return values
+    if kind is int and found == "integer" and min(values) >= -(2**63) and max(values) < 2**63:
+        return values.astype(np.int64)
+    labels = np.empty(len(values), dtype=object)
+    labels[:] = [_label(value, kind, what, ids) for value in values]
+    return labels
+
+
+def _label(value: Any, kind: type, what: str, ids: np.ndarray) -> int | str | None:
+    if _is_missing(value):
+        return None
+    plain = value.item() if isinstance(value, np.generic) else value
+    plain = _whole(plain)
+    if kind is str:
+        return str(plain)
+    if isinstance(plain, str):
+        text = plain.strip()
+        plain = int(text) if text.removeprefix("-").isdecimal() else plain
+    if not isinstance(plain, int) or isinstance(plain, bool):
+        msg = f"{what} holds {plain!r}; the model's ids are integers such as {ids[:1].tolist()[0]}, expected those"
+        raise ValueError(msg)
+    return plain
+
+
+def _as_frame(table: pd.DataFrame, sources: np.ndarray, users: np.ndarray) -> pd.DataFrame:
+    queries = table["query"].to_numpy()
+    source = sources[queries]
+    score = table["score"]
+    if (source == "popular").any():
+        score = score.astype(object).where(source != "popular", None)
+    asked = users[queries]
+    return pd.DataFrame(
+        {
+            # pandas would make NaN of None, which JSON has not
+            "user": pd.Series(asked, dtype=object) if pd.isna(asked).any() else asked,
+            "item": table["item"].to_numpy(),
+            "score": score.to_numpy(),
+            "rank": table["rank"].to_numpy(),
+            "source": source,
+            "query": queries,
+        }
+    )
+
+
+def _as_lists(table: pd.DataFrame, sources: np.ndarray) -> list[Ranked]:
+    ends = np.cumsum(np.bincount(table["query"], minlength=len(sources)))
+    items, scores = table["item"].tolist(), table["score"].tolist()
+    starts = [0, *ends[:-1].tolist()]
+    return [
+        Ranked(items=items[a:b], scores=[] if source == "popular" else scores[a:b], source=source)
+        for a, b, source in zip(starts, ends.tolist(), sources.tolist(), strict=False)
+    ]
 
 
 def _seen(model: BUIR) -> csr_array:

@@ -161,6 +161,11 @@ class Journal:
             return None
         return plan if isinstance(plan, dict) and plan.keys() >= _PLAN[kind] else None
 
+    def experiments(self) -> list[str]:
+        """Name the experiments of MLflow that the plans of this folder write."""
+        plans = [plan for plan in (self.read_plan(), self.read_plan("tune")) if plan]
+        return list(dict.fromkeys(experiment_name(p["name"], d) for p in plans for d in p.get("datasets", ())))
+
     def plan_file(self, kind: Kind = "benchmark") -> Path:
         """Return where the latest plan of a kind lies."""
         return self.folder / f"{kind}.json"

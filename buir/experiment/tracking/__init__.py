@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from buir.experiment.tracking import store, viewer
+from buir.experiment.tracking import registry, store, viewer
 
 if TYPE_CHECKING:
     from buir.experiment.tracking.tracker import Tracker
 
-__all__ = ["Tracker", "store", "viewer"]
+__all__ = ["Tracker", "registry", "store", "viewer"]
 
 
 def __getattr__(name: str) -> type:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import sqlite3
 import time
 import urllib.request
@@ -138,8 +139,7 @@ def _prepare(file: Path, say: Callable[[str], object]) -> None:
     if file.exists():
         if (wrong := fault(file)) is None:
             return
-        number = next(n for n in itertools.count(1) if not file.with_name(f"{file.name}.damaged-{n}").exists())
-        aside = file.replace(file.with_name(f"{file.name}.damaged-{number}"))
+        aside = _set_aside(file, "damaged")
         say(f"warning: {file} cannot be opened ({wrong}): it is kept as {aside.name}, and made anew from the results.")
     say("Creating the MLflow store (once, a few seconds).")
     from mlflow import MlflowClient
@@ -170,6 +170,81 @@ def fault(file: Path) -> str | None:
     except sqlite3.DatabaseError as error:
         return one_line(error)
     return None if made else "it is only half made"
+
+
+def elsewhere(file: Path, experiments: Iterable[str]) -> Path | None:
+    """Find where a store keeps the artifacts of experiments, if that is not under the folder of its own database.
+
+    So it is after a folder of results was copied or moved: MLflow knows artifacts by their absolute path.
+
+    Parameters
+    ----------
+    file
+        The database of a folder of results.
+    experiments
+        The names of those that the folder itself has written.
+
+    Returns
+    -------
+    The folder that was copied; None where all is at home, or nothing can be read.
+    """
+    names = list(experiments)
+    if not names or not file.is_file():
+        return None
+    found = f"SELECT artifact_location FROM experiments WHERE name IN ({', '.join('?' * len(names))})"
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+            places = [urlsplit(place) for (place,) in connection.execute(found, names)]
+    except sqlite3.DatabaseError:
+        return None  # what is wrong with it is said where it is opened
+    home = file.parent.resolve()
+    for place in places:
+        folder = Path(unquote(place.path)).parents[1:2]
+        # the same folder may have two paths
+        if place.scheme == "file" and folder and not (folder[0].exists() and folder[0].samefile(home)):
+            return folder[0]
+    return None
+
+
+def check_home(file: Path, experiments: Iterable[str]) -> None:
+    """Refuse the store of a copied folder, through which the artifacts of the original would be read and written.
+
+    Raises
+    ------
+    ExperimentError
+        If its artifacts are elsewhere.
+    """
+    if (original := elsewhere(file, experiments)) is not None:
+        again = shlex.join(["buir", "sync", "--out", str(file.parent)])
+        msg = (
+            f"{file} keeps its artifacts in {original}, from where its folder was copied or moved; write a store of "
+            f"this folder's own with: {again}"
+        )
+        raise ExperimentError(msg)
+
+
+def renew(file: Path, experiments: Iterable[str], say: Callable[[str], object]) -> None:
+    """Set the store of a copied folder aside, so that the next one that is made has its artifacts at home.
+
+    Parameters
+    ----------
+    file, experiments
+        As those of `elsewhere`.
+    say
+        Told of it.
+    """
+    with FileLock(file.with_name(f".lock-{file.name}")):
+        if (original := elsewhere(file, experiments)) is not None:
+            aside = _set_aside(file, "copied")
+            say(
+                f"{file} keeps its artifacts in {original}, from where its folder was copied or moved: it is kept as "
+                f"{aside.name}, and made anew from the results; registered models are not in them."
+            )
+
+
+def _set_aside(file: Path, why: str) -> Path:
+    number = next(n for n in itertools.count(1) if not file.with_name(f"{file.name}.{why}-{n}").exists())
+    return file.replace(file.with_name(f"{file.name}.{why}-{number}"))
 
 
 def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: bool = True) -> str:

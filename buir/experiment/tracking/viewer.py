@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -75,6 +76,17 @@ def pages(uri: str) -> Callable[[str], list[tuple[str, str]]]:
         [(name, store.page(base, number, view=store.VIEW_KEY if view else None)) for name, number, view in ours]
         or [("MLflow", base)]
     )
+
+
+def open_page(page: str) -> bool:
+    """Show a page in the user's browser, where there is a screen to show it on; tell whether that was done."""
+    # On a terminal without a screen Python would start a browser of text, in place of the command.
+    screen = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
+    with suppress(webbrowser.Error, OSError):
+        return screen and webbrowser.open(page)
+    return False
 
 
 def free_port(wanted: int, tries: int = 100) -> int:
