@@ -21,7 +21,7 @@ SMOKE = False  # True: small and fast, for the tests
 # %% [markdown]
 # ## Some runs
 #
-# Three models at three levels of sparsity, each fitted BUIR kept with its run. Any folder that `buir benchmark` wrote
+# Four models at three levels of sparsity, each fitted BUIR kept with its run. Any folder that `buir benchmark` wrote
 # will do in place of this cell: `RESULTS = Path("results/sweep")`.
 
 # %%
@@ -34,9 +34,8 @@ from buir.experiment import compare, load
 
 RESULTS = Path("results")
 changes = ["seeds=[0]", "data.options={n_users: 600, n_items: 400, n_pairs: 9000}"]
-changes += [
-    "models=[{kind: popularity}, {kind: als, params: {terms: auto}, name: ALS-terms}, {kind: buir}, {kind: buir, params: {encoder: id}}]"
-]
+models = "{kind: popularity}, {kind: als, name: ALS-terms, params: {terms: auto}}, {kind: buir}"
+changes += [f"models=[{models}, {{kind: buir, params: {{encoder: id}}}}]"]
 if SMOKE:
     changes += ["data.options={n_users: 120, n_items: 80, n_pairs: 1500, n_groups: 4}", "protocol.levels=[0.3, 1.0]"]
     changes += ["models=[{kind: popularity}, {kind: buir, params: {epochs: 2}}]"]
@@ -113,7 +112,8 @@ print(f"better for {(difference > 0).mean():.0%} of the users, worse for {(diffe
 # %%
 from buir.experiment.tracking import registry
 
-registry.register(RESULTS, "shop", 100, alias="champion", say=print)
+here = str(Path.cwd())
+version = registry.register(RESULTS, "shop", 100, alias="champion", say=lambda line: print(line.replace(here, ".")))
 
 # %% [markdown]
 # ## Load

@@ -47,6 +47,7 @@ def describe_command(
     encoding: one_model.Encoding = None,
     header: one_model.Header = None,
     drop_missing: one_model.DropMissing = False,
+    where: one_model.Where = None,
     max_bytes: one_model.MaxBytes = None,
     min_rating: one_model.MinRating = None,
     min_user: Annotated[int, typer.Option("--min-user", min=0, help="Keep users with at least this many rows.")] = 0,
@@ -63,8 +64,9 @@ def describe_command(
         from buir.data import describe, read
 
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
+        form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
         filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
-        found = describe(read(path, **form, header=header, drop_missing=drop_missing, max_bytes=max_bytes, **filters))
+        found = describe(read(path, **form, max_bytes=max_bytes, **filters))
         show_json(found.to_dict()) if as_json else typer.echo(str(found))
 
 

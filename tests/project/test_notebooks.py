@@ -18,11 +18,19 @@ def builder():
     return module
 
 
+QUICK = ("01_quickstart",)
+"""What runs among the default tests."""
+
+
 @pytest.mark.filterwarnings("default")  # the kernel's client opens event loops of its own
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(script, marks=[] if script.stem in QUICK else [pytest.mark.slow]) for script in SCRIPTS],
+    ids=lambda script: script.stem,
+)
 def test_a_notebook_runs(script):
     build = builder()
-    done = build.execute(build.read(script, smoke=True), timeout=120)
+    done = build.execute(build.read(script, smoke=True), timeout=600)
     outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output for output in outputs if output.output_type == "error"] == []
     assert any("image/png" in output.get("data", {}) for output in outputs)
@@ -38,6 +46,7 @@ def test_the_pair_holds_the_same_cells(script):
         (cell.cell_type, cell.source) for cell in source.cells
     ]
     assert all(cell.execution_count for cell in paired.cells if cell.cell_type == "code")
+    assert script.with_suffix(".ipynb").stat().st_size < 300_000
 
 
 def test_the_switch_is_turned():
