@@ -232,7 +232,7 @@ def _add(client: Any, name: str, model: Any, choice: Choice) -> int:
         f"valid.{choice.metric}": f"{choice.value:.6f}",
     }
     text = f"{choice}\n\nChosen among {fits} by validation; test values played no part."
-    made = client.create_model_version(
-        name, f"models:/{model.model_id}", model.source_run_id, tags=facts, description=text, model_id=model.model_id
-    )
+    # By its place, since MLflow would look its id up in whatever store this process uses otherwise.
+    kept = {"source": model.artifact_location, "run_id": model.source_run_id, "model_id": model.model_id}
+    made = client.create_model_version(name, **kept, tags=facts, description=text)
     return int(made.version)
