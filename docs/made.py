@@ -1,4 +1,4 @@
-"""Pages made from the code: the keys of a benchmark's YAML, the command line, and the names behind each door."""
+"""Pages made from the code: the keys of a benchmark's YAML, the command line, the names behind each door; notebooks."""
 
 import inspect
 from collections.abc import Iterator
@@ -44,6 +44,8 @@ def write_pages(folder: Path) -> None:
     """Write all pages below ``folder``, where they are not so already: what is untouched is not built again."""
     pages = {"made/configuration.md": configuration(), "made/cli.md": command_line(), "api/index.rst": doors()}
     pages |= {f"api/{name}.rst": door(name, about) for name, about in DOORS}
+    notebooks = sorted((folder.parent / "notebooks").glob("[0-9]*.ipynb"))
+    pages |= {f"notebooks/{file.name}": file.read_text(encoding="utf-8") for file in notebooks}
     for name, text in pages.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

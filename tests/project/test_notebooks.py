@@ -9,6 +9,8 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 SCRIPTS = sorted(FOLDER.glob("[0-9]*.py"))
+MOST_BYTES = 300_000
+"""Of a notebook with its outputs: every version stays in the repository."""
 
 
 def builder():
@@ -18,15 +20,10 @@ def builder():
     return module
 
 
-QUICK = ("01_quickstart",)
-"""What runs among the default tests."""
-
-
 @pytest.mark.filterwarnings("default")  # the kernel's client opens event loops of its own
 @pytest.mark.parametrize(
     "script",
-    [pytest.param(script, marks=[] if script.stem in QUICK else [pytest.mark.slow]) for script in SCRIPTS],
-    ids=lambda script: script.stem,
+    [pytest.param(one, marks=[pytest.mark.slow] if place else [], id=one.stem) for place, one in enumerate(SCRIPTS)],
 )
 def test_a_notebook_runs(script):
     build = builder()
@@ -46,7 +43,7 @@ def test_the_pair_holds_the_same_cells(script):
         (cell.cell_type, cell.source) for cell in source.cells
     ]
     assert all(cell.execution_count for cell in paired.cells if cell.cell_type == "code")
-    assert script.with_suffix(".ipynb").stat().st_size < 300_000
+    assert script.with_suffix(".ipynb").stat().st_size < MOST_BYTES
 
 
 def test_the_switch_is_turned():
