@@ -12,7 +12,7 @@
 # # From `implicit`, side by side
 #
 # You have a script that uses `implicit`. What has to change, does it get better, and what does it cost? The same steps
-# with both libraries, on the same matrix. [Moving from implicit](../docs/from-implicit.md) has the table of all names.
+# with both libraries, on the same matrix. The page `docs/from-implicit.md` has the table of all names.
 
 # %% tags=["parameters"]
 SMOKE = False  # True: small and fast, for the tests

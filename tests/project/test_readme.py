@@ -48,8 +48,9 @@ def test_the_commands_run(tmp_path, monkeypatch):
     liked = np.random.default_rng(0).random((80, 40)) < 0.3
     Path("ratings.txt").write_text("".join(f"{user} {item}\n" for user, item in np.argwhere(liked).tolist()))
     Path("movies.csv").write_text("movieId,title\n" + "".join(f"{item},Film {item}\n" for item in range(40)))
-    section = README.split("## Comparing")[1].split("## ")[0]
-    lines = "".join(re.findall(r"```text\n(.*?)```", section, flags=re.DOTALL)).splitlines()
+    sections = [README.split(f"## {title}\n")[1].split("\n## ")[0] for title in ("Comparing", "Serving")]
+    blocks = [block for section in sections for block in re.findall(r"```text\n(.*?)```", section, flags=re.DOTALL)]
+    lines = "".join(blocks).splitlines()
     said = {}
     for line in lines:
         program, *words = shlex.split(line.partition("#")[0])
