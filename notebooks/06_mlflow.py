@@ -147,11 +147,13 @@ with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = free.getsockname()[1]
 command = f"{sys.executable} -m mlflow models serve -m models:/shop@champion --env-manager local --port {port}"
-environment = os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
+# in an activated environment the first is so already
+found_first = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+environment = os.environ | {"PATH": found_first, "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
 with Path("server.log").open("w") as log:
     server = subprocess.Popen(command.split(), env=environment, stdout=log, stderr=log)
 try:
-    for _ in range(600):
+    while server.poll() is None:
         try:
             urlopen(f"http://127.0.0.1:{port}/ping")
             break
