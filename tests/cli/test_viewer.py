@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
+from buir.cli import app
 from buir.errors import ExperimentError
 from buir.experiment import comparison
 from buir.experiment.records.journal import Journal
@@ -52,6 +54,35 @@ def test_a_damaged_store_is_told(tmp_path):
         ExperimentError, match="cannot be read \\(file is not a database\\); if its file is damaged, delete it"
     ):
         viewer.pages(store.store_uri(tmp_path))
+
+
+def test_a_page_is_opened_where_there_is_a_screen(monkeypatch):
+    opened = []
+    monkeypatch.setattr(viewer.webbrowser, "open", lambda page: not opened.append(page))
+    monkeypatch.setattr(viewer.sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    assert not viewer.open_page("http://127.0.0.1:1/a")
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert viewer.open_page("http://127.0.0.1:1/b")
+    assert opened == ["http://127.0.0.1:1/b"]
+
+    def fails(page: str) -> bool:
+        raise viewer.webbrowser.Error(page)
+
+    monkeypatch.setattr(viewer.webbrowser, "open", fails)
+    assert not viewer.open_page("http://127.0.0.1:1/c")
+
+
+@pytest.mark.parametrize(("options", "opens"), [([], True), (["--no-browser"], False)])
+def test_the_latest_benchmark_is_opened_in_the_mode_that_shows_its_runs(monkeypatch, options, opens):
+    pages, opened = [("buir-a-b", "http://x/#/experiments/2/runs?workflowType=machine_learning"), ("old", "y")], []
+    monkeypatch.setattr(viewer, "pages", lambda _: lambda _: pages)
+    monkeypatch.setattr(viewer, "open_page", opened.append)
+    done = CliRunner().invoke(app, ["ui", "--store", "http://x", *options])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines() == [f"{name}: {page}" for name, page in pages]
+    assert opened == ([pages[0][1]] if opens else [])
 
 
 @pytest.fixture(scope="module")

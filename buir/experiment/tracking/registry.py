@@ -154,6 +154,9 @@ def register(
         if given is not None and not re.fullmatch(_NAME, given):
             msg = f"{what} is {given!r}; expected letters, digits, blanks, points, - and _"
             raise ConfigError([msg])
+    if alias is not None and re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):
+        msg = f"--alias is {alias!r}, which MLflow keeps for itself; expected a word such as champion"
+        raise ConfigError([msg])
     journal = Journal(folder)
     plan = journal.read_plan()
     if plan is None:
@@ -206,7 +209,7 @@ def _register(
         model = models[0]
         if not any(known.name == name for known in client.search_registered_models(f"name = '{name}'")):
             client.create_registered_model(name)
-        same = [v for v in client.search_model_versions(f"name = '{name}'") if v.model_id == model.model_id]
+        same = [v for v in client.search_model_versions(f"name = '{name}'") if v.source == model.artifact_location]
         number = int(same[0].version) if same else _add(client, name, model, choice)
         if alias is not None:
             client.set_registered_model_alias(name, alias, str(number))
