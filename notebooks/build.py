@@ -53,7 +53,7 @@ def smaller(picture: str) -> str:
 def main() -> None:
     """Build the notebooks named on the command line, or all."""
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    scripts = [Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("[0-9]*.py"))
+    scripts = [Path(name).resolve() for name in sys.argv[1:]] or sorted(HERE.glob("[0-9]*.py"))
     for script in scripts:
         notebook = execute(read(script, smoke=False))
         nbformat.write(notebook, script.with_suffix(".ipynb"))
