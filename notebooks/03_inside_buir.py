@@ -36,12 +36,12 @@ data
 # %% [markdown]
 # ## A collapse, made to happen
 #
-# Both models have the same width and start at random, without terms. The second one is told to forget: a large weight
-# decay and a large step size. What the fits warn of is printed.
+# Both models have the same width and start at random, without terms. The second one looks twelve steps far into the
+# graph, where every neighbourhood is nearly everybody. What the fits warn of is printed.
 
 # %%
 plain = {"encoder": "graph", "start": "random", "terms": {}, "uniformity": 0.0, "embedding_dim": 32}
-COLLAPSE = {"weight_decay": 0.3, "learning_rate": 0.01}
+COLLAPSE = {"n_layers": 12}
 plain |= {"epochs": 4, "patience": 4} if SMOKE else {"epochs": 20, "patience": 20}
 models = {"sound": BUIR(**plain), "collapsed": BUIR(**plain | COLLAPSE)}
 for name, model in models.items():
@@ -62,7 +62,8 @@ plt.show()
 # ## Which numbers show it?
 #
 # The *spectrum* of the item vectors: how much of them lies in each direction. The effective rank says how many directions
-# are really used. The other sign is in the lists: how many different items do they show?
+# are really used. The other sign is in the lists: how many different items do they show? The metric says less: a list
+# that is the same for everybody still finds what is popular.
 
 # %%
 plots.spectrum(models)
@@ -76,14 +77,15 @@ for name, model in models.items():
 last.round(3)
 
 # %% [markdown]
-# The table is of the state after the last epoch, the lists are of the best one, which is what `fit` keeps. Validation
-# therefore hides a collapse that comes late: look at the history, not only at the metric.
+# The table is of users and items together after the last epoch; the lists, and the spectrum of the items, are those of
+# the best one, which is what `fit` keeps.
 #
 # ## Alignment and uniformity
 #
 # Alignment is the mean squared distance between the directions of partners, 0 where they are the same. Uniformity says
-# how evenly all directions are spread: 0 where everything points one way, lower where it is spread. A good
-# representation goes down in both; a collapse buys alignment with uniformity. Dots are epochs, the star is the last.
+# how evenly all directions are spread: 0 where everything points one way, lower where it is spread. The two pull against
+# each other: the sound fit gives up some alignment for spread, the collapse all spread for alignment. Dots are epochs,
+# the star is the last.
 
 # %%
 figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
@@ -98,7 +100,8 @@ plt.show()
 # %% [markdown]
 # ## Where the items lie
 #
-# The plane in which the directions of the item vectors differ most, coloured by their training pairs.
+# The plane in which the directions of the item vectors differ most, coloured by their training pairs. Compare the numbers
+# on the axes: after a collapse there is hardly a difference left to draw.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
@@ -129,21 +132,17 @@ for level in (0.3, 1.0) if SMOKE else (0.1, 0.3, 1.0):
         for name, way in ways.items()
     }
     rows[100 * level] |= {"strength of popularity": ways["with terms"].terms_.strengths.get("popularity", 0.0)}
-    rows[100 * level] |= {"all strengths": str(ways["with terms"].terms_.strengths)}
 found = pd.DataFrame(rows).T
 found.index.name = "training data kept, %"
 found
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-found["strength of popularity"].astype(float).plot(
-    ax=left, marker="o", color="#7f7f7f", ylabel="strength of popularity"
-)
-found[["with terms", "without terms", "popularity"]].astype(float).plot(
+found["strength of popularity"].plot(ax=left, marker="o", color="#7f7f7f", logy=True, ylabel="strength of popularity")
+found[["with terms", "without terms", "popularity"]].plot(
     ax=right, marker="o", color=["#d62728", "#1f77b4", "#7f7f7f"], ylabel="NDCG@20 on test pairs"
 )
-for ax in (left, right):
-    ax.set_ylim(bottom=0)
+right.set_ylim(bottom=0)
 plt.show()
 
 # %%
@@ -152,8 +151,12 @@ for level, row in found.iterrows():
     print(f"{row['with terms'] - row['without terms']:+.4f} NDCG@20, popularity alone has {row['popularity']:.4f}")
 
 # %% [markdown]
+# Where popularity is so strong that the metric is that of popularity alone, the model is little else: `model.chosen_`
+# says so, and every table of a fitted model shows it.
+#
 # ## Something to change
 #
-# * `COLLAPSE`: which of the two settings does it? Add `"uniformity": 0.3` to it: does the collapse stay?
+# * `COLLAPSE`: from how many layers on? Add `"uniformity": 0.3`: does it stay? Take a `weight_decay` of 0.3 with a
+#   `learning_rate` of 0.01 instead: which numbers show that one?
 # * `plain`: take `"start": "spectral"`. Where does the path of alignment and uniformity begin then?
 # * `data`: your own file. Is popularity's strength larger at 10 % there as well?

@@ -98,7 +98,7 @@ plt.show()
 # %%
 for length, row in found.iterrows():
     above = "above" if row["folded in"] > row["popularity"] else "not above"
-    print(f"{length} items: folding in loses {row['error']:+.4f} NDCG@20 and is {above} popularity")
+    print(f"{length} told: folding in loses {row['error']:+.4f} NDCG@20 and is {above} popularity")
 found.round(4)
 
 # %% [markdown]
@@ -125,6 +125,9 @@ print(f"{model.n_users} users before, {grown.n_users} after partial_fit")
 pd.DataFrame(ways).T.round(4)
 
 # %% [markdown]
+# The table of the model above says after how many epochs validation found it best: to go on from there is not always a
+# gain. Seconds are of the machine that ran this.
+#
 # ## Why this item?
 #
 # A stranger's score is a sum over her history, the bias and the terms, so that it can be taken apart: here for the first
@@ -133,17 +136,18 @@ pd.DataFrame(ways).T.round(4)
 # %%
 who = strangers[0]
 mine = history[history["user"] == who]
-first = model.recommend_frame(histories=mine, k=1).iloc[0]
-parts = model.explain(who, first["item"], histories=mine)
+first = model.recommend_frame(histories=mine, k=1)
+item, score = first["item"][0], first["score"][0]
+parts = model.explain(who, item, histories=mine)
 label = parts["part"].where(parts["item"].isna(), "item " + parts["item"].astype(str))
 figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
 ax.barh(label, parts["contribution"])
 ax.invert_yaxis()
-ax.set_xlabel(f"contribution to the score of item {first['item']}")
+ax.set_xlabel(f"contribution to the score of item {item}")
 plt.show()
 
 # %%
-print(f"the contributions add up to {parts['contribution'].sum():.4f}, the score is {first['score']:.4f}")
+print(f"the contributions add up to {parts['contribution'].sum():.4g}, the score is {score:.4g}")
 
 # %% [markdown]
 # ## Something to change
