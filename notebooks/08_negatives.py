@@ -33,7 +33,7 @@ from buir import BUIR, baselines, evaluate, plots
 from buir.data import datasets, nested_split
 
 size = (
-    {"n_users": 200, "n_items": 150, "n_pairs": 3_000}
+    {"n_users": 300, "n_items": 200, "n_pairs": 6_000}
     if SMOKE
     else {"n_users": 1_000, "n_items": 600, "n_pairs": 20_000}
 )
@@ -198,7 +198,7 @@ plt.show()
 # %%
 asked = np.flatnonzero(np.diff(split.test.matrix.indptr))[: 10 if SMOKE else 60].tolist()
 first = [guide.recommend(user, N=1)[0].item() for user in asked]
-unit = guide.item_factors / np.linalg.norm(guide.item_factors, axis=1, keepdims=True)
+unit = items.numpy()
 relevant = split.test.matrix.toarray() > 0
 
 
