@@ -203,9 +203,9 @@ def ui(
         str | None, typer.Option("--store", help="MLflow store, instead of the one under --out.")
     ] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where the page is served.")] = 5000,
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open the first page in a browser, where there is a screen.")
-    ] = True,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the first page; without a screen none is opened.")
+    ] = False,
 ) -> None:
     """Show results in MLflow's pages until Ctrl-C. The link of the benchmark that was written last is opened.
 
@@ -218,7 +218,7 @@ def ui(
 
         folder = out or (records.latest_results() if store_uri is None else Path.cwd())
         if store_uri is not None and store_uri.startswith("http"):
-            _show(viewer.pages(store_uri)(store_uri), browser)
+            _show(viewer.pages(store_uri)(store_uri), browser=not no_browser)
             return
         if store_uri is None and not store.database(folder).is_file():
             stop(f"{folder} holds no MLflow store; run buir benchmark first, or name one with --out or --store", 2)
@@ -231,7 +231,7 @@ def ui(
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with viewer.serving(uri, folder / "mlflow-server.log", port) as (process, base):
-                _show(links(base), browser)
+                _show(links(base), browser=not no_browser)
                 typer.echo(
                     "Ctrl-C ends it. (MLflow opens its Assistant on a first visit; once closed, it stays closed.)"
                 )
@@ -248,7 +248,7 @@ def register(
     out: Latest = None,
     tracking_uri: Uri = None,
 ) -> None:
-    """Register the best BUIR of a benchmark in MLflow: by its validation, never by test values.
+    """Register the best BUIR of a benchmark in MLflow. It is the best by its validation, never by test values.
 
     The model with the highest mean of the headline metric (such as NDCG@20) on VALIDATION data, over its fits at the
     level, and of these fits the best. Test values play no part, so that the reported ones stay honest. The benchmark
@@ -265,7 +265,7 @@ def register(
         registry.register(folder, name, best_at, alias=alias, data=data, tracking_uri=tracking_uri, say=typer.echo)
 
 
-def _show(pages: list[tuple[str, str]], browser: bool) -> None:
+def _show(pages: list[tuple[str, str]], *, browser: bool) -> None:
     """Print the links of experiments, and open the first."""
     from buir.experiment.tracking import viewer
 

@@ -220,6 +220,8 @@ def test_ctrl_c_says_how_to_go_on(here, monkeypatch):
         (["tune", "tiny.yaml", "--set", "tuning.trials=1", "--model", "AIS"], 2, "error: --model: 'AIS' is not in"),
         (["ui", "--out", "nowhere"], 2, "nowhere holds no MLflow store; run buir benchmark first"),
         (["sync", "--out", "nowhere"], 1, "error: nowhere holds no benchmark; name the folder of one with --out"),
+        (["register", "x", "--best-at", "10", "--out", "nowhere"], 2, "error: nowhere holds no benchmark; name the"),
+        (["register", "a/b", "--best-at", "10", "--out", "nowhere"], 2, "error: NAME is 'a/b'; expected letters"),
         (["report", "--out", "nowhere"], 1, "error: nowhere holds no benchmark"),
         (
             ["report", "--out", "broken"],

@@ -12,7 +12,7 @@ import urllib.request
 import venv
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -334,6 +334,7 @@ def test_the_archive_is_the_same_at_every_writing(folder, tmp_path):
     assert (tmp_path / "again.zip").read_bytes() == (folder / "artifacts" / "buir.zip").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_and_asked_where_buir_is_not_installed(folder, tmp_path):
     code = f"""
 import importlib.util, sys, warnings
@@ -408,12 +409,12 @@ def until_up(port: int, process: subprocess.Popen, log: Path, seconds: float = 3
 
 
 @contextmanager
-def server(folder: Path, binaries: Path, work: Path) -> Iterator[int]:
+def server(folder: Path, binaries: Path, work: Path, environment: dict[str, str]) -> Iterator[int]:
     """Run ``mlflow models serve`` of an environment on a folder; give its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")} | {
+    environment = environment | {
         "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": "1",
@@ -435,12 +436,10 @@ def server(folder: Path, binaries: Path, work: Path) -> Iterator[int]:
         yield port
     finally:
         # The server is a shell's grandchild: its whole process group ends.
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(20)
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, sign)
+                process.wait(20)
 
 
 def check_answers(port: int, model: BUIR) -> None:
@@ -471,7 +470,9 @@ def check_answers(port: int, model: BUIR) -> None:
 
 @pytest.mark.slow
 def test_over_http(folder, model, tmp_path):
-    with server(folder, Path(sys.executable).parent, tmp_path) as port:
+    # What is installed comes first: here that is this checkout, in whose environment the tests run.
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with server(folder, Path(sys.executable).parent, tmp_path, environment) as port:
         check_answers(port, model)
 
 
@@ -493,5 +494,5 @@ def test_a_fresh_environment_of_its_own_requirements_serves(folder, model, tmp_p
     installed = {entry["name"].lower() for entry in json.loads(listing)}
     assert {"mlflow", "torch"} <= installed
     assert not installed & {"buir", "implicit", "torch-geometric", "optuna", "typer"}
-    with server(folder, home / "bin", work) as port:
+    with server(folder, home / "bin", work, environment) as port:
         check_answers(port, model)
