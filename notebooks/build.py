@@ -29,9 +29,8 @@ def read(script: Path, *, smoke: bool) -> nbformat.NotebookNode:
 def execute(notebook: nbformat.NotebookNode, timeout: int = 3600) -> nbformat.NotebookNode:
     """Run all cells in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
-            notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": folder}}
-        )
+        options = {"kernel_name": "python3", "coalesce_streams": True, "resources": {"metadata": {"path": folder}}}
+        client = NotebookClient(notebook, timeout=timeout, **options)
         # bars of other libraries, without ipywidgets
         client.execute(env=os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"})
     for cell in notebook.cells:

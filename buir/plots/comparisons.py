@@ -78,7 +78,7 @@ def sparsity_curves(
         axes.plot(mine["train_pct"], mine[metric], linestyle="none", markersize=3, alpha=0.4, **marks)
     levels = sorted(runs["train_pct"].unique())
     axes.set_xticks(levels, [f"{level:g}" for level in levels])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, auto=None)  # of shared axes others may still draw on
     return finish(axes, x="training data kept, %", y=metric_label(metric))
 
 
@@ -148,7 +148,7 @@ def user_activity(users: Any, metric: str = "ndcg_at_20", *, n_groups: int = 5, 
     ends = zip(degree["min"], degree["max"], people, strict=True)
     labels = [f"{f'{low:g}' if low == high else f'{low:g}-{high:g}'}\n{n:,} users" for low, high, n in ends]
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, auto=None)  # of shared axes others may still draw on
     return finish(axes, x="training pairs of a user", y=metric_label(metric))
 
 

@@ -61,7 +61,7 @@ def spectrum(vectors: Any, *, ax: Axes | None = None) -> Figure:
         marks = {"marker": MARKERS[place % len(MARKERS)], "markersize": 3, "linewidth": 1.4}
         axes.plot(np.arange(1, len(values) + 1), values / values.sum(), color=colour, label=label, **marks)
         axes.axvline(rank, color=colour, linestyle="--", linewidth=1)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, auto=None)  # of shared axes others may still draw on
     return finish(axes, x="direction, from the largest", y="share of the singular values")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from buir import plots
 from buir.errors import NotInstalledError
@@ -43,3 +44,12 @@ def test_colours_are_fixed_and_distinct():
     assert plots.model_colours(["ALS", "mine-1"])["mine-1"] == plots.model_colours(["mine-1"])["mine-1"]
     many = plots.model_colours([f"mine-{i}" for i in range(20)])
     assert all(colour.startswith("#") for colour in many.values())
+
+
+def test_shared_axes_hold_what_comes_second():
+    left, right = Figure().subplots(1, 2, sharey=True)
+    plots.spectrum(np.eye(4), ax=left)
+    plots.spectrum(np.diag([9.0, 1.0]), ax=right)
+    low, high = left.get_ylim()
+    assert low == 0
+    assert high > 0.9
