@@ -102,7 +102,7 @@ bench: $(STAMP)  ## speed and memory against the plain implementation -> docs/re
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.documented  ## the documentation -> build/docs/index.html; a warning is an error
-	rm -rf docs/api docs/made
+	rm -rf docs/api docs/made docs/notebooks
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
 	@echo "build/docs/index.html"
 

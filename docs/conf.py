@@ -19,7 +19,7 @@ copyright = author
 release = version = metadata.version("buir")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "mathml",
@@ -28,7 +28,11 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["made/*", "_templates/*"]
-source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
+
+# As they were committed, with their outputs; `make notebooks` runs them.
+nb_execution_mode = "off"
+nb_output_stderr = "remove"
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -1,4 +1,4 @@
-"""Pages made from the code: the keys of a benchmark's YAML, the command line, and the names behind each door."""
+"""Pages made from the code: the keys of a benchmark's YAML, the command line, the names behind each door; notebooks."""
 
 import inspect
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ DOORS = (
     ("buir.recommend", "The verbs of every model, ids, and ranges of hyper-parameters."),
     ("buir.learning", "Loss, target, optimisers and the loop."),
     ("buir.graph", "The graph, its encoders and its spectrum."),
+    ("buir.plots", "Pictures of fits, vectors and comparisons."),
     ("buir.experiment", "Comparing models: what `buir benchmark`, `tune`, `report` and `sync` call."),
     ("buir.errors", "Errors and warnings, each with what came, what was expected and what to do."),
 )
@@ -43,6 +44,8 @@ def write_pages(folder: Path) -> None:
     """Write all pages below ``folder``, where they are not so already: what is untouched is not built again."""
     pages = {"made/configuration.md": configuration(), "made/cli.md": command_line(), "api/index.rst": doors()}
     pages |= {f"api/{name}.rst": door(name, about) for name, about in DOORS}
+    notebooks = sorted((folder.parent / "notebooks").glob("[0-9]*.ipynb"))
+    pages |= {f"notebooks/{file.name}": file.read_text(encoding="utf-8") for file in notebooks}
     for name, text in pages.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

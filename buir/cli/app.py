@@ -64,8 +64,8 @@ def describe_command(
         from buir.data import describe, read
 
         form = {"format": format, "columns": options.columns_of(column), "separator": separator, "encoding": encoding}
-        filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
         form |= {"header": header, "drop_missing": drop_missing, "where": options.where_of(where)}
+        filters = {"min_rating": min_rating, "min_user": min_user, "min_item": min_item, "core": core}
         found = describe(read(path, **form, max_bytes=max_bytes, **filters))
         show_json(found.to_dict()) if as_json else typer.echo(str(found))
 

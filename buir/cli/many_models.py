@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from buir.cli.terminal import AsJson, one_line_errors, show_json, stop
+from buir.cli.terminal import AsJson, one_line_errors, setting, show_json, stop
 
 if TYPE_CHECKING:
     from buir.experiment.run import Outcome
@@ -73,7 +73,7 @@ def benchmark(
 
     Example: buir benchmark quickstart --set seeds=[0] --jobs 2
     """
-    with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS):
+    with one_line_errors(f"finished cells are kept: {_AGAIN}", _LESS, setting):
         from buir.experiment.config import load
 
         chosen = load(config, overrides or [])
@@ -116,7 +116,7 @@ def tune(
 
     Example: buir tune sparsity --set data.path=ratings.txt --set tuning.trials=20
     """
-    with one_line_errors(f"finished trials are kept: {_AGAIN}", _LESS):
+    with one_line_errors(f"finished trials are kept: {_AGAIN}", _LESS, setting):
         from buir.experiment.config import load
 
         chosen = load(config, overrides or [])

@@ -55,6 +55,16 @@ def option(argument: Argument) -> str:
     return f"{name} {value}"
 
 
+def setting(argument: Argument) -> str:
+    """Write an argument of the reader as a key of a configuration, such as ``--set data.min_rating=4``."""
+    name = {"weights": "weight"}.get(argument.name, argument.name)
+    if argument.value is None:
+        return f"--set data.{name}"
+    value = {argument.value: "COLUMN"} if name == "columns" else argument.value
+    text = json.dumps(value).replace('"', "") if isinstance(value, bool | Mapping) else str(value)
+    return f"--set {shlex.quote(f'data.{name}={text}')}"
+
+
 def stop(message: str, code: int) -> NoReturn:
     """End the command with one line on stderr."""
     line = re.sub(r"\S{400,}", lambda word: shortened(word[0]), one_line(message))
@@ -79,7 +89,9 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def one_line_errors(kept: str | Callable[[], str], less: str) -> Iterator[None]:
+def one_line_errors(
+    kept: str | Callable[[], str], less: str, written: Callable[[Argument], str] = option
+) -> Iterator[None]:
     """Say a mistake in one line: exit code 2 for a wrong request, 1 for what fails, 70 for what nobody has foreseen.
 
     Parameters
@@ -88,11 +100,13 @@ def one_line_errors(kept: str | Callable[[], str], less: str) -> Iterator[None]:
         What is left after Ctrl-C, or what says so then.
     less
         What takes less memory.
+    written
+        How an argument of the library is typed.
     """
     try:
         with (
             needing("this command", whole=True),
-            warnings_in_one_line(lambda text: typer.echo(f"warning: {text}", err=True), option),
+            warnings_in_one_line(lambda text: typer.echo(f"warning: {text}", err=True), written),
         ):
             yield
     except KeyboardInterrupt:
@@ -102,7 +116,7 @@ def one_line_errors(kept: str | Callable[[], str], less: str) -> Iterator[None]:
             typer.echo(f"error: {one_line(problem)}", err=True)
         stop(error.problems[-1], 2)
     except InputError as error:
-        stop(error.written(option), 1 if isinstance(error, ReadError | StorageError) else 2)
+        stop(error.written(written), 1 if isinstance(error, ReadError | StorageError) else 2)
     except (ExperimentError, FloatingPointError, NotInstalledError) as error:
         stop(str(error), 1)
     except (typer.Exit, typer.Abort, typer.BadParameter):

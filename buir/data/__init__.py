@@ -19,7 +19,7 @@ from buir.data.inputs import (
     warn_of_ratings,
     weigh_rows,
 )
-from buir.data.interactions import Interactions
+from buir.data.interactions import Interactions, html_table
 from buir.data.labels import as_labels, column_of, frame_ids, is_frame
 from buir.data.sparse import binary, canonical, degrees, has_weights, keep, outside, pattern, take, weighted
 from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
@@ -53,6 +53,7 @@ __all__ = [
     "given_split",
     "half_life",
     "has_weights",
+    "html_table",
     "is_frame",
     "keep",
     "leave_one_out",

@@ -5,7 +5,8 @@ Inside the package a user or an item is a row number, ``0 .. n-1``; outside it i
 """
 
 import hashlib
-from collections.abc import Sequence
+import html
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -337,6 +338,44 @@ class Interactions:
 
     def __repr__(self) -> str:
         return f"Interactions({self.n_users} users, {self.n_items} items, {self.n_pairs} pairs)"
+
+    def _repr_html_(self) -> str:
+        """Tabulate sizes, what is known besides the pairs, and where they come from."""
+        told = self.report
+        left = {"repeat a pair": told.merged, "below the rating": told.below_rating, "without a value": told.missing}
+        left |= {"below a minimum count": told.below_minimum, "outside the core": told.outside_core}
+        counts = [f"{n:,} {why}" for why, n in left.items() if n]
+        rows = [
+            ("users, items, pairs", f"{self.n_users:,}, {self.n_items:,}, {self.n_pairs:,}"),
+            ("density", f"{self.density:.3%}"),
+            ("pairs of a user", _spread(np.diff(self.matrix.indptr))),
+            ("pairs of an item", _spread(np.bincount(self.items, minlength=self.n_items))),
+            ("times, weights", f"{'no' if self.times is None else 'yes'}, {'no' if self.weights is None else 'yes'}"),
+            ("read from", f"{told.source} ({told.format}), {counted(told.rows_read, 'row')}"),
+            *([("of these", ", ".join(counts))] if counts else []),
+        ]
+        return html_table("Interactions", rows)
+
+
+def html_table(title: str, rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> str:
+    """Write a table for a notebook: the first cell of a row names it. Whatever comes in is escaped."""
+
+    def row(cells: Sequence[object], first: str, others: str) -> str:
+        told = [html.escape(str(cell)) for cell in cells]
+        made = [f"<{first} style='text-align:left'>{told[0]}</{first}>"]
+        return "".join(made + [f"<{others} style='text-align:left'>{cell}</{others}>" for cell in told[1:]])
+
+    lines = [f"<table><caption style='text-align:left'><b>{html.escape(title)}</b></caption>"]
+    lines += [f"<tr>{row(head, 'th', 'th')}</tr>"] if head else []
+    lines += [f"<tr>{row(cells, 'th', 'td')}</tr>" for cells in rows]
+    return "".join([*lines, "</table>"])
+
+
+def _spread(counts: np.ndarray) -> str:
+    """Say how counts are spread."""
+    if not len(counts):
+        return "none"
+    return f"{counts.min():,} to {counts.max():,}, median {np.median(counts):,g}"
 
 
 def in_one_space(parts: Sequence[Interactions], starts: Sequence[int] | None = None) -> list[Interactions]:

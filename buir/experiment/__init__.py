@@ -8,8 +8,9 @@ from buir.errors import needing
 if TYPE_CHECKING:
     from buir.experiment.comparison import compare, explore, make_report, sync
     from buir.experiment.config import load
+    from buir.experiment.records import Results
 
-__all__ = ["compare", "explore", "load", "make_report", "sync"]
+__all__ = ["Results", "compare", "explore", "load", "make_report", "sync"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,6 +18,6 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
         raise AttributeError(msg)
-    home = "config" if name == "load" else "comparison"
+    home = {"load": "config", "Results": "records"}.get(name, "comparison")
     with needing("comparing models", whole=True):
         return getattr(import_module(f"{__name__}.{home}"), name)

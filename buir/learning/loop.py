@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -10,13 +11,17 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
-from tqdm import tqdm
+from tqdm import TqdmWarning
 
 from buir.data import keep
 from buir.errors import counted
 from buir.graph import permutation, stream
 from buir.learning.diagnostics import ScoreSample
 from buir.ranking import Scorer, evaluate
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", TqdmWarning)  # a notebook without ipywidgets has no bar, which is no fault
+    from tqdm.auto import tqdm
 
 __all__ = ["REMEDY", "Objective", "Outcome", "Pairs", "Progress", "Schedule", "Validation", "train", "training_device"]
 
@@ -174,7 +179,7 @@ def train(
     callback
         Called with every record; returning True ends the training.
     show_progress
-        Show a bar on a terminal.
+        Show a bar on a terminal or, with ipywidgets, in a notebook.
     progress
         Go on from there, with an objective that is in the state of that moment. The callback hears of its records
         first, so that it decides as if it had been there.

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from scipy.sparse import csr_array
 
-from buir.data import Labelled, PairWeights, fit_inputs, partial_fit_inputs, take
+from buir.data import Labelled, PairWeights, fit_inputs, html_table, partial_fit_inputs, take
 from buir.errors import InputError
 from buir.learning import Weights, initial_weights, warn_of_collapse
 from buir.model.checkpoint import Checkpoint
@@ -139,6 +139,29 @@ class BUIR(Recommender):
         made = f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
         return f"{made}  # {self.chosen_}" if "chosen_" in vars(self) else made
 
+    def _repr_html_(self) -> str:
+        """Tabulate what differs from the plain constructor and, of a fitted model, what the fit came to."""
+        plain, mine = BUIR().get_params(), self.get_params()
+        changed = [f"{name}={value!r}" for name, value in mine.items() if value != plain[name]]
+        rows = [("changed", ", ".join(changed) or "nothing")]
+        if "chosen_" not in vars(self):
+            return html_table(f"{type(self).__name__}, not fitted", rows)
+        pairs = "" if self.seen_ is None else f", {self.seen_.nnz:,}"
+        # of a training that was validated the best state is kept, of another one the last
+        validated = self.valid_metric in self.history[-1]
+        record = [self.history[-1], *(one for one in self.history if validated and one.get("best"))][-1]
+        dims = min(self.weights_.table.shape[1], self.n_users + self.n_items)
+        health = f"effective rank {record['effective_rank']:.1f} of {dims}, alignment {record['alignment']:.2f}, "
+        health += (
+            f"uniformity {record['uniformity']:.2f}, lists show {record['catalogue_share']:.0%} of what they could"
+        )
+        rows += [
+            (f"users, items{', pairs' if pairs else ''}", f"{self.n_users:,}, {self.n_items:,}{pairs}"),
+            ("came to", self.chosen_),
+            ("health", health),
+        ]
+        return html_table(f"{type(self).__name__}, fitted", rows)
+
     @classmethod
     def _conflict(cls, parameters: Mapping[str, Any]) -> tuple[str, str, str] | None:
         if parameters["encoder"] == "graph" and parameters["row_sparse"] is True:
@@ -214,7 +237,7 @@ class BUIR(Recommender):
             and returns one number for each pair, such as ``buir.data.log_counts``, ``buir.data.bm25`` or
             ``buir.data.half_life(days=30)``.
         show_progress
-            Show a progress bar on a terminal.
+            Show a progress bar on a terminal or, with ipywidgets, in a notebook.
         callback
             Called with the record of each validation (see ``history``); returning True ends the training. Records of a
             branch that is only tried have its weight of uniformity as ``branch``, those of a further training (see

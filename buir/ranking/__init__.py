@@ -3,7 +3,7 @@
 from buir.ranking.arguments import as_count, as_rows, check_shape
 from buir.ranking.evaluation import Evaluation, evaluate
 from buir.ranking.item_filter import ItemFilter
-from buir.ranking.metrics import METRICS, coverage, user_metrics
+from buir.ranking.metrics import METRICS, coverage, metric_label, quantile_groups, user_metrics
 from buir.ranking.popularity import PopularityTerm
 from buir.ranking.sources import as_scorer
 from buir.ranking.term_choice import Choice, choose_terms
@@ -32,6 +32,8 @@ __all__ = [
     "choose_terms",
     "coverage",
     "evaluate",
+    "metric_label",
+    "quantile_groups",
     "spread",
     "top_k",
     "user_metrics",

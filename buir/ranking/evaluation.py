@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from buir.data import Interactions, canonical, doctor, is_frame, take
-from buir.errors import report
+from buir.data import Interactions, canonical, doctor, html_table, is_frame, take
+from buir.errors import counted, report
 from buir.ranking.held_out import Labels, held_out, placed, read, warn_of_dropped
-from buir.ranking.metrics import METRICS, checked_metrics, coverage, user_metrics
+from buir.ranking.metrics import METRICS, checked_metrics, coverage, metric_label, user_metrics
 from buir.ranking.sources import GivenLists, as_scorer
 from buir.ranking.top_k import top_k
 
@@ -52,6 +52,20 @@ class Evaluation:
 
         users = self.users if self.user_ids is None else self.user_ids
         return pd.DataFrame({"user": users, "train_degree": self.train_degree, **self.per_user})
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name}={value:.4f}" for name, value in self.means.items())
+        return f"Evaluation({counted(self.n_users, 'user')}, {counted(self.n_pairs, 'pair')}: {means})"
+
+    def _repr_html_(self) -> str:
+        """Tabulate the means, a column for each length of the lists."""
+        parts = {name: (metric_label(name).partition("@")[0], name.rpartition("_at_")[2]) for name in self.means}
+        ks = list(dict.fromkeys(k for _, k in parts.values()))
+        found = {parts[name]: f"{value:.4f}" for name, value in self.means.items()}
+        rows = [[what, *(found.get((what, k), "") for k in ks)] for what in dict.fromkeys(w for w, _ in parts.values())]
+        left = "".join(f", {n:,} {why} left out" for why, n in self.dropped.items() if n)
+        title = f"Evaluation: means over {counted(self.n_users, 'user')}, {counted(self.n_pairs, 'pair')}{left}"
+        return html_table(title, rows, head=["", *(f"@{k}" for k in ks)])
 
 
 def evaluate(

@@ -11,6 +11,7 @@ from buir.data import canonical
 
 METRICS = ("recall", "ndcg", "precision", "capped_precision", "hit_rate", "map", "mrr")
 """Names of the per-user metrics."""
+_WORDS = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "Hit rate", "capped_precision": "Capped precision"}
 
 
 def recall_at_k(ranked: np.ndarray, relevant: csr_array) -> np.ndarray:
@@ -160,6 +161,39 @@ def user_metrics(
     hits = hit_matrix(ranked, relevant)
     sizes = np.diff(relevant.indptr).astype(np.float64)
     return {f"{name}_at_{k}": list_values(name, hits[:, :k], sizes, k) for k in ks for name in names}
+
+
+def metric_label(metric: str) -> str:
+    """Write ``ndcg_at_20`` as ``NDCG@20``; what is no metric at a length stays as it is."""
+    name, _, k = metric.rpartition("_at_")
+    return f"{_WORDS.get(name, name.capitalize())}@{k}" if name else metric
+
+
+def quantile_groups(degrees: np.ndarray, weights: np.ndarray | None = None, n_groups: int = 5) -> np.ndarray:
+    """Part users, or items, into groups of equal weight by their number of interactions.
+
+    Parameters
+    ----------
+    degrees
+        Interactions of each.
+    weights
+        What the groups shall have equal parts of, integers; None counts heads.
+    n_groups
+        Groups wanted.
+
+    Returns
+    -------
+    Group 0 to n_groups - 1 of each entry: where the middle of its tie lies in the weights, ordered by degree. Things of
+    equal degree are never separated, so that groups become unequal, or some empty, where many are tied.
+    """
+    levels, member = np.unique(degrees, return_inverse=True)
+    mass = np.bincount(member, weights, minlength=len(levels)).astype(np.int64)
+    total = mass.sum()
+    if total == 0:
+        return np.zeros(len(degrees), dtype=np.int64)
+    # Twice the middle, in integers: a middle on the edge of two groups must not fall to either side by rounding.
+    groups = (2 * np.cumsum(mass) - mass) * n_groups // (2 * total)
+    return np.minimum(groups, n_groups - 1)[member]
 
 
 def checked_metrics(names: Iterable[str], ks: Sequence[int]) -> tuple[str, ...]:

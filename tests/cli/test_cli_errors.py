@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from buir import BUIR, Interactions
 from buir.cli.app import app
-from buir.cli.terminal import option
+from buir.cli.terminal import option, setting
 from buir.errors import Argument
 from buir.model.storage import write_file
 
@@ -445,3 +445,17 @@ def test_options_that_are_told_can_be_pasted():
     assert option(Argument("encoding", "a b")) == "--encoding 'a b'"
     assert option(Argument("unknown", "skip")) == "--unknown skip"
     assert option(Argument("columns", "item")) == "--column item=COLUMN"
+
+
+@pytest.mark.parametrize(
+    ("argument", "written"),
+    [
+        (Argument("min_rating", 4), "--set data.min_rating=4"),
+        (Argument("min_rating"), "--set data.min_rating"),
+        (Argument("drop_missing", True), "--set data.drop_missing=true"),
+        (Argument("columns", "item"), "--set 'data.columns={item: COLUMN}'"),
+        (Argument("weights", "values"), "--set data.weight=values"),
+    ],
+)
+def test_of_a_benchmark_keys_are_told_that_can_be_pasted(argument, written):
+    assert setting(argument) == written

@@ -120,6 +120,15 @@ def test_columns_and_filters(tmp_path):
     assert re.search(r"^columns +user=1, item=0, rating=2", said, re.MULTILINE)
 
 
+def test_a_log_of_events_is_described_as_it_is_fitted(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,event\n" + "".join(f"{u},{i},{'buy' if i > 20 else 'view'}\n" for u, i in TRAIN))
+    bought = sum(item > 20 for _, item in TRAIN)
+    said = run("data", "describe", path, "--where", "event=buy").stdout
+    assert re.search(rf"^distinct pairs +{bought}$", said, re.MULTILINE)
+    assert re.search(rf"^left out +{len(TRAIN) - bought} rows? of other events$", said, re.MULTILINE)
+
+
 def test_inner_validation_decides_and_trains_on_everything(tmp_path):
     rng = np.random.default_rng(0)
     pairs = sorted({(f"u{user}", 2 * int(rng.integers(10)) + user % 2) for user in range(220) for _ in range(8)})

@@ -406,3 +406,17 @@ def test_two_columns_for_one_thing():
     with pytest.warns(InputWarning, match="'product_id' is read as the item, and 'product' may hold it too"):
         assert Interactions.from_frame(frame).n_items == 2
     assert Interactions.from_frame(frame, item="product").n_items == 1
+
+
+def test_a_notebook_shows_sizes_and_no_arrays():
+    frame = pd.DataFrame({"user": ["ann", "ann", "bob", "ann"], "item": ["x", "y", "x", "x"], "time": [1, 2, 3, 4]})
+    text = Interactions.from_frame(frame, source="<b>shop</b>")._repr_html_()
+    assert "2, 2, 3" in text
+    assert "75.000%" in text
+    assert "1 to 2, median 1.5" in text
+    assert "yes, yes" in text  # a pair that comes twice weighs 2
+    assert "&lt;b&gt;shop&lt;/b&gt; (frame), 4 rows" in text
+    assert "1 repeat a pair" in text
+    assert "<b>shop" not in text
+    assert "ann" not in text
+    assert "none" in Interactions.from_matrix(sp.csr_array((0, 0)))._repr_html_()

@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ from baselines import Popularity
 from buir.data import datasets, nested_split
 from buir.data.interactions import Interactions
 from buir.errors import InputError, PairsDroppedWarning, ShapeError, ShortListsWarning, TestSeenWarning
-from buir.ranking.evaluation import evaluate
+from buir.ranking.evaluation import Evaluation, evaluate
 from buir.ranking.metrics import METRICS
 from buir.ranking.sources import as_scorer
 from buir.ranking.top_k import FactorScorer
@@ -370,3 +371,23 @@ def test_pairs_that_the_model_was_trained_on_are_told():
 def test_a_class_is_no_model():
     with pytest.raises(TypeError, match=r"model is the class Popularity; expected a fitted model: Popularity\(\).fit"):
         evaluate(Popularity, TRAIN, TEST)
+
+
+def test_what_is_shown_has_no_arrays():
+    per_user = {"ndcg_at_20": np.array([0.25, 0.75])}
+    means = {"ndcg_at_10": 0.2, "ndcg_at_20": 0.5, "recall_at_20": 0.125, "coverage_at_20": 1.0}
+    made = Evaluation(
+        np.arange(2), per_user, means, np.zeros((2, 20), np.int32), np.ones(2), n_pairs=3, dropped={"of <b>": 4, "": 0}
+    )
+    assert repr(made) == (
+        "Evaluation(2 users, 3 pairs: ndcg_at_10=0.2000, ndcg_at_20=0.5000, recall_at_20=0.1250, coverage_at_20=1.0000)"
+    )
+    text = made._repr_html_()
+    assert "means over 2 users, 3 pairs, 4 of &lt;b&gt; left out" in text
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", text)]
+    assert rows == [
+        ["", "@10", "@20"],
+        ["NDCG", "0.2000", "0.5000"],
+        ["Recall", "", "0.1250"],
+        ["Coverage", "", "1.0000"],
+    ]

@@ -18,6 +18,7 @@ from buir.ranking.metrics import (
     hit_matrix,
     hit_rate_at_k,
     map_at_k,
+    metric_label,
     mrr_at_k,
     ndcg_at_k,
     precision_at_k,
@@ -49,6 +50,12 @@ def test_by_hand(function, expected):
     values = function(RANKED, RELEVANT)
     assert values.dtype == np.float64
     np.testing.assert_allclose(values, expected, rtol=1e-15)
+
+
+def test_labels():
+    assert metric_label("ndcg_at_20") == "NDCG@20"
+    assert metric_label("capped_precision_at_5") == "Capped precision@5"
+    assert metric_label("loss") == "loss"
 
 
 def test_cut_by_hand():

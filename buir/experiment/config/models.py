@@ -1,6 +1,5 @@
-"""The models a configuration can name: where each class lives, what it is called and its colour."""
+"""The models a configuration can name: where each class lives and what it is called."""
 
-import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
@@ -27,24 +26,6 @@ CLASSES = {
 _NAMES = {name: name for name in ("popularity", "item-filter", "low-rank-filter")} | {"item-knn": "item-KNN"}
 """Where a model is not called as its class is."""
 _ENCODER_SUFFIX = {"id": "id", "graph": "nb", "walk": "walk"}
-
-_COLOURS = {
-    "BUIR-nb": "#d62728",
-    "BUIR-id": "#ff7f0e",
-    "BUIR-walk": "#c2185b",
-    "BUIR": "#d62728",
-    "ALS": "#1f77b4",
-    "BPR": "#2ca02c",
-    "LMF": "#9aa11f",
-    "item-KNN": "#8c564b",
-    "item-filter": "#b8860b",
-    "low-rank-filter": "#1a237e",
-    "EASE": "#9467bd",
-    "LightGCN": "#17a2b8",
-    "Contrastive": "#00897b",
-    "popularity": "#7f7f7f",
-}
-_SPARE_COLOURS = ("#e377c2", "#00695c", "#5c6bc0", "#a1887f", "#c0a000", "#455a64", "#ff8a80", "#80cbc4")
 
 
 def default_name(kind: str, params: Mapping[str, Any], preset: str | None = None) -> str:
@@ -108,20 +89,3 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     """Write ``; did you mean 'x'?``, or the valid names where none is near."""
     valid = list(valid)
     return near(name, valid) or f"; valid names: {', '.join(valid)}"
-
-
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """Give every model its colour: fixed for the known ones, the same in figures and in MLflow.
-
-    Notes
-    -----
-    Unknown names draw from a spare palette by a hash of the name; within one call no spare colour is given twice
-    before all are used.
-    """
-    names, free = set(names), list[str]()
-    chosen = {name: _COLOURS[name] for name in names & _COLOURS.keys()}
-    for name in sorted(names - chosen.keys()):
-        free = free or list(_SPARE_COLOURS)
-        place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % len(free)
-        chosen[name] = free.pop(place)
-    return chosen

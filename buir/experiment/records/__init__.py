@@ -12,7 +12,8 @@ from buir.experiment.records.journal import (
     set_aside,
 )
 from buir.experiment.records.provenance import available_cores, mixture, versions
-from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label
+from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, tidy
+from buir.experiment.records.results import Results
 from buir.experiment.records.sittings import Sittings
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Journal",
     "Kind",
     "Record",
+    "Results",
     "Sittings",
     "available_cores",
     "cell_key",
@@ -34,5 +36,6 @@ __all__ = [
     "mixture",
     "provenance",
     "set_aside",
+    "tidy",
     "versions",
 ]

@@ -14,10 +14,12 @@ from pydantic_core import to_jsonable_python
 from buir.data import PairWeights, Split, weighting
 from buir.experiment.config import models, per_cent
 from buir.experiment.records.provenance import git_commit, machine, version, versions
+from buir.ranking import metric_label
+
+__all__ = ["FORMAT", "Cell", "Record", "cell_key", "frame", "headline", "metric_label", "plain", "tidy"]
 
 FORMAT = 2
 """Of a record's file; those of format 1, from before the digests, are read as well."""
-_WORDS = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "Hit rate", "capped_precision": "Capped precision"}
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,21 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else [*single, "train_pct", "record"])
 
 
+def tidy(records: Iterable[Record]) -> pd.DataFrame:
+    """Make a row of each run for whoever analyses them: what was run, how it ended, its metrics, sizes and costs.
+
+    Returns
+    -------
+    Columns ``dataset``, ``protocol``, ``train_pct`` (per cent), ``model``, ``split_seed``, ``seed``, ``status``, one
+    for each metric (NaN for a run that refused the data), then users, items, pairs, seconds, memory in MB and what
+    recognises a run. Settings are in the report and in MLflow.
+    """
+    found = frame(records).drop(columns="record")
+    first = ["dataset", "protocol", "train_pct", "model", "split_seed", "seed", "status"]
+    metrics = [name for name in found if "_at_" in str(name)]
+    return found[[*first, *metrics, *(name for name in found if name not in (*first, *metrics))]]
+
+
 def _digest_of(facts: Mapping[str, Any]) -> str:
     """Digest what a record says, as JSON writes it."""
     return hashlib.blake2b(json.dumps(facts, allow_nan=False).encode(), digest_size=16).hexdigest()
@@ -270,9 +287,3 @@ def headline(ks: Sequence[int]) -> tuple[str, str]:
     """Metrics that tables, figures and views show: at 20 if that is measured, else at the first length."""
     k = 20 if 20 in ks else ks[0]
     return f"ndcg_at_{k}", f"recall_at_{k}"
-
-
-def metric_label(metric: str) -> str:
-    """Write ``ndcg_at_20`` as ``NDCG@20``."""
-    name, _, k = metric.rpartition("_at_")
-    return f"{_WORDS.get(name, name.capitalize())}@{k}" if name else metric

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from buir.experiment.config import models
 from buir.experiment.records import metric_label
 from buir.experiment.statistics import Comparison, Findings, Judgement
+from buir.plots import model_colours
 
 _MARKERS = "osD^vPX<>hp*"
 # blue and orange: told apart also by readers who do not see red and green
@@ -50,7 +50,7 @@ def sparsity_figure(found: Sequence[Findings], metrics: Sequence[str] | None = N
 
 
 def _draw(axes: Axes, parts: Sequence[Findings], names: Sequence[str], metric: str) -> None:
-    colours = models.colours(names)
+    colours = model_colours(names)
     levels = [100 * part.level for part in parts]
     # Models are set side by side by a hundredth of the axis, or their intervals would hide each other.
     width = (max(levels) - min(levels)) / 100 if len(levels) > 1 else 0.5

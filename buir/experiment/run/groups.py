@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from buir.data import canonical, keep
-from buir.ranking import Evaluation, user_metrics
+from buir.ranking import Evaluation, quantile_groups, user_metrics
 
 N_GROUPS = 5
 """Quintiles."""
@@ -41,8 +41,8 @@ def group_metrics(evaluation: Evaluation, train: Any, test: Any, n_groups: int =
     """
     train, test = (canonical(getattr(part, "matrix", part)) for part in (train, test))
     degrees, popularity = evaluation.train_degree, np.bincount(train.indices, minlength=train.shape[1])
-    user_groups = _quantile_groups(degrees, np.ones_like(degrees), n_groups)
-    item_groups = _quantile_groups(popularity, popularity, n_groups)
+    user_groups = quantile_groups(degrees, n_groups=n_groups)
+    item_groups = quantile_groups(popularity, popularity, n_groups)
     relevant = test[evaluation.users]
     users, items = [], []
     for group in range(n_groups):
@@ -68,15 +68,3 @@ def _again(evaluation: Evaluation, relevant: csr_array) -> dict[str, np.ndarray]
 
 def _record(group: int, degrees: np.ndarray, n_users: int) -> dict[str, Any]:
     return {"group": group + 1, "low": int(degrees.min()), "high": int(degrees.max()), "n_users": n_users}
-
-
-def _quantile_groups(degrees: np.ndarray, weights: np.ndarray, n_groups: int) -> np.ndarray:
-    """Group 0..n_groups-1 of each entry: where the middle of its tie lies in the weights, ordered by degree."""
-    levels, member = np.unique(degrees, return_inverse=True)
-    mass = np.bincount(member, weights, minlength=len(levels)).astype(np.int64)
-    total = mass.sum()
-    if total == 0:
-        return np.zeros(len(degrees), dtype=np.int64)
-    # Twice the middle, in integers: a middle on the edge of two groups must not fall to either side by rounding.
-    groups = (2 * np.cumsum(mass) - mass) * n_groups // (2 * total)
-    return np.minimum(groups, n_groups - 1)[member]

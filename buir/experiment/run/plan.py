@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from buir.experiment.config import BenchmarkConfig, ModelConfig, TuningConfig
-from buir.experiment.records import Cell, Journal, Record, headline, versions
+from buir.experiment.records import Cell, Journal, Record, headline, tidy, versions
 from buir.experiment.run import workers
 from buir.experiment.run.progress import Progress
 from buir.experiment.run.run_cell import FIT, Bench
@@ -24,6 +26,10 @@ class Outcome:
     """The tracebacks are in ``failures/`` under the output folder."""
     tracked: bool = True
     """Whether MLflow has them all."""
+
+    def frame(self) -> pd.DataFrame:
+        """Make a row of each run, as `buir.experiment.Results.frame` does."""
+        return tidy(self.records)
 
 
 def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:

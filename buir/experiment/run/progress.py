@@ -11,7 +11,7 @@ from operator import attrgetter
 from statistics import fmean, median
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from buir.experiment.records import Cell, Record
 

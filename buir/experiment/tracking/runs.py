@@ -11,8 +11,8 @@ import pandas as pd
 from jinja2 import Template
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
-from buir.experiment.figures import score_figure
 from buir.experiment.records import Journal, Record, frame
+from buir.plots import score_distributions
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,8 @@ def _artifacts(record: Record, journal: Journal) -> dict[str, Any]:
     found = {f"users/{users.name}": users, "groups.json": dict(record.groups)}
     if any("scores" in entry for entry in record.history):
         title = f"{record.model} on {record.dataset}, {record.train_pct} % of the training data"
-        found["scores.png"] = score_figure(record.history, title)
+        found["scores.png"] = score_distributions(record.history)
+        found["scores.png"].suptitle(title, fontsize=10)
     return found | ({"lists/examples.json": pd.DataFrame(list(record.examples))} if record.examples else {})
 
 

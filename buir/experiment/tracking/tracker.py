@@ -8,10 +8,10 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from buir.experiment.config import models
 from buir.experiment.records import Journal, Kind, Record, experiment_name
 from buir.experiment.tracking import store
 from buir.experiment.tracking.writer import Writer
+from buir.plots import model_colours
 
 _RETRY_SECONDS = 60.0  # a server that is restarted is missed for a minute, one that is gone costs a probe in each
 
@@ -73,7 +73,7 @@ class Tracker:
         name = experiment_name(plan["name"], dataset)
         if name not in self._writers:
             client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            colours = models.colours(plan["models"])
+            colours = model_colours(plan["models"])
             self._writers[name] = Writer(client, self.journal, name, colours, local=store.is_local(self.uri))
         return self._writers[name]
 
