@@ -29,7 +29,7 @@ from buir import BUIR, baselines, evaluate
 from buir.data import datasets
 
 size = (
-    {"n_users": 200, "n_items": 100, "n_pairs": 3_000} if SMOKE else {"n_users": 800, "n_items": 300, "n_pairs": 14_000}
+    {"n_users": 300, "n_items": 100, "n_pairs": 4_500} if SMOKE else {"n_users": 800, "n_items": 300, "n_pairs": 14_000}
 )
 frame = datasets.load("synthetic", seed=0, **size).to_frame()  # yours: any frame with columns user and item
 
