@@ -55,6 +55,13 @@ BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
 WITH_TERMS = "with terms"
 WATCHES = (WITH_TERMS, "without terms")
 """Ways to watch a training."""
+_ENDS = {
+    "start": "its start, which no branch beat",
+    "patience": "patience",
+    "epochs": "its number of epochs",
+    "callback": "the callback",
+}
+_HELD_OUT = {"given": "the pairs given for it", "inner": "pairs held out inside", "none": "nothing: no pairs held out"}
 PAYS = 1.005
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
 MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
@@ -177,7 +184,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What held-out pairs decided."""
+    """What a fit came to: what "auto" stands for, what held-out pairs decided, and why training ended.
+
+    None is what is not known: nothing was held out, or a file of an earlier version does not say.
+    """
 
     uniformity: float
     embedding_dim: int
@@ -191,14 +201,40 @@ class Chosen:
     """The best that training came to."""
     value: float | None = None
     """The metric with the terms as they were chosen at the end, on all users with held-out pairs."""
+    bare: float | None = None
+    """The same without any term."""
+    other: float | None = None
+    """What ``value`` is of the training that was not kept; None where there was but one."""
     n_candidates: int = 0
     """States and combinations of strengths that were compared."""
     with_terms: bool = True
     """Whether training was watched with the terms, which are then in ``start`` and ``trained``."""
+    epochs_run: int | None = None
+    """Epochs of the training that decided, with those after the best one."""
+    stopped: str | None = None
+    """What ended it: "patience"; "epochs", all that were allowed; "callback"; or "start", which no branch beat, so that
+    it did not begin."""
+    held_out: str | None = None
+    """Which pairs decided: "given", "inner" (held out by the fit, which then trained again on everything), "none"."""
+    device: str | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    """Of a step of this batch size, as ``momentum``."""
+    momentum: float | None = None
+    row_sparse: bool | None = None
+    collapse: str | None = None
+    """What ``CollapseWarning`` says of the trained model; None of a sound one."""
 
     def __str__(self) -> str:
         """Say it in words, and what training added over its start."""
-        said = [f"{counted(self.epochs, 'epoch')}, width {self.embedding_dim}, uniformity {self.uniformity:g}"]
+        run = "" if self.epochs_run is None else f" of {self.epochs_run} run"
+        said = [f"{counted(self.epochs, 'epoch')}{run}, width {self.embedding_dim}, uniformity {self.uniformity:g}"]
+        if self.batch_size is not None and self.learning_rate is not None and self.momentum is not None:
+            rates = f"learning rate {self.learning_rate:.3g}, momentum {self.momentum:.4g}"
+            rows = ", row-sparse" if self.row_sparse else ""
+            said.append(f"device {self.device}, batch {self.batch_size:,}, {rates}{rows}")
+        said += [f"ended by {_ENDS[self.stopped]}"] if self.stopped in _ENDS else []
+        said += [f"decided on {_HELD_OUT[self.held_out]}"] if self.held_out in _HELD_OUT else []
         terms = ", ".join(f"{name} {self.strengths[name]:g}" for name in TERMS if name in self.strengths)
         said.append(f"terms: {terms or 'none'}")
         held_out = "on held-out pairs" if self.with_terms else "on held-out pairs without the terms"
@@ -208,6 +244,12 @@ class Chosen:
             said.append(f"{held_out} {self.trained:.4f}")
         elif self.start is not None:
             said.append(f"{held_out} {self.start:.4f} at the start, which no training beat")
+        if self.value is not None and self.bare is not None:
+            said.append(f"in the end {self.value:.4f} with the terms, {self.bare:.4f} without")
+        if self.other is not None:
+            kept, left = WATCHES if self.with_terms else WATCHES[::-1]
+            said.append(f"kept is the training watched {kept}, the one {left} came to {self.other:.4f}")
+        said += [f"warning: {self.collapse}"] if self.collapse else []
         return "; ".join(said)
 
 
@@ -319,7 +361,8 @@ def run(
         if watch.ended:
             break
     _, watched, trained = max(found, key=lambda each: each[0])
-    return watched.fitted(watched.learner_of(trained), trained)
+    other = min(value for value, *_ in found) if len(found) > 1 else None
+    return watched.fitted(watched.learner_of(trained), trained, other=other)
 
 
 @dataclass(frozen=True)
@@ -343,6 +386,8 @@ class _Trained:
     """Epochs of earlier trainings that the records count."""
     n_candidates: int
     """States that were validated."""
+    stopped: str
+    """What ended it, as ``Chosen`` has it."""
 
 
 class _Watch:
@@ -518,7 +563,7 @@ class _Training:
                 history = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching)
                 tried += len(history)
                 if watch.ended:
-                    return learner, _trained(learner, weight, history, 0, tried)
+                    return learner, _trained(learner, weight, history, 0, tried, "callback")
                 values = [record[plan.valid_metric] for record in history]
                 start = values[0] if schedule.start else start
                 reached[weight] = max(values[1:] if schedule.start else values, default=-np.inf)
@@ -541,7 +586,10 @@ class _Training:
             # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
             record = {"epoch": told + done, "loss": float("nan"), "seconds": 0.0}
             history = [record | learner.validate() | {"best": False}]
-        return learner, _trained(learner, uniformity, history, told, tried)
+        ended = "callback" if watch.ended else "start" if stopped else "patience"
+        if ended == "patience" and history[-1]["epoch"] - told - done >= schedule.epochs:
+            ended = "epochs"
+        return learner, _trained(learner, uniformity, history, told, tried, ended)
 
     def choose(self, phase: str, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]) -> Choice:
         """Choose strengths for the scores of a learner's weights."""
@@ -563,8 +611,9 @@ class _Training:
         learner: BootstrapLearner,
         trained: _Trained,
         before: Sequence[dict[str, Any]] = (),
+        other: float | None = None,
     ) -> Fitted:
-        """Put together what is left of a training."""
+        """Put together what is left of a training; ``other`` is what the one that is not kept came to."""
         plan, metric, told, choice = self.plan, self.plan.valid_metric, trained.epochs_told, None
         terms, history = self.terms, trained.history
         if plan.terms == "auto" and self.valid is not None:
@@ -583,8 +632,18 @@ class _Training:
             start=history[0].get(metric) if history[0]["epoch"] == told else None,
             trained=max((r[metric] for r in history if metric in r and r["epoch"] > told), default=None),
             value=None if choice is None else choice.value,
+            bare=None if choice is None else choice.bare,
+            other=other,
             n_candidates=sum(self.candidates),
             with_terms=self.with_terms,
+            epochs_run=history[-1]["epoch"] - told,
+            stopped=trained.stopped,
+            held_out="none" if self.valid is None else "given",
+            device=str(plan.device),
+            batch_size=plan.batch_size,
+            learning_rate=plan.learning_rate,
+            momentum=plan.momentum,
+            row_sparse=plan.row_sparse,
         )
         alive = not self.twice and (self.valid is None or history[-1]["best"])
         return Fitted(
@@ -600,10 +659,15 @@ class _Training:
 
 
 def _trained(
-    learner: BootstrapLearner, uniformity: float, history: list[dict[str, Any]], epochs_told: int, n_candidates: int
+    learner: BootstrapLearner,
+    uniformity: float,
+    history: list[dict[str, Any]],
+    epochs_told: int,
+    n_candidates: int,
+    stopped: str,
 ) -> _Trained:
     told = {"uniformity": uniformity, "history": history, "epochs_told": epochs_told, "n_candidates": n_candidates}
-    return _Trained(**vars(learner.snapshot()), **told)
+    return _Trained(**vars(learner.snapshot()), **told, stopped=stopped)
 
 
 def _automatic_batch(n_pairs: int, steps: int) -> int:
