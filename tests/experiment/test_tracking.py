@@ -142,7 +142,7 @@ def test_leaf_runs(synced):
     assert run.data.metrics["test/ndcg_at_20"] == pytest.approx(record.metrics["ndcg_at_20"])
     assert run.data.metrics["train_pct"] == 50
     shown = ("fit_s", "rank_s", "peak_mb")
-    training = ("effective_rank", "epochs_run", "best_epoch", "valid_with_terms", "popularity_overlap")
+    training = ("effective_rank", "epochs_run", "best_epoch", "valid_trained")
     for name in (
         *("test/recall_at_20", "test_more/mrr_at_20"),
         *(f"usage/{name}" for name in shown),

@@ -50,7 +50,7 @@ def advice(found: Findings, seconds: Mapping[str, float]) -> str:
     return " ".join(sentences)
 
 
-def winners(findings: Sequence[Findings], records: Sequence[Record]) -> list[str]:
+def winners(findings: Sequence[Findings], records: Sequence[Record] = ()) -> list[str]:
     """Answer for each level of one data set which model is best there, and which ones are not shown to be worse.
 
     Where the best one lists what is popular, that is said; ``records`` are those of the data set.

@@ -24,7 +24,7 @@ def section(records: Sequence[Record]) -> Section:
         "epoch, on at most 1,500 users, as training watched them. **Kept** says which of two trainings is left, by "
         "how it was watched, and what the other one came to.",
         f"**This is popularity**: {POPULARITY}",
-        f"Lists are what is popular: {', '.join(dict.fromkeys(popular)) or 'of no run'}.",
+        f"So it is of {', '.join(dict.fromkeys(popular))}." if popular else "So it is of no run.",
     ]
     blocks += [f"**{model}**: {found}." for model, found in collapsed.items()]
     here = frame(records)
