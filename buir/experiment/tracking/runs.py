@@ -16,7 +16,7 @@ from jinja2 import Template
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
 from buir.experiment.figures import score_figure
-from buir.experiment.records import Fit, Journal, Record, experiment_name, frame, headline, metric_label
+from buir.experiment.records import Fit, Journal, Record, frame, headline, metric_label
 from buir.experiment.tracking import store
 
 VOCABULARY = "2"
@@ -378,7 +378,6 @@ def note(
         table=table,
         protocol=_words({name.replace("_", " "): value for name, value in config["protocol"].items()}),
         tuning=_words(tuning) if tuning else "",
-        name=experiment_name(plan["name"], records[0].dataset),
     )
 
 

@@ -135,23 +135,23 @@ class Writer:
         Those of which the journal holds nothing any more stay as they are, out of the views; those whose model somebody
         has registered keep it.
         """
-        renamed: list[Record] = []
+        replaced = []
         for run in old:
             tags = run.data.tags
             record = self._journal.read(tags["cell"]) if "cell" in tags else None
             record = self._journal.read_search(tags["search"]) if "search" in tags else record
-            if record is None and tags["kind"] in ("fit", "tune"):
+            if record is not None:
+                self.write(record)
+            elif tags["kind"] in ("fit", "tune"):
                 self._mark_latest(run, latest=False)
                 continue
-            if record is not None:
-                renamed.append(record)
+            replaced.append(run)
+        for run in replaced:
             if self._client.search_model_versions(f"run_id = '{run.info.run_id}'"):
                 self._client.delete_run(run.info.run_id)
             else:
                 self._delete(run)
-        for record in renamed:
-            self.write(record)
-        return len(old)
+        return len(replaced)
 
     def _delete(self, run: Run) -> None:
         source = f"source_run_id = '{run.info.run_id}'"
