@@ -770,3 +770,77 @@ def test_names_and_numbers_that_mlflow_refuses_stay_out(tmp_path):
         assert runs.RunContent.of(make_record(**told, **facts), Journal(tmp_path)).name == name
     assert headline((10, 20)) == ("ndcg_at_20", "recall_at_20")
     assert headline((5, 10)) == ("ndcg_at_5", "recall_at_5")
+
+
+TOLD = {
+    "model": "BUIR",
+    "kind": "buir",
+    "level": 0.1,
+    "params": {"epochs": "auto", "valid_metric": "ndcg_at_20"},
+    "metrics": {"ndcg_at_20": 0.0724, "recall_at_20": 0.1483, "map_at_20": 0.03},
+    "chosen": {
+        "epochs": 0,
+        "epochs_run": 0,
+        "stopped": "start",
+        "strengths": {"popularity": 30.0},
+        "batch_size": 256,
+        "start": 0.07,
+        "trained": 0.065,
+        "value": 0.08,
+        "bare": 0.04,
+        "with_terms": True,
+        "embedding_dim": 16,
+    },
+    "n_test_users": 1200,
+    "popularity_overlap": 0.97,
+    "examples": [{"user": "17"}, {"user": "20"}],
+}
+
+
+def test_a_run_is_described_in_words_with_the_lines_that_load_it():
+    record = make_record(**TOLD)
+    said = runs.describe_fit(record, "models:/m-1", Path("cells/k.safetensors")).splitlines()
+    assert said[:9] == [
+        "**BUIR-train10-s0**: NDCG@20 0.0724, Recall@20 0.1483 on 1,200 test users of toy, 10 % of the training data.",
+        "",
+        "* **This is popularity**: 97% of the places of its lists hold what is popular.",
+        "* Ran 0 epochs, best after 0; ended by its start, which no training beat.",
+        "* Training added -0.0050 over its start: 0.0700 before, 0.0650 after.",
+        "* NDCG@20 on held-out pairs: 0.0800 with the terms of the score and 0.0400 without.",
+        "* Terms of the score: popularity 30.",
+        "* Decided by the fit: batch size 256, embedding dim 16.",
+        "* What was asked for is under Parameters, as `buir.<name>`.",
+    ]
+    assert 'lists = mlflow.pyfunc.load_model("models:/m-1")' in said
+    assert 'print(lists.predict([{"user": 17}], params={"k": 10}))' in said
+    assert "mlflow models serve -m models:/m-1 --env-manager local --port 5001" in said
+    named = replace(record, examples=[{"user": "007"}])
+    assert """print(lists.predict([{"user": '007'}], params={"k": 10}))""" in runs.describe_fit(named, "m", Path("f"))
+    assert runs.describe_fit(record, None, Path("f")).endswith("`log_models: true`, in a new folder of results.")
+    assert "log_models" not in runs.describe_fit(replace(record, kind="als"), None, Path("f"))
+    assert runs.decided(record) == {
+        "stopped": "start",
+        "batch_size": 256,
+        "embedding_dim": 16,
+        "terms": {"popularity": 30.0},
+        "popularity": "this is popularity",
+    }
+
+
+def test_a_sweep_and_a_search_are_described_in_words():
+    record = make_record(**TOLD)
+    other = replace(record, level=0.5, popularity_overlap=0.3, seed=1)
+    refused = replace(record, level=1.0, status="refused")
+    assert runs.describe_sweep([other, record, refused], ["ndcg_at_20"]).splitlines() == [
+        "**BUIR** on toy, means over its seeds. The single fits are its children.",
+        "",
+        "* At 10 %: NDCG@20 0.0724; ended by: start; **this is popularity**.",
+        "* At 50 %: NDCG@20 0.0724; ended by: start.",
+        "* At 100 %: refused.",
+    ]
+    tuning = {"metric": "ndcg_at_20", "best_value": 0.25, "best_params": {"alpha": 3}}
+    search = replace(record, work="search", tuning=tuning, n_trials=4)
+    assert runs.describe_fit(search, None, Path("f")) == (
+        "**BUIR-train10-tuning**: 4 trials; best on validation pairs NDCG@20 0.2500 with alpha=3."
+    )
+    assert runs.model_name(replace(record, model="a/b.c", level=0.005)) == "a-b-c-train0-5-s0"
