@@ -203,8 +203,11 @@ class Chosen:
     """The metric with the terms as they were chosen at the end, on all users with held-out pairs."""
     bare: float | None = None
     """The same without any term."""
+    kept: float | None = None
+    """What decided between two trainings: the metric with the terms that a training wants of those that are added to
+    its score, on the users looked at between epochs. None where there was one training."""
     other: float | None = None
-    """What ``value`` is of the training that was not kept; None where there was but one."""
+    """The same of the training that was not kept."""
     n_candidates: int = 0
     """States and combinations of strengths that were compared."""
     with_terms: bool = True
@@ -227,7 +230,7 @@ class Chosen:
 
     def __str__(self) -> str:
         """Say it in words, and what training added over its start."""
-        run = "" if self.epochs_run is None else f" of {self.epochs_run} run"
+        run = f" of {self.epochs_run} run" if self.epochs_run else ""
         said = [f"{counted(self.epochs, 'epoch')}{run}, width {self.embedding_dim}, uniformity {self.uniformity:g}"]
         if self.batch_size is not None and self.learning_rate is not None and self.momentum is not None:
             rates = f"learning rate {self.learning_rate:.3g}, momentum {self.momentum:.4g}"
@@ -246,9 +249,9 @@ class Chosen:
             said.append(f"{held_out} {self.start:.4f} at the start, which no training beat")
         if self.value is not None and self.bare is not None:
             said.append(f"in the end {self.value:.4f} with the terms, {self.bare:.4f} without")
-        if self.other is not None:
+        if self.kept is not None and self.other is not None:
             kept, left = WATCHES if self.with_terms else WATCHES[::-1]
-            said.append(f"kept is the training watched {kept}, the one {left} came to {self.other:.4f}")
+            said.append(f"kept is the training watched {kept}, {self.kept:.4f}, not the one {left}, {self.other:.4f}")
         said += [f"warning: {self.collapse}"] if self.collapse else []
         return "; ".join(said)
 
@@ -360,9 +363,10 @@ def run(
         found.append((choice.value, watched, trained))
         if watch.ended:
             break
-    _, watched, trained = max(found, key=lambda each: each[0])
-    other = min(value for value, *_ in found) if len(found) > 1 else None
-    return watched.fitted(watched.learner_of(trained), trained, other=other)
+    best = max(range(len(found)), key=lambda place: found[place][0])
+    value, watched, trained = found[best]
+    others = [(value, other) for place, (other, *_) in enumerate(found) if place != best]
+    return watched.fitted(watched.learner_of(trained), trained, compared=others[0] if others else (None, None))
 
 
 @dataclass(frozen=True)
@@ -611,9 +615,9 @@ class _Training:
         learner: BootstrapLearner,
         trained: _Trained,
         before: Sequence[dict[str, Any]] = (),
-        other: float | None = None,
+        compared: tuple[float | None, float | None] = (None, None),
     ) -> Fitted:
-        """Put together what is left of a training; ``other`` is what the one that is not kept came to."""
+        """Put together what is left of a training; ``compared`` is why it is kept: its value, and the other one's."""
         plan, metric, told, choice = self.plan, self.plan.valid_metric, trained.epochs_told, None
         terms, history = self.terms, trained.history
         if plan.terms == "auto" and self.valid is not None:
@@ -633,7 +637,8 @@ class _Training:
             trained=max((r[metric] for r in history if metric in r and r["epoch"] > told), default=None),
             value=None if choice is None else choice.value,
             bare=None if choice is None else choice.bare,
-            other=other,
+            kept=compared[0],
+            other=compared[1],
             n_candidates=sum(self.candidates),
             with_terms=self.with_terms,
             epochs_run=history[-1]["epoch"] - told,

@@ -15,6 +15,7 @@ BUIR = {
     "trained": 0.23,
     "value": 0.26,
     "bare": 0.22,
+    "kept": 0.255,
     "other": 0.25,
     "with_terms": False,
     "epochs_run": 9,
@@ -43,7 +44,7 @@ def test_of_buir():
         *("patience", 4, 9),
         "patience: 5 epochs without improvement",
     )
-    assert (fit.bare, fit.value, fit.kept, fit.other) == (0.22, 0.26, "without terms", 0.25)
+    assert (fit.bare, fit.value, fit.kept, fit.compared) == (0.22, 0.26, "without terms", (0.255, 0.25))
     assert fit.gain == pytest.approx(0.03)
     assert fit.decided == {
         "device": "cpu",
@@ -64,13 +65,12 @@ def test_of_buir():
             "gain_over_start": 0.03,
             "valid_without_terms": 0.22,
             "valid_with_terms": 0.26,
-            "valid_of_other_training": 0.25,
         }
     )
     assert list(fit.words()) == [
         "Ran 9 epochs, best after 4; ended by patience: 5 epochs without improvement.",
         "Training added +0.0300 over its start: 0.2000 before, 0.2300 after.",
-        "Of two trainings the one watched without terms was kept (the other one came to 0.2500).",
+        "Of two trainings the one watched without terms was kept (0.2550; the other one 0.2500).",
         "NDCG@20 on held-out pairs: 0.2600 with the terms of the score and 0.2200 without.",
         "Terms of the score: popularity 0.5.",
     ]
@@ -80,6 +80,7 @@ def test_the_clock_a_start_and_a_collapse_are_said():
     assert Fit.of(buir(chosen=BUIR, capped=True)).stopped == "seconds"
     start = Fit.of(buir(chosen=BUIR | {"stopped": "start", "epochs": 0, "epochs_run": 0}))
     assert start.end == "its start, which no training beat"
+    assert next(start.words()).startswith("Its start was kept: no branch of training validated better")
     assert list(Fit.of(buir(chosen=BUIR | {"collapse": "all alike"})).words())[-1] == "Warning: all alike."
     refused = Fit.of(buir(status="refused", reason="too wide"))
     assert (refused.stopped, list(refused.words())) == ("refused", [])
@@ -92,7 +93,7 @@ def test_a_record_of_an_earlier_version_says_what_its_history_says():
     record = buir(chosen=old, history=epochs(0.2, 0.21, 0.22, 0.23, 0.2, 0.2, best=4))
     fit = Fit.of(record)
     assert (fit.stopped, fit.best_epoch, fit.epochs_run) == ("patience", 4, 6)
-    assert (fit.value, fit.bare, fit.kept, fit.other) == (0.26, None, None, None)
+    assert (fit.value, fit.bare, fit.kept, fit.compared) == (0.26, None, None, None)
     assert fit.decided == {"embedding_dim": 32, "uniformity": 0.3}
 
 

@@ -624,7 +624,7 @@ def test_who_lists_what_is_popular_is_told_in_its_cell():
 def test_what_every_fit_came_to():
     records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.5}, seeds=(0,), levels=(0.2,))
     told = {"epochs": 0, "epochs_run": 0, "stopped": "start", "strengths": {"popularity": 30.0}, "batch_size": 256}
-    told |= {"start": 0.2, "trained": 0.19, "value": 0.31, "bare": 0.2, "with_terms": True, "other": 0.3}
+    told |= {"start": 0.2, "trained": 0.19, "value": 0.31, "bare": 0.2, "with_terms": True, "kept": 0.305, "other": 0.3}
     told |= {"collapse": "the lists are nearly the same"}
     buir = replace(records[1], chosen=told, popularity_overlap=0.96, device_peak_mb=1234.0)
     page = Content([records[0], buir], frames)
@@ -635,7 +635,10 @@ def test_what_every_fit_came_to():
         *("start", "0.2000", "0.3100", "popularity=30")
     ]
     assert row[["start", "trained", "training added"]].tolist() == ["0.2000", "0.1900", "-0.0100"]
-    assert row[["kept", "popular places"]].tolist() == ["with terms; other 0.3000", "96%: this is popularity"]
+    assert row[["kept", "popular places"]].tolist() == [
+        "with terms (0.3050; the other 0.3000)",
+        "96%: this is popularity",
+    ]
     assert row[["decided by the fit", "peak memory of the device, MB"]].tolist() == ["batch_size=256", "1,234"]
     said = page.said("What every fit came to")
     assert "So it is of BUIR-nb on toy 20 %." in said

@@ -804,7 +804,7 @@ def test_a_run_is_described_in_words_with_the_lines_that_load_it():
         "**BUIR-train10-s0**: NDCG@20 0.0724, Recall@20 0.1483 on 1,200 test users of toy, 10 % of the training data.",
         "",
         "* **This is popularity**: 97% of the places of its lists hold what is popular.",
-        "* Ran 0 epochs, best after 0; ended by its start, which no training beat.",
+        "* Its start was kept: no branch of training validated better, so that no epoch was run.",
         "* Training added -0.0050 over its start: 0.0700 before, 0.0650 after.",
         "* NDCG@20 on held-out pairs: 0.0800 with the terms of the score and 0.0400 without.",
         "* Terms of the score: popularity 30.",

@@ -55,8 +55,9 @@ class Fit:
     kept: str | None = None
     """Which of two trainings was kept, "with terms" or "without terms" (as it was watched); None where there was one.
     """
-    other: float | None = None
-    """What the other came to with the terms it wants."""
+    compared: tuple[float, float] | None = None
+    """Of the kept one and of the other what decided between them: the metric with the terms that each wants of those
+    that are added to a score, on the users looked at between epochs."""
     decided: Mapping[str, Any] = field(default_factory=dict)
     """What every "auto" came to, and what the model decided besides."""
     collapse: str | None = None
@@ -94,8 +95,8 @@ class Fit:
         if run is None:  # of an earlier version
             run = int(record.history[-1]["epoch"]) if record.history else int(chosen.get("epochs", 0))
         stopped = chosen.get("stopped") or ("start" if run == 0 else _end(record, run))
-        other = chosen.get("other")
-        twice = other is not None or not chosen.get("with_terms", True)
+        both = chosen.get("kept"), chosen.get("other")
+        twice = None not in both or not chosen.get("with_terms", True)
         return cls(
             stopped="seconds" if record.capped else stopped,
             metric=record.params.get("valid_metric", "ndcg_at_20"),
@@ -107,7 +108,7 @@ class Fit:
             bare=chosen.get("bare"),
             value=chosen.get("value"),
             kept=("with terms" if chosen.get("with_terms", True) else "without terms") if twice else None,
-            other=other,
+            compared=None if None in both else both,
             decided={name: chosen[name] for name in _DECIDED if chosen.get(name) is not None},
             collapse=chosen.get("collapse"),
         )
@@ -134,7 +135,6 @@ class Fit:
             "gain_over_start": self.gain,
             "valid_without_terms": self.bare,
             "valid_with_terms": self.value,
-            "valid_of_other_training": self.other,
         }
         return {name: float(value) for name, value in found.items() if value is not None}
 
@@ -144,14 +144,16 @@ class Fit:
             return
         if self.epochs_run is None:
             yield "Fitted in one go, without epochs."
+        elif self.stopped == "start":
+            yield "Its start was kept: no branch of training validated better, so that no epoch was run."
         else:
             yield f"Ran {counted(self.epochs_run, 'epoch')}, best after {self.best_epoch}; ended by {self.end}."
         if self.gain is not None:
             added = f"{self.gain:+.4f}" if self.gain else "nothing"
             yield f"Training added {added} over its start: {self.start:.4f} before, {self.trained:.4f} after."
         if self.kept is not None:
-            other = f" (the other one came to {self.other:.4f})" if self.other is not None else ""
-            yield f"Of two trainings the one watched {self.kept} was kept{other}."
+            both = "" if self.compared is None else " ({:.4f}; the other one {:.4f})".format(*self.compared)
+            yield f"Of two trainings the one watched {self.kept} was kept{both}."
         if self.value is not None and self.bare is not None and self.terms:
             both = f"{self.value:.4f} with the terms of the score and {self.bare:.4f} without"
             yield f"{metric_label(self.metric)} on held-out pairs: {both}."

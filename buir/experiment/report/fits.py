@@ -22,7 +22,8 @@ def section(records: Sequence[Record]) -> Section:
         "Validation values are those of the measured fits. **Without and with terms**: of all users with held-out "
         "pairs, at strengths 0 and at the chosen ones. **Start and trained**: before the first step and at the best "
         "epoch, on at most 1,500 users, as training watched them. **Kept** says which of two trainings is left, by "
-        "how it was watched, and what the other one came to.",
+        "how it was watched, and what decided between them: the value of each with the terms it wants of those that "
+        "are added to a score, on the users that training watched.",
         f"**This is popularity**: {POPULARITY}",
         f"So it is of {', '.join(dict.fromkeys(popular))}." if popular else "So it is of no run.",
     ]
@@ -38,7 +39,8 @@ def _table(records: Sequence[Record]) -> Table:
     for record in records:
         fit, number = Fit.of(record), _number
         metric = "" if fit.value is None and fit.trained is None else metric_label(fit.metric)
-        kept = "" if fit.kept is None else f"{fit.kept}; other {number(fit.other)}"
+        both = "" if fit.compared is None else " ({:.4f}; the other {:.4f})".format(*fit.compared)
+        kept = "" if fit.kept is None else f"{fit.kept}{both}"
         share = "" if record.popularity_overlap is None else f"{record.popularity_overlap:.0%}"
         rows.append(
             [
