@@ -30,7 +30,9 @@ def test_a_sound_one(rank: float, n_dimensions: int, n_listed: int, shape: tuple
     possible = max(1, min(shape[1], min(shape[0], LISTS) * LENGTH))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_collapse(collapse({"effective_rank": rank, "catalogue_share": n_listed / possible}, n_dimensions, shape))
+        warn_of_collapse(
+            collapse({"effective_rank": rank, "catalogue_share": n_listed / possible}, n_dimensions, shape)
+        )
 
 
 @pytest.mark.parametrize("n_listed", [10, 12])

@@ -275,10 +275,11 @@ def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
 
 def _settings(plan: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     """Name the parameters that tell settings apart: what fits came to, what was searched, and what was asked for."""
-    came = dict.fromkeys(name for record in records for name in runs.parameters(record) if name[:4] == "fit.")
-    searched = dict.fromkeys(f"{r.kind}.{name}" for r in records if r.tuning for name in r.tuning["space"])
-    asked = dict.fromkeys(f"{m['kind']}.{name}" for m in plan["config"]["models"] for name in m.get("params", {}))
-    return [*came, *searched, *(name for name in asked if name not in searched)]
+    known = dict.fromkeys(name for record in records for name in runs.parameters(record))
+    wanted = {f"{r.kind}.{name}" for r in records if r.tuning for name in r.tuning["space"]}
+    wanted |= {f"{m['kind']}.{name}" for m in plan["config"]["models"] for name in m.get("params", {})}
+    came = [name for name in known if name.startswith("fit.")]
+    return [*came, *(name for name in known if any(f"{name}.".startswith(f"{asked}.") for asked in wanted))]
 
 
 def _digest(value: Any) -> str:
