@@ -6,19 +6,16 @@ Serves the MLflow store of a finished benchmark on this machine, opens its first
 chromedriver must be installed) and writes into docs/, one picture for each question of docs/mlflow.md:
 
     mlflow-first.png      the page that `buir ui` links to: the answer, and the curves below it
+    mlflow-note.png       the whole text above the runs
     mlflow-best.png       the best models at the smallest level
-    mlflow-curves.png     the curves, over the whole page
     mlflow-why.png        what a run of BUIR came to at that level, in words
-    mlflow-training.png   its training: charts of the same run
     mlflow-settings.png   settings, and what every fit came to
     mlflow-load.png       how to load and serve the best BUIR of the largest level
     mlflow-lists.png      lists of all models for the same users, side by side
-    mlflow-compare.png    the page that compares runs: one of each model
 """
 
 import argparse
 import io
-import json
 import shutil
 import sys
 import time
@@ -46,12 +43,13 @@ OPTIONS = (
     "--disable-component-update",
     "--no-first-run",
     "--disable-sync",
-    "--window-size=1500,1000",
 )
 LINES = (By.CSS_SELECTOR, ".scatterlayer .trace path.js-line")
 BARS = (By.CSS_SELECTOR, ".barlayer .trace path")
+UNFOLD = "//button[normalize-space()='Show more'] | //button[contains(@data-component-id, 'metadata_editor.expand')]"
 ASSISTANT = "//button[contains(@aria-label, 'lose')]"
 COLOURS = 128  # of a picture: a third of the bytes, and nobody sees it
+SIZE, WIDE = (1500, 900), (2300, 800)
 
 
 def open_browser() -> webdriver.Chrome:
@@ -79,9 +77,11 @@ class Camera:
         *words: str,
         drawn: tuple[str, str] | None = None,
         then: Callable[[webdriver.Chrome], object] | None = None,
+        size: tuple[int, int] = SIZE,
     ) -> None:
         """Open a page, wait until it shows the words and what is ``drawn``, do what comes ``then``, and photograph it."""
         window = self.window
+        window.set_window_size(*size)
         # The pages of one address differ behind the # only, which would not load anything.
         window.get("about:blank")
         window.get(page)
@@ -97,16 +97,17 @@ class Camera:
         time.sleep(4)
         picture = Image.open(io.BytesIO(window.get_screenshot_as_png())).convert("RGB")
         file = self.folder / f"{name}.png"
-        picture.quantize(COLOURS).save(file, optimize=True)
+        # so that the few pixels of a small coloured dot have their colour, too
+        few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+        few.save(file, optimize=True)
         print(file, f"{file.stat().st_size / 1024:.0f} kB", page)
 
 
-def show(text: str) -> Callable[[webdriver.Chrome], object]:
-    """Scroll to the first thing that holds a text."""
-    return lambda window: window.execute_script(
-        "arguments[0].scrollIntoView({block: 'start'})",
-        window.find_element(By.XPATH, f"//*[text()[contains(., '{text}')]]"),
-    )
+def unfold(window: webdriver.Chrome) -> None:
+    """Unfold a description, to its end."""
+    for button in window.find_elements(By.XPATH, UNFOLD):
+        if button.is_displayed():
+            button.click()
 
 
 def fits(client: MlflowClient, experiment_id: str, pct: str) -> list[Run]:
@@ -137,32 +138,30 @@ def main() -> None:
     least, most = (f"{end(point.value for point in points):g}" for end in (min, max))
     ours_first = next(run for run in fits(client, number, least) if run.data.tags["model"].startswith("BUIR"))
     kept = next(run for run in fits(client, number, most) if run.outputs.model_outputs)
-    each = {run.data.params["model"]: run for run in reversed(fits(client, number, least))}
     with viewer.serving(uri, args.results / "mlflow-server.log", 5800) as (_, base):
         window = open_browser()
         machine = "workflowType=machine_learning"
 
-        def run_page(run: Run, tab: str = "") -> str:
-            return f"{base}/#/experiments/{number}/runs/{run.info.run_id}{tab}?{machine}"
+        def run_page(run: Run) -> str:
+            return f"{base}/#/experiments/{number}/runs/{run.info.run_id}?{machine}"
 
         try:
             camera = Camera(window, args.to)
             page = store.page(base, number)
             camera.shoot(page, "mlflow-first", "has the highest mean", drawn=LINES)
-            camera.shoot(page, "mlflow-curves", "NDCG@20", drawn=LINES, then=show("Mean against"))
-            camera.shoot(store.page(base, number, view=f"best-{least}"), "mlflow-best", f"at {least} %", drawn=BARS)
-            camera.shoot(run_page(ours_first), "mlflow-why", "ended by")
-            camera.shoot(run_page(ours_first, "/model-metrics"), "mlflow-training", "curve")
+            camera.shoot(page, "mlflow-note", "has the highest mean", drawn=LINES, then=unfold, size=(1500, 1500))
+            camera.shoot(
+                store.page(base, number, view=f"best-{least}"),
+                "mlflow-best",
+                store.at_level(float(least), "ndcg")[:6],
+                drawn=BARS,
+            )
+            camera.shoot(run_page(ours_first), "mlflow-why", "held-out pairs", then=unfold)
             settings = store.page(base, number, view="settings", charts=False)
-            camera.shoot(settings, "mlflow-settings", "fit.stopped")
-            camera.shoot(run_page(kept), "mlflow-load", "load_model")
+            camera.shoot(settings, "mlflow-settings", "fit.batch_size", size=WIDE)
+            camera.shoot(run_page(kept), "mlflow-load", "held-out pairs", then=unfold)
             lists = store.page(base, number, view=f"lists-{least}", lists=True)
             camera.shoot(lists, "mlflow-lists", "recommended")
-            chosen = [
-                json.dumps(part, separators=(",", ":")) for part in ([r.info.run_id for r in each.values()], [number])
-            ]
-            compare = f"{base}/#/compare-runs?runs={chosen[0]}&experiments={chosen[1]}&{machine}"
-            camera.shoot(compare, "mlflow-compare", ours_first.info.run_name or "")
         finally:
             window.quit()
 

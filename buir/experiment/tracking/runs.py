@@ -111,7 +111,7 @@ def decided(record: Record) -> dict[str, Any]:
     """Tell what a fit came to that is no number to draw: what ended it, what "auto" stands for, strengths of terms."""
     fit = Fit.of(record)
     told = {"stopped": fit.stopped} | dict(fit.decided)
-    told |= {"kept_training": f"watched {fit.kept}"} if fit.kept else {}
+    told |= {"kept_training": fit.kept} if fit.kept else {}
     told |= {"terms": dict(fit.terms)} if fit.terms else {}
     told |= {"popularity": "this is popularity"} if record.is_popularity else {}
     return told | ({"collapse": fit.collapse} if fit.collapse else {})
@@ -327,7 +327,7 @@ def describe_fit(record: Record, model_uri: str | None, file: Path) -> str:
         record=record,
         fit=fit,
         popular=record.is_popularity,
-        decided=_words({name.replace("_", " "): value for name, value in fit.decided.items()}),
+        decided=_words({name.replace("_", " "): _short(value) for name, value in fit.decided.items()}),
         model_uri=model_uri,
         user=(users[0] if number else repr(users[0])) if users else '"..."',
         file=file,
@@ -392,6 +392,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
     return flat
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _words(value: Any) -> str:
