@@ -137,7 +137,7 @@ def main() -> None:
     points = client.get_metric_history(sweeps[0].info.run_id, "train_pct")
     least, most = (f"{end(point.value for point in points):g}" for end in (min, max))
     ours_first = next(run for run in fits(client, number, least) if run.data.tags["model"].startswith("BUIR"))
-    kept = next(run for run in fits(client, number, most) if run.outputs.model_outputs)
+    kept = next(run for run in fits(client, number, most) if run.outputs and run.outputs.model_outputs)
     with viewer.serving(uri, args.results / "mlflow-server.log", 5800) as (_, base):
         window = open_browser()
         machine = "workflowType=machine_learning"

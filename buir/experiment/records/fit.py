@@ -95,8 +95,9 @@ class Fit:
         if run is None:  # of an earlier version
             run = int(record.history[-1]["epoch"]) if record.history else int(chosen.get("epochs", 0))
         stopped = chosen.get("stopped") or ("start" if run == 0 else _end(record, run))
-        both = chosen.get("kept"), chosen.get("other")
-        twice = None not in both or not chosen.get("with_terms", True)
+        kept, other = chosen.get("kept"), chosen.get("other")
+        compared = None if kept is None or other is None else (float(kept), float(other))
+        twice = compared is not None or not chosen.get("with_terms", True)
         return cls(
             stopped="seconds" if record.capped else stopped,
             metric=record.params.get("valid_metric", "ndcg_at_20"),
@@ -108,7 +109,7 @@ class Fit:
             bare=chosen.get("bare"),
             value=chosen.get("value"),
             kept=("with terms" if chosen.get("with_terms", True) else "without terms") if twice else None,
-            compared=None if None in both else both,
+            compared=compared,
             decided={name: chosen[name] for name in _DECIDED if chosen.get(name) is not None},
             collapse=chosen.get("collapse"),
         )

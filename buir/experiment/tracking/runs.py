@@ -299,11 +299,11 @@ def answers(records: Sequence[Record], metric: str) -> list[str]:
     told = []
     for pct, here in done.groupby("train_pct"):
         means = here.groupby("model", sort=False)[metric].mean()
-        best = means.idxmax()
+        best, value = str(means.idxmax()), float(means.max())
         mine = [record for record in here["record"] if record.model == best]
         popular = "; its lists **are what is popular**" if all(record.is_popularity for record in mine) else ""
         text = f"At {pct:g} % of the training data **{best}** has the highest mean"
-        told.append(f"{text} ({metric_label(metric)} {means[best]:.4f}){popular}.")
+        told.append(f"{text} ({metric_label(metric)} {value:.4f}){popular}.")
     return told
 
 
