@@ -116,8 +116,8 @@ notebooks: $(STAMP)  ## run the notebooks and write them with their outputs
 picture: run  ## draw the figure of the README from the results of `make run`
 	cp results/quickstart/figures/synthetic-sparsity.png docs/sparsity.png
 
-screenshots: $(STAMP)  ## MLflow's pages of the sweep for the documentation; needs chromium and results/sweep
-	$(BIN)/python docs/screenshots.py results/sweep
+screenshots: run  ## MLflow's pages of `make run` for the documentation; needs chromium and chromedriver
+	$(BIN)/python docs/screenshots.py results/quickstart
 
 clean:  ## remove .venv and caches, keep results
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage build dist

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import html
 import io
 import shlex
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buir.data import replace_atomically
-from buir.errors import ConfigError, ExperimentError
+from buir.errors import ConfigError, ExperimentError, one_line
 from buir.experiment import report
 from buir.experiment.config import BenchmarkConfig, shared_searches, suggestion, to_yaml
 from buir.experiment.records import Cell, Journal, Record, frame, mixture
@@ -304,14 +307,30 @@ def _publish(journal: Journal, tracker: Tracker, say: Say) -> dict[str, str]:
     shown = [replace(r, metrics={n: r.metrics[n] for n in headline}) if r.ok else r for r in every]
     found = findings.find(shown, journal.read_users, headlines=headline, planned=plan.get("planned"), panels=panels)
     judged = [judgement for judgement in judge(found, panels) if judgement.metric == headline[0]]
-    artifacts = {}
+    artifacts: dict[str, dict[str, Any]] = {}
+
+    @cache
+    def page() -> str:
+        return _page(journal.folder)
+
     for dataset, rows in frame(every).groupby("dataset", sort=False):
         here = [part for part in found if part.dataset == dataset]
         artifacts[str(dataset)] = _artifacts(journal, list(rows["record"]), here, judged, plan, say)
+        artifacts[str(dataset)]["report.html"] = page
     say("")
     if mixed := mixture(every):
         say(f"warning: {mixed}")
     return tracker.finish("benchmark", artifacts)
+
+
+def _page(folder: Path) -> str:
+    """Make the report as one HTML page, or a page that says why there is none."""
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            made = make_report(folder, place, say=lambda _: None)
+        except (ExperimentError, ValueError) as error:
+            return f"<p>There is no report: {html.escape(one_line(error))}</p>"
+        return made.files[0].read_text(encoding="utf-8")
 
 
 def _artifacts(
@@ -325,11 +344,11 @@ def _artifacts(
     """Print the tables of a data set, write them and its figures under the folder, and return them for MLflow."""
     dataset, headline, shared = records[0].dataset, plan["headline"], shared_searches(plan["config"] or {})
     say(f"\n{report.text_report(records, found, headline, shared)}")
-    answers = "\n".join(f"* {line}" for line in report.winners(found))
+    answers = report.winners(found, records)
     table = report.markdown_report(records, found, headline, shared)
-    table = f"{answers}\n\n{table}" if answers else table
     journal.folder.joinpath("tables").mkdir(exist_ok=True)
-    replace_atomically(journal.folder / "tables" / f"{dataset}.md", table.encode())
+    written = "\n".join([*(f"* {line}" for line in answers), "", table] if answers else [table])
+    replace_atomically(journal.folder / "tables" / f"{dataset}.md", written.encode())
     figures = {"sparsity.png": report.sparsity_figure(found, list(reversed(headline)))} if found else {}
     here = [judgement for judgement in judged if any(part.place in judgement.comparisons for part in found)]
     if here:
@@ -338,4 +357,4 @@ def _artifacts(
         journal.folder.joinpath("figures").mkdir(exist_ok=True)
         figure.savefig(drawn := io.BytesIO(), format="png", dpi=150)
         replace_atomically(journal.folder / "figures" / f"{dataset}-{name}", drawn.getvalue())
-    return {"table.md": table} | figures
+    return {"answer.md": "\n".join(answers), "table.md": table} | figures

@@ -227,8 +227,8 @@ class ScoreSample:
         return found
 
 
-def warn_of_collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int]) -> None:
-    """Warn if the last record of a training shows a collapsed representation.
+def collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int]) -> str | None:
+    """Say how the last record of a training shows a collapsed representation; None where it is sound.
 
     Parameters
     ----------
@@ -239,29 +239,38 @@ def warn_of_collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int
     shape
         Users and items.
 
-    Warns
-    -----
-    CollapseWarning
-        If fewer than a tenth of the dimensions are in use, and at least ten could be; or if the lists show hardly more
-        items than one list does, and could show at least ten times as many.
+    Returns
+    -------
+    A sentence if fewer than a tenth of the dimensions are in use, and at least ten could be; or if the lists show
+    hardly more items than one list does, and could show at least ten times as many.
     """
     rank, share = record["effective_rank"], record["catalogue_share"]
     least = least_catalogue_share(*shape, LENGTH, sample=LISTS)
-    msg = None
     if n_dimensions >= 10 and rank < LOST * n_dimensions:
-        msg = (
+        return (
             f"the representation collapsed: its effective rank is {rank:.1f} of {n_dimensions} dimensions and its "
             f"lists show {share:.1%} of the catalogue they could; raise momentum, lower learning_rate or weight_decay, "
             "or set uniformity=0.1"
         )
-    elif least <= 0.1 and share < ALIKE * least:
-        msg = (
+    if least <= 0.1 and share < ALIKE * least:
+        return (
             f"the lists are nearly the same for everybody: {min(LISTS, shape[0])} lists of {LENGTH}, popularity and "
             f"seen items aside, show {round(share / least * LENGTH)} different items of {shape[1]:,}; lower "
             "weight_decay, train for more epochs, take fewer layers, or set uniformity=0.1"
         )
-    if msg is not None:
-        warnings.warn(msg, CollapseWarning, stacklevel=level_outside())
+    return None
+
+
+def warn_of_collapse(found: str | None) -> None:
+    """Warn of what ``collapse`` found, if anything.
+
+    Warns
+    -----
+    CollapseWarning
+        With its sentence.
+    """
+    if found is not None:
+        warnings.warn(found, CollapseWarning, stacklevel=level_outside())
 
 
 def _keys(matrix: csr_array) -> np.ndarray:

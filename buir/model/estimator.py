@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from buir.data import Labelled, PairWeights, fit_inputs, html_table, partial_fit_inputs, take
 from buir.errors import InputError
-from buir.learning import Weights, initial_weights, warn_of_collapse
+from buir.learning import Weights, collapse, initial_weights, warn_of_collapse
 from buir.model.checkpoint import Checkpoint
 from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Chosen, Fitted, Plan, hold_out, run, warn_of_defaults
 from buir.model.folding import explain_score
@@ -135,7 +135,7 @@ class BUIR(Recommender):
         self._plain_settings()
 
     def __repr__(self) -> str:
-        """Write the constructor and, as a comment behind it, what held-out pairs decided."""
+        """Write the constructor and, as a comment behind it, what the fit came to."""
         made = f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
         return f"{made}  # {self.chosen_}" if "chosen_" in vars(self) else made
 
@@ -293,7 +293,8 @@ class BUIR(Recommender):
                 "embedding_dim": chosen.embedding_dim,
                 "terms": chosen.strengths,
             }
-            return run(replace(plan, **decided), matrix, **report)._replace(chosen=chosen)
+            fitted = run(replace(plan, **decided), matrix, **report)
+            return fitted._replace(chosen=replace(chosen, held_out="inner"))
         left_open = (self.epochs, self.embedding_dim, self.uniformity, self.terms)
         if self.inner_validation and "auto" in left_open:
             warn_of_defaults(matrix)
@@ -424,12 +425,14 @@ class BUIR(Recommender):
         return load_model(cls, source)
 
     def _take(self, fitted: Fitted, labelled: Labelled) -> "BUIR":
-        self.history, self.terms_, self.chosen_ = fitted.history, fitted.terms, fitted.chosen
+        self.history, self.terms_ = fitted.history, fitted.terms
         self.user_factors, self.item_factors = fitted.user_factors, fitted.item_factors
         self.folding_, self.weights_, self.state_ = fitted.folding, fitted.weights, fitted.state
         self._remember(labelled)
         shape = labelled.matrix.shape
-        warn_of_collapse(self.history[-1], min(self.weights_.table.shape[1], sum(shape)), shape)
+        found = collapse(self.history[-1], min(self.weights_.table.shape[1], sum(shape)), shape)
+        self.chosen_ = replace(fitted.chosen, collapse=found)
+        warn_of_collapse(found)
         return self
 
     def _fresh_weights(self, matrix: csr_array, dim: int) -> Weights:

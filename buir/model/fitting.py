@@ -53,6 +53,13 @@ START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
 BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
 """Weights of uniformity that are tried, for so many epochs each."""
+_ENDS = {
+    "start": "its start, which no branch beat",
+    "patience": "patience",
+    "epochs": "its number of epochs",
+    "callback": "the callback",
+}
+_HELD_OUT = {"given": "the pairs given for it", "inner": "pairs held out inside", "none": "nothing: no pairs held out"}
 PAYS = 1.005
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
 MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
@@ -178,7 +185,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What held-out pairs decided."""
+    """What a fit came to: what "auto" stands for, what held-out pairs decided, and why training ended.
+
+    None is what is not known: nothing was held out, or a file of an earlier version does not say.
+    """
 
     uniformity: float
     embedding_dim: int
@@ -192,14 +202,43 @@ class Chosen:
     """The best that training came to."""
     value: float | None = None
     """The metric with the terms as they were chosen at the end, on all users with held-out pairs."""
+    bare: float | None = None
+    """The same without any term."""
+    kept: float | None = None
+    """What decided between the two best states: the metric with the terms that a state wants of those that are added to
+    its score, on the users looked at between epochs. None where there was one."""
+    other: float | None = None
+    """The same of the state that was not kept."""
     n_candidates: int = 0
     """States and combinations of strengths that were compared."""
     with_terms: bool = True
     """Whether training was watched with the terms, which are then in ``start`` and ``trained``."""
+    epochs_run: int | None = None
+    """Epochs of the training that decided, with those after the best one."""
+    stopped: str | None = None
+    """What ended it: "patience"; "epochs", all that were allowed; "callback"; or "start", which no branch beat, so that
+    it did not begin."""
+    held_out: str | None = None
+    """Which pairs decided: "given", "inner" (held out by the fit, which then trained again on everything), "none"."""
+    device: str | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    """Of a step of this batch size, as ``momentum``."""
+    momentum: float | None = None
+    row_sparse: bool | None = None
+    collapse: str | None = None
+    """What ``CollapseWarning`` says of the trained model; None of a sound one."""
 
     def __str__(self) -> str:
         """Say it in words, and what training added over its start."""
-        said = [f"{counted(self.epochs, 'epoch')}, width {self.embedding_dim}, uniformity {self.uniformity:g}"]
+        run = f" of {self.epochs_run} run" if self.epochs_run else ""
+        said = [f"{counted(self.epochs, 'epoch')}{run}, width {self.embedding_dim}, uniformity {self.uniformity:g}"]
+        if self.batch_size is not None and self.learning_rate is not None and self.momentum is not None:
+            rates = f"learning rate {self.learning_rate:.3g}, momentum {self.momentum:.4g}"
+            rows = ", row-sparse" if self.row_sparse else ""
+            said.append(f"device {self.device}, batch {self.batch_size:,}, {rates}{rows}")
+        said += [f"ended by {_ENDS[self.stopped]}"] if self.stopped in _ENDS else []
+        said += [f"decided on {_HELD_OUT[self.held_out]}"] if self.held_out in _HELD_OUT else []
         terms = ", ".join(f"{name} {self.strengths[name]:g}" for name in TERMS if name in self.strengths)
         said.append(f"terms: {terms or 'none'}")
         held_out = "on held-out pairs" if self.with_terms else "on held-out pairs without the terms"
@@ -209,6 +248,12 @@ class Chosen:
             said.append(f"{held_out} {self.trained:.4f}")
         elif self.start is not None:
             said.append(f"{held_out} {self.start:.4f} at the start, which no training beat")
+        if self.value is not None and self.bare is not None:
+            said.append(f"in the end {self.value:.4f} with the terms, {self.bare:.4f} without")
+        if self.kept is not None and self.other is not None:
+            kept, left = ("with terms", "without terms")[:: 1 if self.with_terms else -1]
+            said.append(f"kept is the state best {kept}, {self.kept:.4f}, not the one {left}, {self.other:.4f}")
+        said += [f"warning: {self.collapse}"] if self.collapse else []
         return "; ".join(said)
 
 
@@ -310,8 +355,11 @@ def run(
         learner = watched.learner_of(trained)
         choice = watched.choose(f"terms, best by {trained.metric}", learner, watched.shown, watched.added)
         found.append((choice.value, trained))
-    _, best = max(found, key=lambda each: each[0])
-    return watched.fitted(watched.learner_of(best), best)
+    best = max(range(len(found)), key=lambda place: found[place][0])
+    value, trained = found[best]
+    others = [(value, other) for place, (other, _) in enumerate(found) if place != best]
+    compared = others[0] if others else (None, None)
+    return watched.fitted(watched.learner_of(trained), trained, compared=compared)
 
 
 @dataclass(frozen=True)
@@ -332,18 +380,26 @@ class _Trained:
     """``best`` is by this metric."""
     metric: str | None
     """Key of the records; None where nothing was watched."""
+    stopped: str
+    """What ended it, as ``Chosen`` has it."""
     epochs_told: int = 0
     """Epochs of earlier trainings that the records count."""
 
     @classmethod
     def of(
-        cls, weights: Weights, uniformity: float, history: list[dict[str, Any]], metric: str | None, told: int = 0
+        cls,
+        weights: Weights,
+        uniformity: float,
+        history: list[dict[str, Any]],
+        metric: str | None,
+        stopped: str,
+        told: int = 0,
     ) -> "_Trained":
         """Say of each record whether it was the best by this metric, and not by another."""
         flags = {f"best_{name}" for name in history[0]} & set(history[0])
         mine = f"best_{metric}" if f"best_{metric}" in flags else "best"
         kept = [{k: v for k, v in r.items() if k not in flags} | {"best": r[mine]} for r in history]
-        return cls(weights, uniformity, kept, metric, told)
+        return cls(weights, uniformity, kept, metric, stopped, told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -532,7 +588,8 @@ class _Training:
             history = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching).history
             self.candidates.append(len(history))
             if watch.ended:
-                return _Branches(ended=(learner, _Trained.of(learner.snapshot(), weight, history, self.metrics[0])))
+                state = learner.snapshot(), weight, history, self.metrics[0]
+                return _Branches(ended=(learner, _Trained.of(*state, "callback")))
             later = history[1:] if schedule.start else history
             start = history[0] if schedule.start else {}
             for metric, values in reached.items():
@@ -553,9 +610,10 @@ class _Training:
             if found.ended is not None:
                 return found.ended
             if metric in found.kept:
-                watch(found.start)
+                ends = watch(found.start)
                 learner = self.learner(0.0)
-                return learner, _Trained.of(learner.snapshot(), 0.0, [found.start], metric)
+                stopped = "callback" if ends else "start"
+                return learner, _Trained.of(learner.snapshot(), 0.0, [found.start], metric, stopped)
             uniformity = found.best[metric]
         learner = self.learner(uniformity)
         if state is not None:
@@ -570,7 +628,8 @@ class _Training:
             # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
             record = {"epoch": told + done, "loss": float("nan"), "seconds": 0.0}
             history = [record | learner.validate() | {"best": False}]
-        return learner, _Trained.of(learner.snapshot(), uniformity, history, metric, told)
+        stopped = _end(history[-1]["epoch"] - told - done, schedule.epochs, ended=watch.ended)
+        return learner, _Trained.of(learner.snapshot(), uniformity, history, metric, stopped, told)
 
     def trained(self, watch: _Watch) -> Iterator[_Trained]:
         """Train as far as each of the metrics wants it, once where they want the same."""
@@ -588,14 +647,15 @@ class _Training:
             watch.marks = {} if metrics[0] == self.metrics[0] else {"watched": "without terms"}
             if weight is None:
                 ends = watch(found.start)
-                yield _Trained.of(self.weights, 0.0, [found.start], metrics[0])
+                yield _Trained.of(self.weights, 0.0, [found.start], metrics[0], "callback" if ends else "start")
                 if ends:
                     return
                 continue
             both = self.both(weight, metrics, watch)
             self.candidates.append(len(both.history))
             for metric, *parts in zip(metrics, both.table, both.predictor_weight, both.predictor_bias, strict=True):
-                yield _Trained.of(Weights(*parts), weight, both.history, metric)
+                stopped = _end(both.history[-1]["epoch"], self.plan.epochs, ended=both.ended)
+                yield _Trained.of(Weights(*parts), weight, both.history, metric, stopped)
             if both.ended:
                 return
 
@@ -633,8 +693,9 @@ class _Training:
         learner: BootstrapLearner,
         trained: _Trained,
         before: Sequence[dict[str, Any]] = (),
+        compared: tuple[float | None, float | None] = (None, None),
     ) -> Fitted:
-        """Put together what is left of a training."""
+        """Put together what is left of a training; ``compared`` is why it is kept: its value, and the other one's."""
         plan, metric, told, choice = self.plan, trained.metric or "", trained.epochs_told, None
         terms, history = self.terms, trained.history
         if plan.terms == "auto" and self.valid is not None:
@@ -653,8 +714,19 @@ class _Training:
             start=history[0].get(metric) if history[0]["epoch"] == told else None,
             trained=max((r[metric] for r in history if metric in r and r["epoch"] > told), default=None),
             value=None if choice is None else choice.value,
+            bare=None if choice is None else choice.bare,
+            kept=compared[0],
+            other=compared[1],
             n_candidates=sum(self.candidates),
             with_terms=trained.metric in (None, plan.valid_metric),
+            epochs_run=history[-1]["epoch"] - told,
+            stopped=trained.stopped,
+            held_out="none" if self.valid is None else "given",
+            device=str(plan.device),
+            batch_size=plan.batch_size,
+            learning_rate=plan.learning_rate,
+            momentum=plan.momentum,
+            row_sparse=plan.row_sparse,
         )
         alive = not self.twice and (self.valid is None or history[-1]["best"])
         return Fitted(
@@ -667,6 +739,11 @@ class _Training:
             learner.state(history[-1]["epoch"] - told) if alive and history[-1]["epoch"] > told else None,
             chosen,
         )
+
+
+def _end(epochs: int, planned: int, *, ended: bool) -> str:
+    """Say what ended a training, as ``Chosen.stopped`` has it."""
+    return "callback" if ended else "epochs" if epochs >= planned else "patience"
 
 
 def _automatic_batch(n_pairs: int, steps: int) -> int:

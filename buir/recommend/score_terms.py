@@ -119,11 +119,14 @@ class ScoreTerms:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a fit tells of the choice: strengths, gains and the number of candidates; empty without a choice."""
+        """What a fit tells of the choice; empty without one.
+
+        Strengths, gains, the metric with the terms (``value``) and without (``bare``), and the number of candidates.
+        """
         if self.choice is None:
             return {}
-        told = {"strengths": self.strengths, "gains": self.gains, "n_candidates": self.choice.n_candidates}
-        return {"terms": told}
+        told = {"strengths": self.strengths, "gains": self.gains}
+        return {"terms": told | {name: getattr(self.choice, name) for name in ("value", "bare", "n_candidates")}}
 
     @classmethod
     def choose(

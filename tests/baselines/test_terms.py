@@ -64,7 +64,8 @@ def test_what_is_chosen_never_validates_worse(name):
     assert chosen.terms_.strengths == {term: strength for term, strength in choice.strengths.items() if strength}
     assert set(choice.strengths) == set(TERMS if name in WITH_FACTORS else GIVEN)
     told = chosen.history[-1]["terms"]
-    assert told == {"strengths": chosen.terms_.strengths, "gains": choice.gains, "n_candidates": choice.n_candidates}
+    found = {"value": choice.value, "bare": choice.bare, "n_candidates": choice.n_candidates}
+    assert told == {"strengths": chosen.terms_.strengths, "gains": choice.gains} | found
     assert told["n_candidates"] > len(choice.strengths)
     if name not in ("lightgcn", "contrastive"):  # their records are made before
         assert chosen.history[-1]["ndcg_at_20"] == pytest.approx(values[1])

@@ -101,7 +101,8 @@ def test_a_record_tells_the_terms_that_validation_chose(tmp_path):
     assert outcome.failures == []
     als, filtered, low_rank = outcome.records
     told = als.history[-1]["terms"]
-    assert set(told) == {"strengths", "gains", "n_candidates"}
+    assert set(told) == {"strengths", "gains", "value", "bare", "n_candidates"}
+    assert told["value"] >= told["bare"]
     assert set(told["strengths"]) <= set(told["gains"])
     assert told["n_candidates"] > 1
     assert filtered.params["terms"] == {"popularity": 0.5}
@@ -297,7 +298,13 @@ def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
     popular, ours = benchmark.run(config, tmp_path, Watcher()).records
     assert popular.chosen == {}
     decided = {"embedding_dim", "uniformity", "epochs", "strengths", "start", "trained", "value"}
-    assert decided | {"n_candidates", "with_terms"} == set(ours.chosen)
+    came_to = {"bare", "kept", "other", "epochs_run", "stopped", "held_out", "collapse"}
+    plan = {"device", "batch_size", "learning_rate", "momentum", "row_sparse"}
+    assert decided | came_to | plan | {"n_candidates", "with_terms"} == set(ours.chosen)
+    assert (ours.chosen["epochs_run"], ours.chosen["held_out"], ours.chosen["device"]) == (3, "given", "cpu")
+    assert ours.chosen["value"] >= ours.chosen["bare"] > 0
+    assert (popular.popularity_overlap, popular.is_popularity) == (1.0, False)
+    assert 0 < ours.popularity_overlap <= 1
     assert ours.chosen["start"] == ours.history[0]["ndcg_at_20"]
     assert ours.chosen["value"] > 0
     assert ours.chosen["uniformity"] in (0.0, 0.3)

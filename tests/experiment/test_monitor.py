@@ -3,6 +3,8 @@
 import mmap
 import time
 
+import torch
+
 from buir.experiment.run.monitor import Monitor
 
 
@@ -35,3 +37,17 @@ def test_nothing_is_left_running_after_an_error():
             raise KeyError
     except KeyError:
         assert not monitor._thread.is_alive()
+
+
+def test_the_peak_of_the_fullest_device_where_cuda_was_used(monkeypatch):
+    with Monitor() as unused:
+        pass
+    assert unused.device_peak_mb is None
+    cleared = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", cleared.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: (3 + 2 * device) * 2**20)
+    with Monitor() as used:
+        assert cleared == [0, 1]
+    assert used.device_peak_mb == 5.0

@@ -134,7 +134,7 @@ def test_the_html_needs_no_other_file(golden):
     assert outline.outside == []
     assert outline.images == 2
     assert outline.titles == re.findall(r"^## (.*)$", texts["study.md"], re.MULTILINE)
-    assert len(outline.titles) == 14
+    assert len(outline.titles) == 15
 
 
 def test_the_markdown_shows_files_that_exist(golden):
@@ -599,3 +599,47 @@ def test_figures_are_embedded_or_beside():
     markup = render("html", content, {"dot": b"\x89PNG"}, "pics")
     assert 'src="data:image/png;base64,iVBORw=="' in markup
     assert 'alt="A &#34;dot&#34;"' in markup
+
+
+def test_who_lists_what_is_popular_is_told_in_its_cell():
+    records, frames = make_cells({"popularity": 0.2, "ALS": 0.3, "BUIR-nb": 0.5}, seeds=(0, 1))
+    shares = {"popularity": 1.0, "ALS": 0.4, "BUIR-nb": 0.86}
+    # of two runs the mean counts
+    records = [replace(r, popularity_overlap=shares[r.model] + 0.1 * r.seed * (r.level == 0.2)) for r in records]
+    page = Content(records, frames)
+    shown, _ = page.tables("Results on toy")[:2]
+    assert shown.loc["BUIR-nb"].str.endswith(": this is popularity").tolist() == [True, False]
+    assert not shown.drop(index="BUIR-nb").stack().str.contains("popularity").any()
+    assert "**This is popularity**: At least 90% of the places" in page.said("Results on toy")
+    (first, second) = winners(page.found, records)
+    assert first.endswith(" **BUIR-nb is popularity here**: its lists hold what is popular.")
+    assert "popularity here" not in second
+    text = text_report(records, page.found, HEADLINES, {})
+    marked = [line for line in text.splitlines() if "*†" in line]
+    assert [line.split()[0] for line in marked] == ["BUIR-nb"] * 2
+    assert text.count("†") == 3
+    assert "† this is popularity. At least 90% of the places of its lists" in text
+
+
+def test_what_every_fit_came_to():
+    records, frames = make_cells({"ALS": 0.3, "BUIR-nb": 0.5}, seeds=(0,), levels=(0.2,))
+    told = {"epochs": 0, "epochs_run": 0, "stopped": "start", "strengths": {"popularity": 30.0}, "batch_size": 256}
+    told |= {"start": 0.2, "trained": 0.19, "value": 0.31, "bare": 0.2, "with_terms": True, "kept": 0.305, "other": 0.3}
+    told |= {"collapse": "the lists are nearly the same"}
+    buir = replace(records[1], chosen=told, popularity_overlap=0.96, device_peak_mb=1234.0)
+    page = Content([records[0], buir], frames)
+    (shown,) = page.tables("What every fit came to")
+    row = shown.set_index("model").loc["BUIR-nb"]
+    assert row["best epoch"] == "0 of 0"
+    assert row[["ended by", "without terms", "with terms", "strengths"]].tolist() == [
+        *("start", "0.2000", "0.3100", "popularity=30")
+    ]
+    assert row[["start", "trained", "training added"]].tolist() == ["0.2000", "0.1900", "-0.0100"]
+    assert row[["kept", "popular places"]].tolist() == [
+        "with terms (0.3050; the other 0.3000)",
+        "96%: this is popularity",
+    ]
+    assert row[["decided by the fit", "peak memory of the device, MB"]].tolist() == ["batch_size=256", "1,234"]
+    said = page.said("What every fit came to")
+    assert "So it is of BUIR-nb on toy 20 %." in said
+    assert "**BUIR-nb**: the lists are nearly the same." in said

@@ -136,20 +136,34 @@ def test_leaf_runs(synced):
     record = next(r for r in Journal(out).records() if r.key == run.data.tags["cell"])
     params = run.data.params
     assert (params["dataset"], params["protocol"], params["split_seed"]) == ("synthetic", "nested", "0")
-    assert (params["model.embedding_dim"], params["model.epochs"], params["model.encoder"]) == ("4", "3", "id")
+    assert (params["buir.embedding_dim"], params["buir.epochs"], params["buir.encoder"]) == ("4", "3", "id")
+    assert (params["fit.stopped"], params["fit.device"], params["fit.batch_size"]) == ("epochs", "cpu", "128")
+    assert not [name for name in params if name.startswith("model.")]
     assert run.data.metrics["test/ndcg_at_20"] == pytest.approx(record.metrics["ndcg_at_20"])
     assert run.data.metrics["train_pct"] == 50
-    for name in ("test/recall_at_20", "time/fit_s", "time/rank_s", "memory/peak_mb", "diagnostics/effective_rank"):
+    shown = ("fit_s", "rank_s", "peak_mb")
+    training = ("effective_rank", "epochs_run", "best_epoch", "valid_trained")
+    for name in (
+        *("test/recall_at_20", "test_more/mrr_at_20"),
+        *(f"usage/{name}" for name in shown),
+        *(f"training/{name}" for name in training),
+    ):
         (point,) = client.get_metric_history(run.info.run_id, name)
         assert point.step == 50
-    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    # sections are in the order of their names: curves, the headlines, the others, what it came to, its cost
+    sections = {name.partition("/")[0] for name in run.data.metrics if "/" in name}
+    assert sorted(sections - {"system"}) == ["curve", "test", "test_more", "training", "usage"]
+    assert {name for name in run.data.metrics if name.startswith("test/")} == {"test/ndcg_at_20", "test/recall_at_20"}
+    assert len([name for name in run.data.metrics if name.startswith("test_more/")]) == len(record.metrics) - 2
+    losses = client.get_metric_history(run.info.run_id, "curve/loss")
     assert [point.step for point in losses] == [1, 2, 3]
     assert [point.value for point in losses] == pytest.approx([entry["loss"] for entry in record.history])
-    assert len(client.get_metric_history(run.info.run_id, "valid/ndcg_at_20")) == 3
+    assert len(client.get_metric_history(run.info.run_id, "curve/valid_ndcg_at_20")) == 3
     tags = run.data.tags
     assert tags["mlflow.runColor"] == "#ff7f0e"
     assert tags["split_digest"] == record.split_digest
     assert tags["latest"] == "yes"
+    assert not [name for name in tags if name.startswith("version.")]
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time >= 1000 * record.fit_s - 2
 
@@ -159,7 +173,7 @@ def test_data_and_artifacts_of_a_leaf(synced):
     run = next(run for run in all_runs(out, "fit") if run.info.run_name == "popularity-train100-s0")
     record = next(r for r in Journal(out).records() if r.key == run.data.tags["cell"])
     inputs = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
-    assert set(inputs) == {"train", "test"}
+    assert set(inputs) == {"train", "valid", "test"}
     assert (inputs["train"].name, inputs["test"].name) == ("synthetic-train100", "synthetic-test")
     assert inputs["train"].digest == record.data["train_digest"]
     assert json.loads(inputs["train"].profile)["pairs"] == record.data["train"]
@@ -171,6 +185,9 @@ def test_data_and_artifacts_of_a_leaf(synced):
     assert len(table["data"]) == len(record.examples)
     assert [sorted(look["scores"]) for look in record.history] == [["held_out", "other", "positive"]]
     assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["versions"]["mlflow"] == mlflow.__version__
+    assert environment["machine"]["cores"] >= 1
 
 
 def test_a_fitted_buir_is_loaded_from_its_run_and_recommends(synced, monkeypatch):
@@ -188,7 +205,9 @@ def test_a_fitted_buir_is_loaded_from_its_run_and_recommends(synced, monkeypatch
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's own, on import
-            loaded = importlib.import_module("mlflow.pyfunc").load_model(f"runs:/{run.info.run_id}/model")
+            (output,) = run.outputs.model_outputs
+            assert f'load_model("models:/{output.model_id}")' in run.data.tags["mlflow.note.content"]
+            loaded = importlib.import_module("mlflow.pyfunc").load_model(f"models:/{output.model_id}")
     finally:
         mlflow.set_tracking_uri(before)
     user = kept.user_ids_[3].item()
@@ -196,12 +215,19 @@ def test_a_fitted_buir_is_loaded_from_its_run_and_recommends(synced, monkeypatch
     frame = kept.recommend_frame(users=[user], k=5)
     assert answer.items == frame["item"].tolist()
     assert answer.scores == pytest.approx(frame["score"].tolist())
-    (output,) = run.outputs.model_outputs
     assert (loaded.metadata.run_id, loaded.metadata.model_id) == (run.info.run_id, output.model_id)
     logged = make_client(synced).get_logged_model(output.model_id)
-    assert (logged.name, str(logged.status), logged.params["embedding_dim"]) == ("model", "READY", "4")
-    values = {metric.key: metric.value for metric in logged.metrics}
-    assert values["test/ndcg_at_20"] == run.data.metrics["test/ndcg_at_20"]
+    assert (logged.name, str(logged.status), logged.params["embedding_dim"]) == (
+        *("BUIR-id-train50-s1", "READY"),
+        "4",
+    )
+    values = {metric.key: metric for metric in logged.metrics}
+    assert values["test/ndcg_at_20"].value == run.data.metrics["test/ndcg_at_20"]
+    linked = {
+        name: (values[name].dataset_name, values[name].dataset_digest) for name in ("test/ndcg_at_20", "usage/fit_s")
+    }
+    record = next(r for r in Journal(synced).records() if r.key == run.data.tags["cell"])
+    assert linked == {"test/ndcg_at_20": ("synthetic-test", record.data["test_digest"]), "usage/fit_s": (None, None)}
 
 
 def test_without_log_models_nothing_is_kept(tmp_path):
@@ -224,8 +250,14 @@ def test_sweeps_carry_the_means_and_parent_the_leaves(synced):
         values = [r.metrics["recall_at_20"] for r in mine if r.train_pct == point.step]
         assert point.value == pytest.approx(sum(values) / 2)
     assert [point.step for point in points] == [50, 100]
-    shown = {"test/ndcg_at_20", "test/recall_at_20", "time/fit_s", "memory/peak_mb"}
-    assert set(sweep.data.metrics) == shown
+    bars = {f"at_{level}/{name}_at_20" for level in ("050", "100") for name in ("ndcg", "recall")}
+    shown = {"test/ndcg_at_20", "test/recall_at_20", "usage/fit_s", "usage/peak_mb", "train_pct"}
+    assert set(sweep.data.metrics) == shown | bars
+    axis = client.get_metric_history(sweep.info.run_id, "train_pct")
+    assert [(point.step, point.value) for point in axis] == [(50, 50.0), (100, 100.0)]
+    (bar,) = client.get_metric_history(sweep.info.run_id, "at_050/recall_at_20")
+    assert (bar.step, bar.value) == (0, points[0].value)
+    assert sweep.data.tags["mlflow.note.content"].splitlines()[2].startswith("* At 50 %: NDCG@20 0.")
     assert sweep.info.end_time > sweep.info.start_time
     children = client.search_runs([sweep.info.experiment_id], f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'")
     assert {run.data.tags["cell"] for run in children} == {r.key for r in mine}
@@ -236,16 +268,43 @@ def test_the_summary_run_and_the_page(out):
     records = list(journal.records())
     figure = sparsity_figure(find(records, journal.read_users))
     tracker, _ = make_tracker(out)
-    experiments = tracker.finish("benchmark", {"synthetic": {"table.md": "| a |", "sparsity.png": figure}})
+    given = {"answer.md": "ALS is best.", "table.md": "| a |", "sparsity.png": figure, "report.html": lambda: "<p>"}
+    experiments = tracker.finish("benchmark", {"synthetic": given})
     (summary,) = all_runs(out, "summary")
     folder = Path(summary.info.artifact_uri.removeprefix("file://"))
-    assert {p.name for p in folder.iterdir()} == {"config.json", "table.md", "sparsity.png"}
+    assert {p.name for p in folder.iterdir()} == {
+        *("config.json", "table.md", "sparsity.png", "report.html", "users.parquet", "groups")
+    }
+    assert (folder / "report.html").read_text() == "<p>"
+    users = pd.read_parquet(folder / "users.parquet")
+    assert [*users] == [
+        "train_pct",
+        "model",
+        "split_seed",
+        "seed",
+        "user",
+        "train_degree",
+        "ndcg_at_20",
+        "recall_at_20",
+    ]
+    assert len(users) == sum(record.n_test_users for record in records)
+    means = users.groupby(["train_pct", "model", "seed"])["ndcg_at_20"].mean()
+    for record in records:
+        found = means[record.train_pct, record.model, record.seed]
+        assert found == pytest.approx(record.metrics["ndcg_at_20"], rel=1e-5)
+    for of in ("user", "item"):
+        table = json.loads((folder / "groups" / f"{of}s.json").read_text())
+        flat = pd.DataFrame(table["data"], columns=table["columns"])
+        mine = [r.groups[of][0]["ndcg_at_20"] for r in records if (r.model, r.train_pct) == ("popularity", 50)]
+        first = flat[(flat["model"] == "popularity") & (flat["train_pct"] == 50)].iloc[0]
+        assert first["ndcg_at_20"] == pytest.approx(sum(mine) / len(mine))
     assert (folder / "sparsity.png").read_bytes().startswith(b"\x89PNG")
     experiment = make_client(out).get_experiment(experiments["synthetic"])
     assert summary.data.tags["mlflow.note.content"] == experiment.tags["mlflow.note.content"]
     note = experiment.tags["mlflow.note.content"]
-    assert note.startswith("**tiny on synthetic**: Highest mean test/ndcg_at_20: at 50 % ")
-    assert note.splitlines()[0].endswith(" a test")
+    assert note.splitlines()[0] == "* ALS is best."
+    assert "**tiny on synthetic**: a test" in note
+    assert f"[settings](#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=settings&workflow" in note
     assert "kind nested" in note
     assert "| a |" in note
     assert records[0].split_digest in note
@@ -253,18 +312,30 @@ def test_the_summary_run_and_the_page(out):
     state = json.loads(view["state"])
     assert view["name"] == "Recall & NDCG vs sparsity"
     assert [c["metricKey"] for c in state["compareRunCharts"]][:2] == ["test/ndcg_at_20", "test/recall_at_20"]
-    assert {c["xAxisKey"] for c in state["compareRunCharts"]} == {"step"}
+    axes = {(c["xAxisKey"], c["selectedXAxisMetricKey"]) for c in state["compareRunCharts"]}
+    assert axes == {("metric", "train_pct")}
     found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
     assert {run.data.params["model"] for run in found} == {"popularity", "BUIR-id"}
     assert len(found) == 2
     state = json.loads(json.loads(experiment.tags["mlflow.sharedViewState.best-50"])["state"])
     found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
-    assert {run.data.params["train_pct"] for run in found} == {"50"}
-    assert len(found) == 4
-    assert state["orderByKey"] == "metrics.`test/ndcg_at_20`"
-    assert [column.split("`")[1] for column in state["selectedColumns"]] == [
-        *("model", "train_pct", "test/ndcg_at_20", "test/recall_at_20")
+    assert sorted(run.info.run_name for run in found) == ["BUIR-id", "popularity"]
+    assert state["orderByKey"] == "metrics.`at_050/ndcg_at_20`"
+    assert [(c["type"], c["metricKey"], c["displayName"]) for c in state["compareRunCharts"]] == [
+        ("BAR", "at_050/ndcg_at_20", "NDCG@20 at 50 %"),
+        ("BAR", "at_050/recall_at_20", "Recall@20 at 50 %"),
     ]
+    assert all(c["metricKey"] in run.data.metrics for c in state["compareRunCharts"] for run in found)
+    state = json.loads(json.loads(experiment.tags["mlflow.sharedViewState.settings"])["state"])
+    columns = [column.split("`")[1] for column in state["selectedColumns"]]
+    assert columns[:4] == ["model", "train_pct", "seed", "fit.stopped"]
+    assert {"fit.batch_size", "buir.epochs", "buir.encoder"} <= set(columns)
+    found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
+    assert len(found) == 8
+    assert {name for run in found for name in run.data.params} >= set(columns)
+    state = json.loads(json.loads(experiment.tags["mlflow.sharedViewState.lists-50"])["state"])
+    found = make_client(out).search_runs([experiment.experiment_id], state["searchFilter"])
+    assert sorted(run.info.run_name for run in found) == ["BUIR-id-train50-s0", "popularity-train50-s0"]
 
 
 def test_the_first_line_of_the_note_names_the_best_model_of_each_level(finished):
@@ -278,18 +349,24 @@ def test_the_first_line_of_the_note_names_the_best_model_of_each_level(finished)
             for model in ("popularity", "BUIR-id")
         }
         best[pct] = max(means, key=means.__getitem__)
-    first = runs.note(plan, records, "").splitlines()[0]
-    assert first == (
-        f"**tiny on synthetic**: Highest mean test/ndcg_at_20: at 50 % {best[50]}, at 100 % {best[100]}. a test"
-    )
-    assert runs.best_models([replace(record, status="refused") for record in records], "ndcg_at_20") == ""
+    lines = runs.note(plan, records, "").splitlines()
+    for place, pct in enumerate((50, 100)):
+        here = [r for r in records if (r.model, r.train_pct) == (best[pct], pct)]
+        mean = sum(r.metrics["ndcg_at_20"] for r in here) / 2
+        said = f"* At {pct} % of the training data **{best[pct]}** has the highest mean (NDCG@20 {mean:.4f})"
+        assert lines[place].startswith(said)
+        popular = "; its lists **are what is popular**." if all(r.is_popularity for r in here) else "."
+        assert lines[place] == said + popular
+    assert runs.answers([replace(record, status="refused") for record in records], "ndcg_at_20") == [
+        "Nothing is finished."
+    ]
 
 
 def test_the_note_names_units_and_what_must_not_be_compared(finished):
     journal = Journal(finished)
     plan, records = journal.read_plan(), list(journal.records())
     assert plan is not None
-    assert "time/fit_s and time/tune_s are seconds of the processor" in runs.note(plan, records, "")
+    assert "usage/fit_s and usage/tune_s are seconds of the processor" in runs.note(plan, records, "")
     assert "The test set shrinks" not in runs.note(plan, records, "")
     protocol = plan["config"]["protocol"] | {"kind": "author"}
     tuning = {"trials": 2, "metric": "ndcg_at_20", "max_seconds": 20.0, "seed": 0}
@@ -346,7 +423,7 @@ def test_more_seeds_make_new_means_and_older_settings_leave_the_view(copied):
     assert len(leaves) == 8 + 2 + 6
     assert len(latest) == 12
     assert {run.data.tags["latest"] for run in sweeps.values()} == {"yes"}
-    assert {run.data.params.get("model.epochs") for run in latest if run.data.params["model"] == "BUIR-id"} == {"2"}
+    assert {run.data.params.get("buir.epochs") for run in latest if run.data.params["model"] == "BUIR-id"} == {"2"}
     parents = {run.data.tags["mlflow.parentRunId"] for run in leaves if run.data.params["model"] == "BUIR-id"}
     assert parents == {sweeps["BUIR-id"].info.run_id}
 
@@ -364,6 +441,8 @@ def test_a_refused_cell_is_a_run_with_the_reason(out):
     (run,) = [run for run in all_runs(out, "fit") if run.data.tags["status"] == "refused"]
     assert run.data.tags["reason"] == "too many items"
     assert set(run.data.metrics) == {"train_pct"}
+    assert run.data.params["fit.stopped"] == "refused"
+    assert run.data.tags["mlflow.note.content"] == "n/a: too many items"
 
 
 @contextmanager
@@ -391,6 +470,36 @@ def broken_server(health: int) -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_runs_in_the_names_of_an_earlier_version_are_written_anew_and_that_is_told(copied):
+    client, before = make_client(copied), {}
+    for kind in ("fit", "sweep", "summary"):
+        for run in all_runs(copied, kind):
+            client.delete_tag(run.info.run_id, "vocabulary")
+            before[run.info.run_id] = run
+    lost = next(run for run in before.values() if run.info.run_name == "popularity-train50-s0")
+    registered = next(run for run in before.values() if run.info.run_name == "BUIR-id-train50-s0")
+    (model,) = registered.outputs.model_outputs
+    client.create_registered_model("kept")
+    place = client.get_logged_model(model.model_id).artifact_location
+    client.create_model_version("kept", place, registered.info.run_id)
+    (copied / "cells" / f"{lost.data.tags['cell']}.json").unlink()
+    tracker, told = make_tracker(copied)
+    tracker.finish("benchmark", {})
+    assert len(told) == 1
+    assert told[0].startswith("10 runs of buir-tiny-synthetic had names of an earlier version")
+    leaves = all_runs(copied, "fit")
+    assert len(leaves) == 8
+    # what the journal has no more stays, out of the views
+    assert {run.info.run_id for run in leaves} & set(before) == {lost.info.run_id}
+    assert next(run for run in leaves if run.info.run_id == lost.info.run_id).data.tags["latest"] == "no"
+    assert {kind: len(all_runs(copied, kind)) for kind in ("sweep", "summary")} == {"sweep": 2, "summary": 1}
+    assert client.get_logged_model(model.model_id).name == "BUIR-id-train50-s0"
+    assert make_tracker(copied)[0].finish("benchmark", {})
+    again, told = make_tracker(copied)
+    again.finish("benchmark", {})
+    assert told == []
 
 
 def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_warning(out):
@@ -601,6 +710,16 @@ def test_links():
     assert store.page("http://h:1", "7", view="best-10", charts=False) == (
         "http://h:1/#/experiments/7/runs?viewStateShareKey=best-10&workflowType=machine_learning"
     )
+    assert store.page("http://h:1", "7", view="lists-10", lists=True) == (
+        "http://h:1/#/experiments/7/runs?viewStateShareKey=lists-10&compareRunsMode=ARTIFACT"
+        "&workflowType=machine_learning"
+    )
+    assert "[best at 0.5 %](#/experiments/7/runs?viewStateShareKey=best-0.5&compareRunsMode=CHART" in store.links(
+        "7", [0.5]
+    )
+    assert [store.at_level(pct, "test/ndcg_at_20") for pct in (0.5, 10, 100)] == [
+        f"at_{level}/ndcg_at_20" for level in ("0.5", "010", "100")
+    ]
 
 
 def test_the_views_are_left_alone_unless_they_change(monkeypatch):
@@ -609,8 +728,11 @@ def test_the_views_are_left_alone_unless_they_change(monkeypatch):
     names = {tag: json.loads(value)["name"] for tag, value in first.items()}
     assert names == {
         store.VIEW_TAG: "Recall & NDCG vs sparsity",
+        "mlflow.sharedViewState.settings": "Settings and what fits came to",
         "mlflow.sharedViewState.best-10": "Best at 10 %",
         "mlflow.sharedViewState.best-50": "Best at 50 %",
+        "mlflow.sharedViewState.lists-10": "Lists at 10 %",
+        "mlflow.sharedViewState.lists-50": "Lists at 50 %",
     }
     monkeypatch.setattr(store.time, "time", lambda: 1.0)
     assert store.view_tags(shown, [10, 50], first) == first
@@ -631,7 +753,8 @@ def test_a_version_of_another_format_shows_the_note_and_no_views(out, monkeypatc
     experiments = tracker.finish("benchmark", {"synthetic": {"table.md": "x"}})
     assert told == []
     tags = make_client(out).get_experiment(experiments["synthetic"]).tags
-    assert tags["mlflow.note.content"].startswith("**tiny on synthetic**")
+    assert tags["mlflow.note.content"].startswith("* At 50 % of the training data **")
+    assert "Views:" not in tags["mlflow.note.content"]
     assert not [tag for tag in tags if tag.startswith("mlflow.sharedViewState.")]
 
 
@@ -648,3 +771,77 @@ def test_names_and_numbers_that_mlflow_refuses_stay_out(tmp_path):
         assert runs.RunContent.of(make_record(**told, **facts), Journal(tmp_path)).name == name
     assert headline((10, 20)) == ("ndcg_at_20", "recall_at_20")
     assert headline((5, 10)) == ("ndcg_at_5", "recall_at_5")
+
+
+TOLD = {
+    "model": "BUIR",
+    "kind": "buir",
+    "level": 0.1,
+    "params": {"epochs": "auto", "valid_metric": "ndcg_at_20"},
+    "metrics": {"ndcg_at_20": 0.0724, "recall_at_20": 0.1483, "map_at_20": 0.03},
+    "chosen": {
+        "epochs": 0,
+        "epochs_run": 0,
+        "stopped": "start",
+        "strengths": {"popularity": 30.0},
+        "batch_size": 256,
+        "start": 0.07,
+        "trained": 0.065,
+        "value": 0.08,
+        "bare": 0.04,
+        "with_terms": True,
+        "embedding_dim": 16,
+    },
+    "n_test_users": 1200,
+    "popularity_overlap": 0.97,
+    "examples": [{"user": "17"}, {"user": "20"}],
+}
+
+
+def test_a_run_is_described_in_words_with_the_lines_that_load_it():
+    record = make_record(**TOLD)
+    said = runs.describe_fit(record, "models:/m-1", Path("cells/k.safetensors")).splitlines()
+    assert said[:9] == [
+        "**BUIR-train10-s0**: NDCG@20 0.0724, Recall@20 0.1483 on 1,200 test users of toy, 10 % of the training data.",
+        "",
+        "* **This is popularity**: 97% of the places of its lists hold what is popular.",
+        "* Its start was kept: no branch of training validated better, so that no epoch was run.",
+        "* Training added -0.0050 over its start: 0.0700 before, 0.0650 after.",
+        "* NDCG@20 on held-out pairs: 0.0800 with the terms of the score and 0.0400 without.",
+        "* Terms of the score: popularity 30.",
+        "* Decided by the fit: batch size 256, embedding dim 16.",
+        "* What was asked for is under Parameters, as `buir.<name>`.",
+    ]
+    assert 'lists = mlflow.pyfunc.load_model("models:/m-1")' in said
+    assert 'print(lists.predict([{"user": 17}], params={"k": 10}))' in said
+    assert "mlflow models serve -m models:/m-1 --env-manager local --port 5001" in said
+    named = replace(record, examples=[{"user": "007"}])
+    assert """print(lists.predict([{"user": '007'}], params={"k": 10}))""" in runs.describe_fit(named, "m", Path("f"))
+    assert runs.describe_fit(record, None, Path("f")).endswith("`log_models: true`, in a new folder of results.")
+    assert "log_models" not in runs.describe_fit(replace(record, kind="als"), None, Path("f"))
+    assert runs.decided(record) == {
+        "stopped": "start",
+        "batch_size": 256,
+        "embedding_dim": 16,
+        "terms": {"popularity": 30.0},
+        "popularity": "this is popularity",
+    }
+
+
+def test_a_sweep_and_a_search_are_described_in_words():
+    record = make_record(**TOLD)
+    other = replace(record, level=0.5, popularity_overlap=0.3, seed=1)
+    refused = replace(record, level=1.0, status="refused")
+    assert runs.describe_sweep([other, record, refused], ["ndcg_at_20"]).splitlines() == [
+        "**BUIR** on toy, means over its seeds. The single fits are its children.",
+        "",
+        "* At 10 %: NDCG@20 0.0724; ended by: start; **this is popularity**.",
+        "* At 50 %: NDCG@20 0.0724; ended by: start.",
+        "* At 100 %: refused.",
+    ]
+    tuning = {"metric": "ndcg_at_20", "best_value": 0.25, "best_params": {"alpha": 3}}
+    search = replace(record, work="search", tuning=tuning, n_trials=4)
+    assert runs.describe_fit(search, None, Path("f")) == (
+        "**BUIR-train10-tuning**: 4 trials; best on validation pairs NDCG@20 0.2500 with alpha=3."
+    )
+    assert runs.model_name(replace(record, model="a/b.c", level=0.005)) == "a-b-c-train0-5-s0"

@@ -7,7 +7,7 @@ import pytest
 
 from buir.data.synthetic import make_interactions
 from buir.errors import CollapseWarning
-from buir.learning.diagnostics import LENGTH, LISTS, catalogue_share, least_catalogue_share, warn_of_collapse
+from buir.learning.diagnostics import LENGTH, LISTS, catalogue_share, collapse, least_catalogue_share, warn_of_collapse
 from buir.model.estimator import BUIR
 from buir.ranking.top_k import FactorScorer
 from tests.support.plain_training import PLAIN
@@ -18,7 +18,7 @@ SHAPE = (1000, 2000)
 def test_a_collapsed_representation():
     text = r"effective rank is 4\.2 of 64 dimensions and its lists show 12\.5% of the catalogue they could; raise momentum, lower learning_rate"
     with pytest.warns(CollapseWarning, match=text):
-        warn_of_collapse({"effective_rank": 4.2, "catalogue_share": 0.125}, 64, SHAPE)
+        warn_of_collapse(collapse({"effective_rank": 4.2, "catalogue_share": 0.125}, 64, SHAPE))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,9 @@ def test_a_sound_one(rank: float, n_dimensions: int, n_listed: int, shape: tuple
     possible = max(1, min(shape[1], min(shape[0], LISTS) * LENGTH))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_collapse({"effective_rank": rank, "catalogue_share": n_listed / possible}, n_dimensions, shape)
+        warn_of_collapse(
+            collapse({"effective_rank": rank, "catalogue_share": n_listed / possible}, n_dimensions, shape)
+        )
 
 
 @pytest.mark.parametrize("n_listed", [10, 12])
@@ -40,7 +42,7 @@ def test_the_same_list_for_everybody(n_listed: int):
         r"2,000; lower weight_decay, train for more epochs, take fewer layers, or set uniformity=0\.1$"
     )
     with pytest.warns(CollapseWarning, match=text) as caught:
-        warn_of_collapse({"effective_rank": 60.0, "catalogue_share": n_listed / 2000}, 64, SHAPE)
+        warn_of_collapse(collapse({"effective_rank": 60.0, "catalogue_share": n_listed / 2000}, 64, SHAPE))
     assert len(caught) == 1
 
 

@@ -1,6 +1,7 @@
 """What a fit decides by itself: the start, the terms of the score, uniformity and epochs, by pairs held out inside."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -270,7 +271,8 @@ def test_a_fit_without_validation_data_trains_on_everything_in_the_end():
     model = BUIR(**SMALL | asked).fit(matrix, show_progress=False, callback=records.append)
     train, held = hold_out(matrix, 0)
     inner = BUIR(**SMALL | asked).fit(train, held, show_progress=False)
-    assert model.chosen_ == inner.chosen_
+    assert model.chosen_ == replace(inner.chosen_, held_out="inner", collapse=model.chosen_.collapse)
+    assert inner.chosen_.held_out == "given"
     assert model.chosen_.value > 0
     assert model.terms_.strengths == inner.terms_.strengths
     # the held-out pairs are training pairs of the model that is left
@@ -343,6 +345,27 @@ def test_the_repr_says_what_came_of_a_fit():
     assert said.startswith("BUIR(encoder='walk', embedding_dim=8, ")
     assert said.endswith(f"  # {fit_model.chosen_}")
     assert "terms: popularity 0.5" in said
+
+
+def test_what_a_fit_came_to_says_what_ended_it_and_every_auto():
+    blind = fit(TRAIN, epochs=3)
+    told = blind.chosen_
+    assert (told.stopped, told.epochs_run, told.epochs, told.held_out) == ("epochs", 3, 3, "none")
+    assert (told.device, told.batch_size, told.learning_rate, told.momentum) == ("cpu", 64, 2e-3, 0.995)
+    assert (told.row_sparse, told.value, told.bare, told.kept, told.other) == (False, None, None, None, None)
+    assert fit(TRAIN, epochs=3, batch_size="auto").chosen_.batch_size == 128
+    patient = fit(TRAIN, VALID, epochs=60, patience=1).chosen_
+    assert (patient.stopped, patient.held_out, patient.epochs_run) == ("patience", "given", patient.epochs + 1)
+    made = BUIR(**SMALL | {"terms": {}}).fit(TRAIN, VALID, show_progress=False, callback=lambda record: True)
+    assert (made.chosen_.stopped, made.chosen_.epochs_run) == ("callback", 0)
+    assert "device cpu, batch 64, learning rate 0.002, momentum 0.995" in repr(blind)
+    assert "ended by its number of epochs; decided on nothing: no pairs held out; terms: none" in repr(blind)
+    terms = fit(TRAIN, VALID, terms="auto", epochs=2).chosen_
+    assert terms.value >= terms.bare > 0
+    assert f"in the end {terms.value:.4f} with the terms, {terms.bare:.4f} without" in str(terms)
+    told = replace(terms, kept=0.3, other=0.2, with_terms=False, collapse="all alike")
+    assert "kept is the state best without terms, 0.3000, not the one with terms, 0.2000" in str(told)
+    assert str(told).endswith("; warning: all alike")
 
 
 def test_old_files_load_as_they_were_trained():

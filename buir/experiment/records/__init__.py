@@ -2,6 +2,7 @@
 
 from buir.experiment.records import provenance
 from buir.experiment.records.clock import Clock
+from buir.experiment.records.fit import Fit
 from buir.experiment.records.journal import (
     Journal,
     Kind,
@@ -12,13 +13,24 @@ from buir.experiment.records.journal import (
     set_aside,
 )
 from buir.experiment.records.provenance import available_cores, mixture, versions
-from buir.experiment.records.record import Cell, Record, cell_key, frame, headline, metric_label, tidy
+from buir.experiment.records.record import (
+    POPULAR,
+    Cell,
+    Record,
+    cell_key,
+    frame,
+    headline,
+    metric_label,
+    tidy,
+)
 from buir.experiment.records.results import Results
 from buir.experiment.records.sittings import Sittings
 
 __all__ = [
+    "POPULAR",
     "Cell",
     "Clock",
+    "Fit",
     "Journal",
     "Kind",
     "Record",

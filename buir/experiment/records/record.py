@@ -20,6 +20,9 @@ __all__ = ["FORMAT", "Cell", "Record", "cell_key", "frame", "headline", "metric_
 
 FORMAT = 2
 """Of a record's file; those of format 1, from before the digests, are read as well."""
+POPULAR = 0.9
+"""A model whose lists overlap so far with what is popular is said to be popularity: at most two of twenty places are
+its own, on average."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ class Record:
     history: Sequence[Mapping[str, Any]] = ()
     """The records of the fit: epoch, seconds, loss, validation metrics."""
     chosen: Mapping[str, Any] = field(default_factory=dict)
-    """What held-out pairs decided in the fit: epochs, strengths of terms, what they came to; empty where nothing."""
+    """What the fit came to, as its model says: of BUIR the fields of ``buir.model.fitting.Chosen``; empty where a model
+    does not say."""
     fit_seconds: float | None = None
     """The limit of the fit, if there was one."""
     capped: bool = False
@@ -154,12 +158,17 @@ class Record:
     tuning: Mapping[str, Any] = field(default_factory=dict)
     """The budget of a search, its space, its trials and what was best; empty where nothing was searched."""
     peak_mb: float = 0.0
+    device_peak_mb: float | None = None
+    """Of a CUDA device; None where none was used."""
     system: Sequence[Mapping[str, float]] = ()
     """Samples of the system's use while it ran."""
     n_test_users: int = 0
     users_digest: str | None = None
     """Of the file with the per-user values; None of a record of format 1."""
     effective_rank: float | None = None
+    popularity_overlap: float | None = None
+    """Share of the places of its lists, of the length of the headline, whose items are on the users' lists of what is
+    popular; None where popularity says too little, and of a record of an earlier version."""
     examples: Sequence[Mapping[str, str]] = ()
     """Some users' lists in raw ids."""
     started: float = 0.0
@@ -177,6 +186,11 @@ class Record:
     def ok(self) -> bool:
         """Whether there is a result."""
         return self.status == "ok"
+
+    @property
+    def is_popularity(self) -> bool:
+        """Whether a model that is not popularity by its kind lists what is popular all the same."""
+        return self.kind != "popularity" and (self.popularity_overlap or 0.0) >= POPULAR
 
     @classmethod
     def of(cls, cell: Cell, split: Split, *, key: str, **facts: Any) -> Self:

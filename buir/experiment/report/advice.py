@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from buir.experiment.records import metric_label
-from buir.experiment.report.words import interval_text, seconds_text
+from buir.experiment.records import Record, metric_label
+from buir.experiment.report.words import interval_text, popular_models, seconds_text
 from buir.experiment.statistics import Findings
 
 
@@ -50,8 +50,11 @@ def advice(found: Findings, seconds: Mapping[str, float]) -> str:
     return " ".join(sentences)
 
 
-def winners(findings: Sequence[Findings]) -> list[str]:
-    """Answer for each level of one data set which model is best there, and which ones are not shown to be worse."""
+def winners(findings: Sequence[Findings], records: Sequence[Record] = ()) -> list[str]:
+    """Answer for each level of one data set which model is best there, and which ones are not shown to be worse.
+
+    Where the best one lists what is popular, that is said; ``records`` are those of the data set.
+    """
     lines = []
     for found in findings:
         leaders = found.leaders[found.headlines[0]]
@@ -61,7 +64,15 @@ def winners(findings: Sequence[Findings]) -> list[str]:
             continue
         if leaders.ties:
             rest = f"not shown to be worse: {', '.join(leaders.ties)}"
-        lines.append(f"At {found.train_pct} %: **{leaders.best}** has the highest mean ({_highest(found)}); {rest}.")
+        popular = popular_models([record for record in records if record.level == found.level])
+        said = (
+            f" **{leaders.best} is popularity here**: its lists hold what is popular."
+            if leaders.best in popular
+            else ""
+        )
+        lines.append(
+            f"At {found.train_pct} %: **{leaders.best}** has the highest mean ({_highest(found)}); {rest}.{said}"
+        )
     return lines
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from buir.errors import counted
 from buir.experiment.config import named_by_variable, shared_searches
 from buir.experiment.records import Record, frame, metric_label, provenance
-from buir.experiment.report import choices
+from buir.experiment.report import choices, fits
 from buir.experiment.report.blocks import Block, Section, Table, table
 from buir.experiment.report.words import settings_text, span_text, value_text
 
@@ -29,7 +29,7 @@ def sections(plan: Mapping[str, Any], records: Sequence[Record]) -> list[Section
     return [
         _cost(runs, shared),
         _tuning(records, tuned, shared, config.get("notes", ())),
-        *([choices.section(done, shared, metric)] if chosen else []),
+        *([choices.section(done, shared, metric), fits.section(done)] if chosen else []),
         _settings(runs),
         _gaps(plan, runs),
         _provenance(plan, records),

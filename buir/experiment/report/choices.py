@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from buir.experiment.records import Record, frame, metric_label
+from buir.experiment.records import Fit, Record, frame, metric_label
 from buir.experiment.report.blocks import Section, table
 from buir.experiment.report.words import span_text
 from buir.experiment.statistics import geometric_mean
@@ -96,13 +96,9 @@ def _validated(record: Record, metric: str) -> float | None:
     """Return the validation value of the measured fit as it was kept; None where the record lacks it."""
     if record.params.get("valid_metric", metric) != metric:
         return None  # it watched another one
-    if record.chosen:
-        values = [record.chosen.get("value")] if record.chosen.get("value") is not None else []
-        values = values or [record.chosen.get("start"), record.chosen.get("trained")]
-        return max((value for value in values if value is not None), default=None)
-    if _terms(record) and len(record.history) > 1:
-        return None  # epochs are validated before their terms are chosen
-    return max((entry[metric] for entry in record.history if entry.get(metric) is not None), default=None)
+    value = Fit.of(record).value
+    seen = [value] if value is not None else [record.chosen.get("start"), record.chosen.get("trained")]
+    return max((value for value in seen if value is not None), default=None)
 
 
 def _over_first(record: Record, metric: str) -> float | None:

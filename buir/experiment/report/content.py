@@ -14,7 +14,7 @@ from buir.experiment.report import appendix, panels
 from buir.experiment.report.advice import advice
 from buir.experiment.report.blocks import Block, Cell, Image, Section, Table, table
 from buir.experiment.report.figures import sparsity_figure
-from buir.experiment.report.words import interval_text, range_text, seconds_text, span_text
+from buir.experiment.report.words import POPULARITY, interval_text, popular_models, range_text, seconds_text, span_text
 from buir.experiment.statistics import N_FLIPS, PLACE, Findings, Interval, Judgement, Leaders
 
 Done = Mapping[Any, pd.DataFrame]
@@ -201,10 +201,12 @@ def _weights(runs: pd.DataFrame) -> Iterator[str]:
 def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done, shared: Mapping[str, str]) -> Iterator[Section]:
     """Show each data set in a section: curves, a table of each headline metric, and the price beside the quality."""
     asked = dict(iter(runs.groupby([*PLACE, "model"], sort=False)))
+    popular = {place: popular_models(list(here["record"])) for place, here in done.items()}
 
     def mean(part: Findings, model: str, metric: str) -> str | Cell:
         if model in part.models:
-            return _led(part.intervals[model, metric], model, part, part.leaders[metric])
+            cell = _led(part.intervals[model, metric], model, part, part.leaders[metric])
+            return Cell(f"{cell}: this is popularity", cell.tone) if model in popular[part.place] else cell
         return "refused" if (*part.place, model) in asked else "not run"
 
     def price(part: Findings, model: str) -> str:
@@ -231,6 +233,8 @@ def _results(runs: pd.DataFrame, found: Sequence[Findings], done: Done, shared: 
             "What it costs, in seconds of the processor (all threads together): mean of training a run, + mean of a "
             "search for settings"
         )
+        if any(popular[part.place] for part in parts):
+            blocks.append(f"**This is popularity**: {POPULARITY}")
         blocks.append(table(head, [[model, *(price(part, model) for part in parts)] for model in models], caption))
         yield Section(f"Results on {dataset}", blocks)
 

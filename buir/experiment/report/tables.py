@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from buir.experiment.records import Record, frame, metric_label
 from buir.experiment.report.blocks import Table, aligned, markdown, table
-from buir.experiment.report.words import interval_text, range_text, settings_text
+from buir.experiment.report.words import POPULARITY, interval_text, popular_models, range_text, settings_text
 from buir.experiment.statistics import Findings
 
 _SECONDS = (
@@ -25,16 +25,22 @@ def results_table(
     parts = {part.train_pct: part for part in found}
     refused = {(r.model, r.train_pct): f"n/a: {r.model}: {r.reason}" for r in reversed(records) if not r.ok}
     levels = sorted({record.train_pct for record in records})
+    popular = {pct: popular_models([r for r in records if r.train_pct == pct]) for pct in levels}
+    blank = "  " if any(popular.values()) else " "
 
     def shown(name: str, pct: float) -> str:
         if pct not in parts or name not in parts[pct].models:
-            return "n/a " if (name, pct) in refused else "not run "
+            return f"{'n/a' if (name, pct) in refused else 'not run'}{blank}"
         led = parts[pct].leaders[metric]
         mark = "*" if name == led.best else "≈" if name in led.ties else " "
+        mark += "†" if name in popular[pct] else blank[1:]
         return interval_text(parts[pct].intervals[name, metric]) + mark
 
     rows = [[name, *(shown(name, pct) for pct in levels)] for name in dict.fromkeys(r.model for r in records)]
-    notes = [refused[row[0], pct] for row in rows for pct, text in zip(levels, row[1:], strict=True) if text == "n/a "]
+    notes = [
+        refused[row[0], pct] for row in rows for pct, text in zip(levels, row[1:], strict=True) if text.strip() == "n/a"
+    ]
+    notes += [f"† this is popularity. {POPULARITY}"] if any(popular.values()) else []
     return table([corner, *(f"train {pct} %" for pct in levels)], rows), list(dict.fromkeys(notes))
 
 

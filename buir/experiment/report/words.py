@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from buir.errors import counted
+from buir.experiment.records import POPULAR, Record
 from buir.experiment.statistics import Interval
+
+POPULARITY = (
+    f"At least {POPULAR:.0%} of the places of its lists, on average, hold items of the user's popularity list; items "
+    "as popular as the last one of that count as on it."
+)
+"""When a model is said to be popularity."""
 
 
 def interval_text(interval: Interval, form: str = ".4f") -> str:
@@ -39,3 +46,12 @@ def settings_text(params: Mapping[str, Any]) -> str:
 def value_text(value: Any) -> str:
     """Write one setting."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def popular_models(records: Sequence[Record]) -> set[str]:
+    """Name the models of one place whose finished runs list what is popular, by the mean of their overlap."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        if record.ok and record.kind != "popularity":
+            found.setdefault(record.model, []).append(record.popularity_overlap or 0.0)
+    return {model for model, shares in found.items() if sum(shares) / len(shares) >= POPULAR}

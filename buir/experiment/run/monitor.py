@@ -5,6 +5,7 @@ import time
 from typing import Self
 
 import psutil
+import torch
 
 _MAX_SAMPLES = 200
 _MEGABYTE = 2**20
@@ -17,6 +18,8 @@ class Monitor:
     ----------
     peak_mb
         Largest resident memory seen, in MB (2**20 bytes): of the whole process, so it includes Python and the data.
+    device_peak_mb
+        Largest memory of tensors on one CUDA device, in MB; None where CUDA was not used.
     samples
         Records {"seconds", "cpu_percent", "memory_mb"}, at most 200: the interval doubles when they are full.
     """
@@ -25,12 +28,15 @@ class Monitor:
         self.interval = interval
         self.sample_every = sample_every
         self.peak_mb = 0.0
+        self.device_peak_mb: float | None = None
         self.samples: list[dict[str, float]] = []
         self._process = psutil.Process()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
+        for device in _devices():
+            torch.cuda.reset_peak_memory_stats(device)
         self._process.cpu_percent()  # the first call only sets the mark from which the next one counts
         self._look()
         self._thread.start()
@@ -40,6 +46,8 @@ class Monitor:
         self._stop.set()
         self._thread.join()
         self._look()
+        if devices := _devices():
+            self.device_peak_mb = max(torch.cuda.max_memory_allocated(device) for device in devices) / _MEGABYTE
 
     def _look(self) -> float:
         memory = self._process.memory_info().rss / _MEGABYTE
@@ -59,3 +67,8 @@ class Monitor:
                 self.samples = self.samples[1::2]
                 self.sample_every *= 2
             due = seconds + self.sample_every
+
+
+def _devices() -> range:
+    """Return the CUDA devices; none where this process has not used CUDA, which asking must not begin."""
+    return range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)

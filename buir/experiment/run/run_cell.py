@@ -13,12 +13,13 @@ import pandas as pd
 from buir.data import Split
 from buir.errors import Refused, one_line
 from buir.experiment.config import BenchmarkConfig
-from buir.experiment.records import Cell, Clock, Journal, Record, Sittings
+from buir.experiment.records import Cell, Clock, Journal, Record, Sittings, headline
 from buir.experiment.run.groups import group_metrics
 from buir.experiment.run.monitor import Monitor
+from buir.experiment.run.popular import popularity_overlap
 from buir.experiment.run.sources import Sources
 from buir.experiment.search import Tuned, search
-from buir.learning import effective_rank
+from buir.learning import effective_rank, training_device
 from buir.ranking import Evaluation, evaluate
 from buir.recommend import vectors_of
 
@@ -120,20 +121,23 @@ def measure(
     has_factors = getattr(model, "item_factors", None) is not None
     rank = float(effective_rank(vectors_of(model, "item_factors", "the rank"))) if has_factors else None
     chosen_inside = getattr(model, "chosen_", None)
+    device = {"device": str(training_device(model.device))} if hasattr(model, "device") else {}
     measured = replace(
         record,
         params=chosen.resolved,
         metrics=_headline_first(evaluation.means),
         groups=group_metrics(evaluation, split.train, split.test),
         history=list(getattr(model, "history", None) or []),
-        chosen={} if chosen_inside is None else dict(vars(chosen_inside)),
+        chosen=device | ({} if chosen_inside is None else dict(vars(chosen_inside))),
         fit_s=fit_s,
         capped=clock.ended(model),
         rank_s=rank_s,
         peak_mb=monitor.peak_mb,
+        device_peak_mb=monitor.device_peak_mb,
         system=monitor.samples,
         n_test_users=evaluation.n_users,
         effective_rank=rank,
+        popularity_overlap=popularity_overlap(evaluation, split, int(headline(cell.ks)[0].rpartition("_at_")[2])),
         examples=_examples(evaluation, split),
     )
     return measured, evaluation.to_frame().assign(user=evaluation.users), model  # rows: ids may be text

@@ -9,7 +9,7 @@ import shlex
 import sqlite3
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
@@ -247,16 +247,34 @@ def _set_aside(file: Path, why: str) -> Path:
     return file.replace(file.with_name(f"{file.name}.{why}-{number}"))
 
 
-def page(base: str, experiment_id: str, *, view: str | None = VIEW_KEY, charts: bool = True) -> str:
+def page(
+    base: str,
+    experiment_id: str,
+    *,
+    view: str | None = VIEW_KEY,
+    charts: bool = True,
+    lists: bool = False,
+) -> str:
     """Write the link that opens an experiment, outside the GenAI mode of the interface.
 
-    It opens on the saved view of key ``view``, with or without charts beside the table of runs.
+    It opens on the saved view of key ``view``, with or without charts beside the table of runs; with ``lists`` on the
+    tables of the runs side by side instead.
     """
+    mode = "ARTIFACT" if lists else "CHART" if charts else ""
     wanted = [f"viewStateShareKey={view}"] if view else []
-    wanted += ["compareRunsMode=CHART"] if charts else []
+    wanted += [f"compareRunsMode={mode}"] if mode else []
     return (
         f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{'&'.join([*wanted, 'workflowType=machine_learning'])}"
     )
+
+
+def links(experiment_id: str, levels: Sequence[float]) -> str:
+    """Write the links to the saved views, for the text above the runs: from the same server, so without its address."""
+    ways = {"curves": page("", experiment_id)}
+    ways |= {f"best at {pct} %": page("", experiment_id, view=f"best-{pct}") for pct in levels}
+    ways |= {"settings": page("", experiment_id, view="settings", charts=False)}
+    ways |= {f"lists at {pct} %": page("", experiment_id, view=f"lists-{pct}", lists=True) for pct in levels}
+    return "Views: " + ", ".join(f"[{name}]({way.removeprefix('/')})" for name, way in ways.items()) + "."
 
 
 def views_supported(version: str) -> bool:
@@ -265,28 +283,58 @@ def views_supported(version: str) -> bool:
     return found is not None and (3, 15) <= (int(found[1]), int(found[2])) < (4, 0)
 
 
-def view_tags(metrics: Mapping[str, str], levels: Iterable[float], existing: Mapping[str, str]) -> dict[str, str]:
-    """Write the tags of the saved views: the curves, and the best models at each level.
+def at_level(pct: float, metric: str) -> str:
+    """Name what a sweep has at one level, to be drawn as a bar: ``at_010/ndcg_at_20``, in the order of the levels."""
+    return f"at_{pct:03g}/{metric.removeprefix('test/')}"
 
-    The curves are those of the sweeps, one run for each model: of the single fits MLflow loads no more than a hundred
-    at first, and draws without a word what it has. The tables list the fits, and MLflow orders groups by their means.
 
-    ``metrics`` are those of MLflow to show, with their titles; the first orders the tables. A view keeps its tag among
-    the ``existing`` ones of the experiment if only the time stamps would change.
+def view_tags(
+    metrics: Mapping[str, str],
+    levels: Iterable[float],
+    existing: Mapping[str, str],
+    *,
+    settings: Sequence[str] = (),
+    seeds: tuple[int, int] = (0, 0),
+) -> dict[str, str]:
+    """Write the tags of the saved views: the curves, the best at each level, settings, and lists side by side.
+
+    Charts are of the sweeps, one run for each model in its own colour: of the single fits MLflow loads no more than a
+    hundred at first, and draws without a word what it has.
+
+    Parameters
+    ----------
+    metrics
+        Those of MLflow to show, with their titles; the first orders the tables.
+    levels
+        Training shares in per cent.
+    existing
+        Tags of the experiment: a view keeps its own if only the time stamps would change.
+    settings
+        Parameters that tell settings apart.
+    seeds
+        Split seed and model seed of the fits whose lists stand side by side.
     """
     given = json.loads(files("buir.experiment.tracking").joinpath("views.json").read_text(encoding="utf-8"))
     costs, columns = given["costs"], [f"metrics.`{metric}`" for metric in metrics]
     curves = given["curves"] | {
-        "selectedColumns": ["params.`model`", *columns, "metrics.`time/fit_s`"],
+        "selectedColumns": ["params.`model`", *columns, "metrics.`usage/fit_s`"],
         "compareRunCharts": _charts(given["chart"], metrics, "sparsity") + _charts(given["chart"], costs, "cost"),
     }
-    best = given["best"] | {
-        "selectedColumns": ["params.`model`", "params.`train_pct`", *columns],
-        "compareRunCharts": _charts(given["chart"] | given["bar"], metrics, "best"),
-    }
-    views = {VIEW_KEY: ("Recall & NDCG vs sparsity", curves)} | {
-        f"best-{pct}": (f"Best at {pct} %", best | {"searchFilter": best["searchFilter"] % pct}) for pct in levels
-    }
+    fits = given["fits"]
+    named = ["params.`model`", "params.`train_pct`", "params.`seed`"]
+    decided = given["fits"] | {"selectedColumns": [*named, *(f"params.`{name}`" for name in settings)]}
+    views = {VIEW_KEY: ("Recall & NDCG vs sparsity", curves), "settings": ("Settings and what fits came to", decided)}
+    for pct in levels:
+        here = {at_level(pct, metric): f"{title} at {pct} %" for metric, title in metrics.items()}
+        bars = given["best"] | {
+            "selectedColumns": ["params.`model`", *(f"metrics.`{metric}`" for metric in here)],
+            "compareRunCharts": _charts(given["chart"] | given["bar"], here, "best"),
+            "orderByKey": f"metrics.`{next(iter(here))}`",
+        }
+        one = zip(("train_pct", "split_seed", "seed"), (pct, *seeds), strict=True)
+        some = fits["searchFilter"] + "".join(f" and params.{name} = '{value}'" for name, value in one)
+        lists = {"searchFilter": some, "selectedColumns": [*named, *columns]}
+        views |= {f"best-{pct}": (f"Best at {pct} %", bars), f"lists-{pct}": (f"Lists at {pct} %", lists)}
     tags, now = {}, int(time.time() * 1000)
     for key, (name, view) in views.items():
         tag = f"{_VIEW_PREFIX}{key}"

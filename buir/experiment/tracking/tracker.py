@@ -8,6 +8,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from buir.errors import counted
 from buir.experiment.records import Journal, Kind, Record, experiment_name
 from buir.experiment.tracking import store
 from buir.experiment.tracking.writer import Writer
@@ -25,7 +26,7 @@ class Tracker:
     uri: str
     """Of the store."""
     warn: Callable[[str], None]
-    """Called once for each outage, with one line, and with another one when it is over."""
+    """Called once for each outage, with one line, and with another one when it is over; and where runs are renamed."""
     clock: Callable[[], float] = time.monotonic
     """Gives seconds; the store is asked again a minute after a failure at the earliest, and always at the end."""
     down: bool = field(default=False, init=False)
@@ -46,8 +47,8 @@ class Tracker:
         Parameters
         ----------
         artifacts
-            Data set -> file name -> text or Matplotlib figure, kept in the data set's summary run; "table.md" is also
-            the text above the runs.
+            Data set -> file name -> text or Matplotlib figure, or a function that makes one if it is needed, kept in
+            the data set's summary run; "table.md" is also in the text above the runs, which begins with "answer.md".
 
         Returns
         -------
@@ -75,6 +76,11 @@ class Tracker:
             client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             colours = model_colours(plan["models"])
             self._writers[name] = Writer(client, self.journal, name, colours, local=store.is_local(self.uri))
+            if renamed := self._writers[name].renamed:
+                self.warn(
+                    f"{counted(renamed, 'run')} of {name} had names of an earlier version (such as train/loss) and are "
+                    "written anew from the results; the old ones are among MLflow's deleted runs."
+                )
         return self._writers[name]
 
     def _records(self, kind: Kind, plan: Mapping[str, Any]) -> Iterator[Record]:
