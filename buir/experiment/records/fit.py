@@ -53,7 +53,7 @@ class Fit:
     value: float | None = None
     """The metric with the terms as they were chosen, on the same."""
     kept: str | None = None
-    """Which of the two best states was kept, "with terms" or "without terms" (as it was watched); None where there was one.
+    """Which of the two best states was kept, "with terms" or "without terms", as it was watched; None where it is one.
     """
     compared: tuple[float, float] | None = None
     """Of the kept one and of the other what decided between them: the metric with the terms that each wants of those
