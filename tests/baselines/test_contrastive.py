@@ -314,7 +314,7 @@ def test_the_number_of_threads_does_not_matter():
             found.append(learner.table.detach().numpy())
     finally:
         torch.set_num_threads(before)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-7)  # sums may be taken in another order
 
 
 @pytest.mark.gpu

@@ -95,7 +95,9 @@ def test_a_benchmark_from_nothing_to_the_table_and_again(here):
     assert len(client.search_runs([experiment.experiment_id], "tags.kind = 'fit'")) == 8
     (summary,) = client.search_runs([experiment.experiment_id], "tags.kind = 'summary'")
     artifacts = {artifact.path for artifact in client.list_artifacts(summary.info.run_id)}
-    assert artifacts == {"config.json", "sparsity.png", "table.md", "verdicts.png"}
+    assert artifacts == {
+        *("config.json", "groups", "report.html", "sparsity.png", "table.md", "users.parquet", "verdicts.png"),
+    }
 
     forecast = call("benchmark", "tiny.yaml", "--dry-run", "--set", "seeds=[0,1,2]").stdout
     assert forecast.startswith(

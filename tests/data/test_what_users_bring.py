@@ -734,7 +734,7 @@ def test_every_door_says_the_same(write, tmp_path):
     )
     write(RATED + "a,3,5\nb,2,5\nc,1,5\nc,2,5\nc,3,5\n", "r.csv")
     said = run("benchmark", config, "--out", tmp_path / "out", "--dry-run").stderr
-    assert re.search("holds ratings, 2 of them zero or negative: .*--min-rating 3 keeps 7 of 9", said)
+    assert re.search("holds ratings, 2 of them zero or negative: .*--set data.min_rating=3 keeps 7 of 9", said)
 
 
 # Splits

@@ -305,7 +305,8 @@ def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
     assert ours.chosen["value"] >= ours.chosen["bare"] > 0
     assert (popular.popularity_overlap, popular.is_popularity) == (1.0, False)
     assert 0 < ours.popularity_overlap <= 1
-    assert ours.chosen["start"] == ours.history[0]["ndcg_at_20"]
+    watched = "ndcg_at_20" if ours.chosen["with_terms"] else "bare_ndcg_at_20"
+    assert ours.chosen["start"] == ours.history[0][watched]
     assert ours.chosen["value"] > 0
     assert ours.chosen["uniformity"] in (0.0, 0.3)
     assert ours.params["terms"] == ours.params["uniformity"] == "auto"

@@ -134,8 +134,9 @@ def test_levels_below_one_per_cent_are_not_called_zero(level, text):
 def test_levels_below_one_per_cent_have_steps_of_their_own():
     records, _ = make_results({"ALS": 0.5}, levels=(0.001, 0.005, 0.2))
     means = runs.level_means(records, ["ndcg_at_20"])
-    assert list(means) == [-1, 0, 20]
-    assert all("test/ndcg_at_20" in values for values in means.values())
+    assert list(means) == [0.1, 0.5, 20]
+    curve = [metric for metric in runs.sweep_metrics(means, 1) if metric.key == "test/ndcg_at_20"]
+    assert [metric.step for metric in curve] == [-1, 0, 20]
 
 
 def test_levels_that_keep_the_same_pairs_are_told():

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,12 @@ def explored(tmp_path_factory, empty_store) -> tuple[Path, list[str], benchmark.
 
 @pytest.fixture
 def out(explored, tmp_path) -> Path:
-    return Path(shutil.copytree(explored[0], tmp_path / "out"))
+    folder = Path(shutil.copytree(explored[0], tmp_path / "out"))
+    with closing(sqlite3.connect(folder / "mlflow.db")) as connection, connection:
+        # as if it had been made there
+        move = "UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)"
+        connection.execute(move, (explored[0].as_uri(), folder.as_uri()))
+    return folder
 
 
 def tune_runs(out: Path):
@@ -127,15 +134,18 @@ def test_searches_are_runs_of_mlflow(out):
     record = Journal(out).read_search(run.data.tags["search"])
     assert record is not None
     tuning = record.tuning
-    assert run.data.params["model.factors"] == str(tuning["best_params"]["factors"])
-    assert (run.data.params["model.iterations"], run.data.params["tuning.trials"]) == ("2", "3")
+    assert run.data.params["als.factors"] == str(tuning["best_params"]["factors"])
+    assert (run.data.params["als.iterations"], run.data.params["tuning.trials"]) == ("2", "3")
     assert run.data.metrics["tune/ndcg_at_20"] == pytest.approx(tuning["best_value"])
     points = client.get_metric_history(run.info.run_id, "tune/best_ndcg_at_20")
     values = [trial["value"] for trial in tuning["results"]]
     assert [point.step for point in points] == [1, 2, 3]
     assert [point.value for point in points] == pytest.approx([max(values[: n + 1]) for n in range(3)])
     assert {i.tags[0].value for i in run.inputs.dataset_inputs} == {"train", "valid"}
-    assert [artifact.path for artifact in client.list_artifacts(run.info.run_id)] == ["trials.json"]
+    assert [artifact.path for artifact in client.list_artifacts(run.info.run_id)] == [
+        "environment.json",
+        "trials.json",
+    ]
     parent = client.get_run(run.data.tags["mlflow.parentRunId"])
     assert (parent.data.tags["kind"], parent.data.tags["model"], parent.info.status) == (
         "sweep",

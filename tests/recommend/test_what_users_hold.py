@@ -16,6 +16,7 @@ from buir import BUIR, Interactions
 from buir.data import fit_inputs
 from buir.errors import (
     InputError,
+    InputWarning,
     OutOfRangeError,
     PairsDroppedWarning,
     RowsNotIdsWarning,
@@ -188,7 +189,8 @@ def test_a_fit_knows_the_names_that_files_are_read_by(model, kind, names):
 
 def test_a_column_of_the_plain_name_comes_first():
     frame = pd.DataFrame({"user_id": [7, 8], "User": [1, 2], "user": ["ann", "bob"], "item": [10, 20]})
-    assert Interactions.from_frame(frame).user_ids.tolist() == ["ann", "bob"]
+    with pytest.warns(InputWarning, match="'user' is read as the user, and 'user_id' and 'User' may hold it too"):
+        assert Interactions.from_frame(frame).user_ids.tolist() == ["ann", "bob"]
     assert Interactions.from_frame(frame, user="user_id").user_ids.tolist() == [7, 8]
     with pytest.raises(InputError, match=re.escape("the frame has no column 'uzer'; it has")):
         Interactions.from_frame(frame, user="uzer")
