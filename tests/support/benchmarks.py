@@ -1,5 +1,10 @@
 """Tiny benchmarks that run in a second, and somebody who watches them."""
 
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+
 from buir.experiment.config.schema import BenchmarkConfig
 
 TINY = {"n_users": 60, "n_items": 40, "n_pairs": 600, "n_groups": 4, "seed": 0}
@@ -16,6 +21,17 @@ def make_config(**changes) -> BenchmarkConfig:
         "models": [{"kind": "popularity"}, {"kind": "als", "params": {"factors": 4, "iterations": 2}}],
     }
     return BenchmarkConfig.model_validate(settings | changes)
+
+
+def rehomed(folder: Path, to: Path) -> Path:
+    """Copy a folder of results, and let its MLflow store keep artifacts in the copy, as if it had been made there."""
+    shutil.copytree(folder, to)
+    with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(to / "mlflow.db")) as database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            move = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            database.execute(move, (folder.resolve().as_uri(), to.resolve().as_uri()))
+        database.commit()
+    return to
 
 
 class Watcher:

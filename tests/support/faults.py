@@ -30,7 +30,7 @@ from buir.errors import ExperimentError
 from buir.experiment import comparison
 from buir.experiment.records import Journal
 from buir.experiment.tracking import store, viewer
-from tests.support.benchmarks import make_config
+from tests.support.benchmarks import make_config, rehomed
 
 TUNED = {"models": [{"kind": "popularity"}, {"kind": "als", "params": {"iterations": 2}}], "tuning": {"trials": 3}}
 _LONGEST = 120
@@ -170,7 +170,7 @@ def damage(outages: Outages, folder: Path, count: int, rng: np.random.Generator)
         some = [file for file in files if kind in (file.parts[0], file.name)]
         file = some[int(rng.integers(len(some)))]
         shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(whole, out)
+        rehomed(whole, out)
         how = _spoil(out / file, rng)
         with outages.trial("damage"):
             code = ended(in_child(partial(benchmark, out)))
@@ -248,7 +248,8 @@ def full_disk(outages: Outages, folder: Path, count: int, rng: np.random.Generat
             code = ended(in_child(partial(_benchmark_command, disk / "results")))
             assert code == 0, "a benchmark on a full disk ended in a traceback"
             (disk / "filler").unlink()
-            shutil.copytree(disk / "results", folder / f"moved-{leave}") if (disk / "results").exists() else None
+            if (disk / "results").exists():
+                rehomed(disk / "results", folder / f"moved-{leave}")
             assert ended(in_child(partial(benchmark, folder / f"moved-{leave}"))) == 0, "cannot go on elsewhere"
     return True
 
