@@ -350,6 +350,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    # the patience of buir's commands: MLflow's own would wait for a server that stands still for a quarter of an hour
+    for name, value in (("MAX_RETRIES", "2"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
+        os.environ[f"MLFLOW_HTTP_REQUEST_{name}"] = value
     rng, outages = np.random.default_rng(asked.seed), Outages(say=lambda text: sys.stdout.write(f"{text}\n"))
     folder = Path(tempfile.mkdtemp(prefix="buir-faults-"))
     try:
