@@ -179,7 +179,7 @@ costs = {
 pd.DataFrame(costs, index=["fit, s", "lists, s"]).T.round(2)
 
 # %% [markdown]
-# ALS is the cheaper by far: one fit takes less than a tenth of a second, BUIR about three seconds, in which it tries
+# ALS is the cheaper by far: one fit takes less than a tenth of a second, BUIR about two seconds, in which it tries
 # widths, weights and terms. The grid of ALS above was fifteen fits. `BUIR(epochs=0)`, the start and the terms without
 # training, is in between; on these data it is what `BUIR()` came to as well, `0 epochs` in the line above. Lists cost
 # the same.
