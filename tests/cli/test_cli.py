@@ -125,6 +125,7 @@ def test_a_benchmark_from_nothing_to_the_table_and_again(here):
     )
 
 
+@pytest.mark.slow
 def test_the_runs_are_looked_at_where_they_are_and_several_commits_are_told_once(here):
     wanted = ["benchmark", "tiny.yaml", "--set", "seeds=[0]"]
     away = call(*wanted, "--tracking-uri", "http://127.0.0.1:9")
@@ -305,6 +306,7 @@ def test_describe(here):
         assert word in result.stdout
 
 
+@pytest.mark.slow
 def test_a_store_that_is_down_loses_nothing(here, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     result = call("benchmark", "tiny.yaml", "--set", "seeds=[0]")

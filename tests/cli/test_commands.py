@@ -130,6 +130,7 @@ def test_a_log_of_events_is_described_as_it_is_fitted(tmp_path):
     assert re.search(rf"^left out +{len(TRAIN) - bought} rows? of other events$", said, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_inner_validation_decides_and_trains_on_everything(tmp_path):
     rng = np.random.default_rng(0)
     pairs = sorted({(f"u{user}", 2 * int(rng.integers(10)) + user % 2) for user in range(220) for _ in range(8)})

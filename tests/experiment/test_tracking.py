@@ -407,6 +407,7 @@ def test_a_half_written_run_is_replaced(copied):
     assert model.model_id not in {logged.model_id for logged in found}
 
 
+@pytest.mark.slow
 def test_more_seeds_make_new_means_and_older_settings_leave_the_view(copied):
     out = copied
     old = {run.info.run_name: run.info.run_id for run in all_runs(out, "sweep")}
@@ -472,6 +473,7 @@ def broken_server(health: int) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
+@pytest.mark.slow
 def test_runs_in_the_names_of_an_earlier_version_are_written_anew_and_that_is_told(copied):
     client, before = make_client(copied), {}
     for kind in ("fit", "sweep", "summary"):
@@ -502,6 +504,7 @@ def test_runs_in_the_names_of_an_earlier_version_are_written_anew_and_that_is_to
     assert told == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_costs_a_probe_in_a_minute_one_at_the_end_and_one_warning(out):
     with broken_server(health=503) as (uri, asked):
         tracker, told = make_tracker(out, uri)
@@ -534,6 +537,7 @@ def logged_cells(out: Path) -> set[str]:
     return {run.data.tags["cell"] for run in all_runs(out, "fit") if run.info.status == "FINISHED"}
 
 
+@pytest.mark.slow
 def test_after_an_outage_mlflow_gets_what_it_missed_and_each_outage_is_told_once(out, monkeypatch):
     """The store fails at some calls of a fake clock's time; the runs are real."""
     now, broken, failed = [0.0], [False], []
@@ -747,6 +751,7 @@ def test_views_are_written_for_versions_whose_format_is_known():
         assert store.views_supported(version) is supported
 
 
+@pytest.mark.slow
 def test_a_version_of_another_format_shows_the_note_and_no_views(out, monkeypatch):
     monkeypatch.setattr(mlflow, "__version__", "4.0.0")
     tracker, told = make_tracker(out)

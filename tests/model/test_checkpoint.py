@@ -319,6 +319,7 @@ def killed(case: str, n_kills: int, folder: Path, seed: int = 0) -> dict[str, in
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_two_kills_come_to_the_same_bytes(tmp_path):
     told = killed("inner validation of a start", 2, tmp_path, seed=1)
     assert told["equal"] == told["rounds"] == 1
