@@ -586,7 +586,7 @@ class _Training:
             watch.marks = {"branch": weight}
             watching = {"callback": watch, "show_progress": False}
             history = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching).history
-            self.candidates.append(len(history))
+            self.candidates.append(len(history) * len(self.metrics))
             if watch.ended:
                 state = learner.snapshot(), weight, history, self.metrics[0]
                 return _Branches(ended=(learner, _Trained.of(*state, "callback")))
@@ -652,7 +652,7 @@ class _Training:
                     return
                 continue
             both = self.both(weight, metrics, watch)
-            self.candidates.append(len(both.history))
+            self.candidates.append(len(both.history) * len(metrics))
             for metric, *parts in zip(metrics, both.table, both.predictor_weight, both.predictor_bias, strict=True):
                 stopped = _end(both.history[-1]["epoch"], self.plan.epochs, ended=both.ended)
                 yield _Trained.of(Weights(*parts), weight, both.history, metric, stopped)

@@ -140,7 +140,7 @@ def test_the_best_state_comes_back_after_the_last_epoch():
 
 
 def test_two_metrics_have_a_best_state_and_a_patience_each():
-    # by the first the second epoch is best, by the other the fourth; after the fifth both have missed
+    # both are best after the second epoch, and both miss in the third
     script = Script([0.2, 0.8, 0.7, 0.6, 0.5, 0.9], others=[0.1, 0.3, 0.2, 0.4, 0.3, 0.2])
     schedule = Schedule(6, N_PAIRS, 0, metric="ndcg_at_5", second="other", patience=1)
     history, best = train(script, PAIRS, schedule, show_progress=False)

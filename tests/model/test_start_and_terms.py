@@ -412,6 +412,18 @@ def test_records_of_branches_say_so_and_the_history_has_none():
     assert [record["epoch"] for record in model.history] in [[r["epoch"] for r in part] for part in (first, second)]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_records_are_those_of_the_way_that_was_kept(seed):
+    train, valid = little_held_out()
+    model = BUIR(device="cpu", epochs=8, seed=seed).fit(train, valid, show_progress=False)
+    metric = "ndcg_at_20" if model.chosen_.with_terms else "bare_ndcg_at_20"
+    values = [record.get(metric, record["ndcg_at_20"]) for record in model.history]
+    assert [record["best"] for record in model.history] == [
+        all(value > before for before in values[:place]) for place, value in enumerate(values)
+    ]
+    assert model.chosen_.epochs == max(record["epoch"] for record in model.history if record["best"])
+
+
 def test_the_history_has_the_metric_with_and_without_the_terms():
     train, valid = little_held_out()
     model = BUIR(device="cpu", epochs=2, terms={"popularity": 2.0}).fit(train, valid, show_progress=False)

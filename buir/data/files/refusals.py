@@ -23,7 +23,8 @@ _NO_TABLE = {
         "make a frame of them (pandas.DataFrame of ast.literal_eval for each line) and pass it, or write it as CSV",
     ),
     re.compile(
-        rb"\s*(INSERT\s+INTO|CREATE\s+TABLE|DROP\s+TABLE|COPY\s+\S+.*FROM\s|UPDATE\s+\S+\s+SET\s|DELETE\s+FROM|/\*!|--\s)",
+        rb"\s*(INSERT\s+INTO|CREATE\s+TABLE|DROP\s+TABLE|COPY\s+\S+.*FROM\s|UPDATE\s+\S+\s+SET\s|DELETE\s+FROM|/\*!"
+        rb"|--\s)",
         re.I,
     ): (
         "statements of SQL",
