@@ -17,6 +17,7 @@ from torch.nn import functional
 from buir.data import fit_inputs, nested_levels
 from buir.errors import Argument, InputError
 from buir.graph import permutation, spectral_factors, stream
+from buir.ranking import FactorScorer
 
 from .candidates import KnownPairs, checked_draws
 from .samplers import Sampler, make_samplers, row_scores
@@ -185,7 +186,8 @@ def frozen_vectors(matrix: csr_array, model: Any = None, *, seed: int = 0) -> tu
         spectrum = spectral_factors(matrix, min(WIDTH, *matrix.shape), seed=seed)
         tables = spectrum.tables()
     else:
-        tables = [torch.from_numpy(np.asarray(model.user_factors)), torch.from_numpy(np.asarray(model.item_factors))]
+        held = FactorScorer(np.asarray(model.user_factors), np.asarray(model.item_factors))
+        tables = held.user_factors, held.item_factors
     users, items = (functional.normalize(table.float(), dim=1) for table in tables)
     return users, items
 

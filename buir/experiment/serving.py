@@ -157,7 +157,7 @@ class Lists:
     @classmethod
     def load(cls, file: str | Path) -> "Lists":
         """Read the model from its file."""
-        return cls(BUIR.load(file))
+        return cls(BUIR.load(file).freeze())
 
     def answer(self, asked: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame | list[Ranked]:
         """Make one list for each row of a frame, or each query, in their order.

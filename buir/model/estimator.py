@@ -478,13 +478,13 @@ class BUIR(Recommender):
             raise ValueError(msg)
         history = self._seen_rows(np.array([row]), "explain") if told is None else told
         weight, bias = self.weights_.predictor_weight, self.weights_.predictor_bias
-        vector = torch.from_numpy(self.item_factors[column])
+        vector = torch.tensor(self.item_factors[column])
         target = vector[: len(bias)]
         # the dial turns the user's vector, which is the same as turning the item's back
         target = target if self.terms_.dial is None else self.terms_.dial @ target
         own = self.weights_.table[row] if told is None else None
         parts = explain_score(self.folding_[0], history, own, weight + weight.T, bias, target, self.item_ids_)
-        further = torch.from_numpy(self.user_factors[row]) if told is None else self.terms_.coordinates(told)[0]
+        further = torch.tensor(self.user_factors[row]) if told is None else self.terms_.coordinates(told)[0]
         added = self.terms_.parts(history, further, vector, column)
         if not added:
             return parts

@@ -4,10 +4,19 @@ from buir.ranking.arguments import as_count, as_rows, check_shape
 from buir.ranking.evaluation import Evaluation, evaluate
 from buir.ranking.item_filter import ItemFilter
 from buir.ranking.metrics import METRICS, coverage, metric_label, quantile_groups, user_metrics
-from buir.ranking.popularity import PopularityTerm
 from buir.ranking.sources import as_scorer
 from buir.ranking.term_choice import Choice, choose_terms
-from buir.ranking.terms import Dial, ItemNorm, SpectralBlock, SumScorer, Term, TermScorer, WatchedScorer, spread
+from buir.ranking.terms import (
+    Dial,
+    ItemNorm,
+    PopularityTerm,
+    SpectralBlock,
+    SumScorer,
+    Term,
+    TermScorer,
+    WatchedScorer,
+    spread,
+)
 from buir.ranking.top_k import FactorScorer, Scorer, top_k
 
 __all__ = [

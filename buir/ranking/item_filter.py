@@ -16,7 +16,7 @@ __all__ = ["ItemFilter"]
 _PRODUCTS = 1 << 22
 """Most products of entries in one block of rows: a block then takes at most 50 MB before it is cut."""
 
-_MANY = 128
+_MANY = 40
 """Items of a history whose rows SciPy takes and adds up sooner than NumPy, to the same bits."""
 
 
@@ -134,6 +134,9 @@ def _cooccurrences(history: csr_array, exponents: tuple[float, float, float], ke
     if not blocks:
         return csr_array(np.zeros((0, 0), dtype=np.float32))
     whole = csr_array(vstack(blocks, format="csr"))
+    # narrow ones are half of what is read for a list, and as narrow as those of the training rows: none is converted
+    index = np.int32 if max(n_items, whole.nnz) <= np.iinfo(np.int32).max else np.int64
+    whole = csr_array((whole.data, whole.indices.astype(index), whole.indptr.astype(index)), shape=whole.shape)
     whole.sort_indices()
     return whole
 

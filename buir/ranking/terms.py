@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from buir.ranking.bounds import Bound
 from buir.ranking.item_filter import ItemFilter
-from buir.ranking.popularity import PopularityTerm
 from buir.ranking.top_k import FactorScorer, Scorer
 
 if TYPE_CHECKING:
@@ -93,6 +93,32 @@ class ItemNorm:
         norm = items.double().square().sum(dim=1, keepdim=True).sqrt()
         scale = torch.where(norm > 0, (norm / norm.square().mean().sqrt()) ** self.strength, 0.0)
         return users, items * scale.to(items.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class PopularityTerm:
+    r"""Adds :math:`w\, \sigma \sqrt{d_v} / \mathrm{sd}(\sqrt d)` to the score of every item v, as one more coordinate.
+
+    An extension of the paper. :math:`\tilde A^k E` turns towards the leading eigenvector :math:`D^{1/2} 1` of the
+    normalised adjacency matrix as k grows, so this is the layer that no finite number of layers reaches; where pairs
+    are scarce it says more than the others.
+    """
+
+    degree: Tensor
+    """Training users of each item, by the weights of their pairs, shape (n_items,)."""
+    strength: float = 0.0
+    """w >= 0: the spread of popularity over the items, in units of sigma.
+
+    Sigma is the spread of the personal scores over the items (root mean square over users).
+    """
+
+    grid: ClassVar[tuple[float, ...]] = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+    """Strengths tried by default, up to so much that the personal part only orders equally popular items."""
+
+    def factors(self, n_users: int) -> FactorScorer:
+        """Return the term in its own unit as one coordinate: 1 for a user, the root of the degree for an item."""
+        root = self.degree.to(torch.float32).sqrt().unsqueeze(1)
+        return FactorScorer(root.new_ones(n_users, 1), root)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +227,10 @@ class TermScorer:
         """Score all items for ``users``: float32, shape (len(users), n_items)."""
         return self.sum.score_block(users)
 
+    def bounds_of(self, user: int) -> Bound | None:
+        """Bound the scores of all items for a user."""
+        return self.sum.bounds_of(user)
+
     @property
     def device(self) -> torch.device:
         """Where the scores are computed."""
@@ -248,6 +278,15 @@ class SumScorer:
         else:
             self.tables.score_into(out, users)
         self._with_others(out, users)
+
+    def bounds_of(self, user: int) -> Bound | None:
+        """Bound the scores of all items for a user by those of the inner products; None where these have no bounds."""
+        found = None if self.tables is None or self.base is not None else self.tables.bounds_of(user)
+        if found is None or not self.further:
+            return found
+        further = self._with_others(torch.zeros(1, self.n_items), np.array([user]))[0].numpy()
+        np.add(found.upper, further, out=found.upper)
+        return found._replace(scores=lambda items: found.scores(items) + further[items])
 
     def _with_others(self, out: Tensor, users: np.ndarray) -> Tensor:
         """Add what has no tables."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.sparse import csr_array, issparse
 from buir.data import canonical, doctor
 from buir.errors import InputError, counted
 from buir.ranking.arguments import as_count, as_rows, check_shape
+from buir.ranking.bounds import Bound, Bounds
 from buir.ranking.selection import largest, largest_of_one, padded_width
 
 __all__ = ["FactorScorer", "Scorer", "top_k"]
@@ -23,6 +25,10 @@ _BLOCK_USERS = 4096
 
 _LONG_ROW = 80
 """Coordinates above which a product with one user's vector is NumPy's: there torch takes up to three times as long."""
+
+
+_BOUNDED = 1 / 8
+"""Share of the items, known to be none too low for the list of one user, above which all are scored."""
 
 
 @runtime_checkable
@@ -58,8 +64,20 @@ class InPlace(Protocol):
         ...
 
 
+@runtime_checkable
+class Bounded(Protocol):
+    """A scorer that can tell from above what it gives to the items, for less than the scores cost."""
+
+    def bounds_of(self, user: int) -> Bound | None:
+        """Bound the scores of all items, in arrays of the caller's own; None where the scores cost no more."""
+        ...
+
+
 class FactorScorer:
     """Inner products of two factor tables.
+
+    Tables of NumPy that nobody may write to, ``table.flags.writeable = False``, are searched in part for the list of
+    a single user, where that is faster; for it they are read once.
 
     Parameters
     ----------
@@ -84,6 +102,8 @@ class FactorScorer:
             raise ValueError(msg)
         self.user_factors = users
         self.item_factors = items.to(users.device)
+        tables = user_factors, item_factors
+        self._fixed = all(isinstance(table, np.ndarray) and not table.flags.writeable for table in tables)
 
     @property
     def n_users(self) -> int:
@@ -116,6 +136,14 @@ class FactorScorer:
     def score_into(self, out: torch.Tensor, users: np.ndarray) -> None:
         """Score all items for ``users`` into ``out``."""
         torch.mm(self.of_users(users), self.item_factors.T, out=out)
+
+    def bounds_of(self, user: int) -> Bound | None:
+        """Bound the scores of all items for a user; None for small tables, and for those that may be written to."""
+        return self._bounds.of(user) if self._fixed and self._bounds is not None else None
+
+    @cached_property
+    def _bounds(self) -> Bounds | None:
+        return Bounds.where_they_pay(self.user_factors.numpy(), self.item_factors.numpy())
 
     def of_items(self, items: np.ndarray) -> FactorScorer:
         """Make a scorer of these items alone, in this order."""
@@ -220,15 +248,27 @@ def _list_of_one(
     scorer: Scorer, users: np.ndarray, k: int, *left_out: csr_array | np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scores and items of the list of a single user, without a buffer and without padding."""
+    bounds_of = getattr(scorer, "bounds_of", None)  # a look at the whole protocol takes a tenth of such a list
+    bound = None if bounds_of is None else bounds_of(int(users[0]))
+    if bound is not None:
+        _leave_out(bound.upper, left_out)
+        found = bound.candidates(k)
+        if len(found) <= _BOUNDED * scorer.n_items:
+            values, places = largest_of_one(bound.scores(found), k)
+            return values, found[places]
     given = scorer.score_block(users)
     _check_block(given, users, scorer)
     row = given[0].to("cpu", torch.float32, copy=not isinstance(scorer, FactorScorer)).contiguous().numpy()
-    for part in left_out:
-        if part is not None:
-            row[part if isinstance(part, np.ndarray) else part.indices] = -np.inf
+    _leave_out(row, left_out)
     values, found = largest_of_one(row, k)
     _check_numbers(values[None, :], users)
     return values, found
+
+
+def _leave_out(row: np.ndarray, left_out: tuple[csr_array | np.ndarray | None, ...]) -> None:
+    for part in left_out:
+        if part is not None:
+            row[part if isinstance(part, np.ndarray) else part.indices] = -np.inf
 
 
 def _check_numbers(scores: np.ndarray, users: np.ndarray) -> None:

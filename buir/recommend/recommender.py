@@ -152,6 +152,24 @@ class Recommender:
             self._scorer = (parts, scorer)
         return scorer
 
+    def freeze(self) -> Self:
+        """Let nobody write to the factors any more, so that a list for one user need not read all of them.
+
+        For a model that answers one user at a time out of a large catalogue. The first such list takes longer: it
+        finds the directions in which the scores lie. Lists stay exact. `fit`, `partial_fit`, and other arrays assigned
+        to the model end it; it does nothing to a model without factors.
+
+        Returns
+        -------
+        The model itself.
+        """
+        for name in ("user_factors", "item_factors"):
+            table = vars(self).get(name)
+            if isinstance(table, np.ndarray):
+                table.flags.writeable = False
+        vars(self).pop("_scorer", None)
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of pickles and copies what is made again at the first look."""
         return {name: value for name, value in vars(self).items() if name not in ("_scorer", "_lookups")}

@@ -108,7 +108,8 @@ class Steering:
         if both.size:
             msg = f" both name item {_first(both)}; expected each item on one side"
             raise InputError(sides[0], " and ", sides[1], msg)
-        users, items = (torch.from_numpy(np.asarray(table)) for table in tables)
+        held = FactorScorer(np.asarray(tables[0]), np.asarray(tables[1]))  # reads those that nobody may write to
+        users, items = held.user_factors, held.item_factors
         width = model._likeness(tables[1]).shape[1]
         known = [(table[:, :width] != 0).any(dim=1) for table in (users, items)]
         taste, centres = torch.arange(users.shape[1]) < width, []

@@ -8,7 +8,8 @@ from scipy.sparse import csr_array
 from buir import BUIR
 from buir.errors import InputError
 from buir.ranking.evaluation import evaluate
-from buir.ranking.popularity import WEIGHTS, PopularityTerm
+from buir.ranking.terms import PopularityTerm, TermScorer
+from buir.ranking.top_k import FactorScorer
 from tests.support.plain_training import PLAIN
 
 RNG = np.random.default_rng(0)
@@ -25,24 +26,18 @@ def pairs(n_users: int, n_items: int, seed: int) -> csr_array:
 
 
 def test_the_term_by_a_slow_oracle():
-    users, items = PopularityTerm(DEGREE, 2.0)(USERS, ITEMS)
+    scorer = TermScorer(FactorScorer(USERS, ITEMS), {"popularity": PopularityTerm(DEGREE, 2.0)})
     personal = USERS @ ITEMS.T
     spread = np.sqrt(np.mean([np.var(row.numpy()) for row in personal]))
     root = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
     expected = personal.numpy() + 2.0 * spread * root / np.std(root)
-    np.testing.assert_allclose((users @ items.T).numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(scorer.score_block(np.arange(7)).numpy(), expected, rtol=1e-5)
 
 
-def test_weight_zero_and_equal_popularity_change_nothing():
-    assert PopularityTerm(DEGREE)(USERS, ITEMS) == (USERS, ITEMS)
-    users, items = PopularityTerm(torch.full((5,), 3.0), 1.0)(USERS, ITEMS)
-    np.testing.assert_allclose((users @ items.T).numpy(), (USERS @ ITEMS.T).numpy(), rtol=1e-12)
-
-
-def test_the_best_weight_is_the_lightest_of_equals():
-    term = PopularityTerm(DEGREE, 5.0)
-    assert term.best(lambda term: 1.0).strength == 0.0
-    assert term.best(lambda term: -abs(term.strength - 1.1)).strength == 1.0
+def test_equal_popularity_changes_nothing():
+    base = FactorScorer(USERS, ITEMS)
+    scorer = TermScorer(base, {"popularity": PopularityTerm(torch.full((5,), 3.0), 1.0)})
+    np.testing.assert_array_equal(scorer.score_block(np.arange(7)), base.score_block(np.arange(7)))
 
 
 def test_auto_chooses_on_validation_data_and_says_what():
@@ -57,7 +52,7 @@ def test_auto_chooses_on_validation_data_and_says_what():
         fixed.fit(train, show_progress=False)
         return evaluate(fixed, train, valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
 
-    popularity = {weight: value(popularity=weight) for weight in WEIGHTS if weight}
+    popularity = {weight: value(popularity=weight) for weight in PopularityTerm.grid if weight}
     chosen = evaluate(model, train, valid, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
     assert max(popularity.values()) > value()
     assert chosen == pytest.approx(model.chosen_.value, abs=1e-6)

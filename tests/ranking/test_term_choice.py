@@ -12,9 +12,8 @@ from buir.graph import spectral_factors
 from buir.ranking import FactorScorer, top_k, user_metrics
 from buir.ranking import term_choice as module
 from buir.ranking.item_filter import ItemFilter
-from buir.ranking.popularity import PopularityTerm
 from buir.ranking.term_choice import Choice, choose_terms
-from buir.ranking.terms import Dial, ItemNorm, SpectralBlock, TermScorer
+from buir.ranking.terms import Dial, ItemNorm, PopularityTerm, SpectralBlock, TermScorer
 
 
 class Table:

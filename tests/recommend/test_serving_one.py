@@ -167,3 +167,26 @@ def test_serve_threads(model):
         for mine, expected in zip(answers, answer(task), strict=True):
             np.testing.assert_array_equal(mine, expected)
     pd.testing.assert_frame_equal(model.recommend_frame(k=3), copy.deepcopy(model).recommend_frame(k=3))
+
+
+def test_a_frozen_model_gives_the_same_lists_and_cannot_be_written_to(monkeypatch, model):
+    monkeypatch.setattr("buir.ranking.bounds._LEAST", 0)
+    monkeypatch.setattr("buir.ranking.bounds._PAYS", np.inf)
+    frozen = copy.deepcopy(model)
+    frozen.recommend(0)  # the scorer is kept from before
+    assert frozen.freeze() is frozen
+    asked = []
+    monkeypatch.setattr(
+        FactorScorer,
+        "bounds_of",
+        lambda self, user, of=FactorScorer.bounds_of: asked.append(of(self, user)) or asked[-1],
+    )
+    for user in range(0, 80, 7):
+        np.testing.assert_array_equal(frozen.recommend(user, N=9)[0], model.recommend(user, N=9)[0])
+    assert any(bound is not None for bound in asked)
+    with pytest.raises(ValueError, match="read-only"):
+        frozen.item_factors[0] = 0
+    pd.testing.assert_frame_equal(frozen.explain(3, 5), model.explain(3, 5))
+    frozen.partial_fit(csr_array(([1.0], ([80], [2])), shape=(81, 300)), epochs=0, show_progress=False)
+    frozen.item_factors[0] = 0  # new ones
+    assert copy.deepcopy(model).freeze().fit(pairs(1), show_progress=False).item_factors.flags.writeable

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import torch
+
+from buir.ranking import FactorScorer, PopularityTerm, SumScorer, TermScorer, bounds, top_k
+from buir.ranking.bounds import Bounds
+
+
+def tables(n_users=60, n_items=4000, d=80, decay=1.0, seed=0):
+    """Factors whose scores lie mostly in a few directions, none of them an axis."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0] * np.arange(1.0, d + 1) ** -decay
+    users, items = rng.normal(size=(n_users, d)), rng.normal(size=(n_items, d))
+    return [np.ascontiguousarray(table @ turn.T, dtype=np.float32) for table in (users, items)]
+
+
+def fixed(users, items):
+    users.flags.writeable = items.flags.writeable = False
+    return FactorScorer(users, items)
+
+
+@pytest.fixture
+def everywhere(monkeypatch):
+    """Bounds are used for small tables too, whether they pay or not."""
+    monkeypatch.setattr(bounds, "_LEAST", 0)
+    monkeypatch.setattr(bounds, "_PAYS", np.inf)
+
+
+@pytest.mark.parametrize("width", [1, 5, 30, 79])
+def test_no_score_is_above_its_bound(width):
+    users, items = tables()
+    made, exact = Bounds(users, items, width), users.astype(np.float64) @ items.astype(np.float64).T
+    for user in range(0, 60, 7):
+        bound = made.of(user)
+        assert (bound.upper.astype(np.float64) >= exact[user]).all()
+        np.testing.assert_allclose(bound.scores(np.arange(50)), exact[user, :50], rtol=1e-5, atol=1e-6)
+        assert (bound.slack >= 0).all()
+
+
+def test_bounds_by_hand():
+    # Scores of one direction: the head says all, and the rest is 0.
+    users, items = np.array([[2.0, 0.0]], dtype=np.float32), np.array([[3.0, 0.0], [-1.0, 0.0]], dtype=np.float32)
+    bound = Bounds(users, items, 1).of(0)
+    np.testing.assert_allclose(bound.upper, [6, -2], atol=1e-3)
+    # sqrt(1/2) of (1, 1) on each axis: the largest direction is the first user's, the other's length is the rest
+    users, items = np.diag([3.0, 1.0]).astype(np.float32), np.eye(2, dtype=np.float32)
+    made = Bounds(users, items, 1)
+    np.testing.assert_allclose(made.of(0).upper, [3, 0], atol=1e-3)
+    np.testing.assert_allclose(made.of(1).upper, [0, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("empty", ["user", "direction", "items"])
+def test_what_is_empty_has_bounds_too(empty):
+    users, items = tables(d=40)
+    if empty == "user":
+        users[3] = 0
+    elif empty == "direction":
+        users[:, 5:] = 0
+    else:
+        items[:, :] = 0
+    exact = users.astype(np.float64) @ items.T.astype(np.float64)
+    for user in (3, 4):
+        upper = Bounds(users, items, 8).of(user).upper
+        assert np.isfinite(upper).all()
+        assert (upper >= exact[user]).all()
+
+
+@pytest.mark.parametrize("k", [1, 10, 3999, 5000])
+@pytest.mark.usefixtures("everywhere")
+def test_lists_are_those_of_all_scores(k):
+    users, items = tables()
+    rng, plain, bounded = np.random.default_rng(1), FactorScorer(users, items), fixed(users.copy(), items.copy())
+    assert plain.bounds_of(0) is None
+    assert bounded.bounds_of(0) is not None
+    for user in range(0, 60, 11):
+        seen, deny = np.sort(rng.permutation(4000)[:300]), np.sort(rng.permutation(4000)[:50])
+        want = top_k(plain, np.array([user]), k, exclude=seen, deny=deny)
+        got = top_k(bounded, np.array([user]), k, exclude=seen, deny=deny)
+        np.testing.assert_array_equal(got[0], want[0])
+        np.testing.assert_allclose(got[1], want[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_equal_scores_are_in_the_order_of_their_items():
+    rng = np.random.default_rng(0)
+    users, items = (rng.integers(-2, 3, size=size).astype(np.float32) for size in ((20, 40), (3000, 40)))
+    items[1500:] = items[:1500]
+    whole = users @ items.T
+    scorer = fixed(users, items)
+    for user in range(20):
+        ids = top_k(scorer, np.array([user]), 25)[0][0]
+        np.testing.assert_array_equal(ids, np.argsort(-whole[user], kind="stable")[:25])
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_terms_without_coordinates_are_added_to_the_bounds():
+    class Further:
+        def __init__(self):
+            self.scores = np.random.default_rng(5).normal(size=(60, 4000)).astype(np.float32)
+            self.n_users, self.n_items = self.scores.shape
+
+        def score_block(self, users):
+            return torch.from_numpy(self.scores[users])
+
+    users, items = tables()
+    further = Further()
+    plain, bounded = (
+        SumScorer(f, [(0.5, further)]) for f in (FactorScorer(users, items), fixed(users.copy(), items.copy()))
+    )
+    assert bounded.bounds_of(0) is not None
+    for user in range(0, 60, 13):
+        want, got = (top_k(scorer, np.array([user]), 12) for scorer in (plain, bounded))
+        np.testing.assert_array_equal(got[0], want[0])
+        np.testing.assert_allclose(got[1], want[1], rtol=1e-4, atol=1e-5)
+
+
+def test_bounds_are_made_where_they_pay():
+    users, items = tables(n_items=20_000, decay=2)
+    assert fixed(users, items).bounds_of(0) is not None
+    flat = np.random.default_rng(0).normal(size=(20_000, 80)).astype(np.float32)
+    assert fixed(flat[:500].copy(), flat).bounds_of(0) is None  # every direction says as much as the next
+    assert fixed(*tables(n_items=500)).bounds_of(0) is None  # small
+    users, items = tables(n_items=20_000, decay=2)
+    items[7, 7] = np.nan
+    assert fixed(users, items).bounds_of(0) is None
+    assert fixed(np.zeros((3, 80), dtype=np.float32), tables(n_items=20_000)[1]).bounds_of(0) is None
+
+
+def test_terms_of_a_score_keep_the_bounds():
+    users, items = tables(n_items=20_000, decay=2)
+    users.flags.writeable = items.flags.writeable = False
+    scorer = TermScorer(FactorScorer(users, items), {})
+    assert scorer.bounds_of(0) is not None
+    popular = PopularityTerm(torch.ones(20_000), strength=0.5)
+    assert TermScorer(FactorScorer(users, items), {"popularity": popular}).bounds_of(0) is None  # tables of its own
