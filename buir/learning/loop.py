@@ -122,6 +122,16 @@ class Outcome(NamedTuple):
     """The best snapshot by watched metric."""
 
 
+def evenly(valid: csr_array, most_users: int) -> csr_array:
+    """Keep the pairs of so many of the users who have some at most, evenly spaced."""
+    users = np.flatnonzero(np.diff(valid.indptr))
+    if len(users) <= most_users:
+        return valid
+    shown = np.zeros(valid.shape[0], dtype=bool)
+    shown[users[np.linspace(0, len(users) - 1, most_users).astype(np.int64)]] = True
+    return keep(valid, np.repeat(shown, np.diff(valid.indptr)))
+
+
 class Validation:
     """Held-out pairs and the metric watched on them.
 
@@ -139,11 +149,8 @@ class Validation:
         name, _, k = metric.rpartition("_at_")
         self.train, self.valid, self.metric, self.name, self.k = train, valid, metric, name, int(k)
         self.sample = ScoreSample(train, valid)
-        users = np.flatnonzero(np.diff(valid.indptr))
-        if most_users is not None and len(users) > most_users:
-            shown = np.zeros(valid.shape[0], dtype=bool)
-            shown[users[np.linspace(0, len(users) - 1, most_users).astype(np.int64)]] = True
-            self.valid = keep(valid, np.repeat(shown, np.diff(valid.indptr)))
+        if most_users is not None:
+            self.valid = evenly(valid, most_users)
 
     def __call__(self, scorer: Scorer) -> dict[str, float]:
         """Rank and measure; also the share of the catalogue that the lists show."""

@@ -70,6 +70,10 @@ class BUIR(Recommender):
     embedding_dim: Annotated[int, AtLeast(1, most=65_536)] | Literal["auto"] = "auto"
     """Width of the vectors; "auto": 64, or 16, 32 or 128 where that spectral start is clearly better on held-out pairs.
     250 in the paper. Set it where memory or a store of vectors asks for a width: a table takes 4 bytes a number."""
+    block_dim: Annotated[int, AtLeast(1, most=65_536)] | Literal["auto"] = "auto"
+    """Singular vectors of the score's term "block", an extension: as many further numbers for each user and item if it
+    has a strength. "auto": as ``embedding_dim``, and where that is "auto" too and there are thousands of users and
+    items, 128, 256 or 512 if these are clearly better on held-out pairs. Set it where memory asks for fewer."""
     n_layers: Annotated[int, AtLeast(0, most=100)] = 2
     """Layers of propagation, for "graph" and "walk"; 3 in the paper. Lower it for dense data, where far neighbours are
     everybody."""
@@ -291,6 +295,7 @@ class BUIR(Recommender):
                 "uniformity": chosen.uniformity,
                 "epochs": chosen.epochs,
                 "embedding_dim": chosen.embedding_dim,
+                "block_dim": "auto" if chosen.block_dim is None else chosen.block_dim,
                 "terms": chosen.strengths,
             }
             fitted = run(replace(plan, **decided), matrix, **report)
@@ -350,7 +355,8 @@ class BUIR(Recommender):
         most = self.chosen_.epochs if self.epochs == "auto" else self.epochs
         epochs = -(-most // 10) if epochs is None else epochs
         width = self.weights_.table.shape[1]
-        parameters = self.get_params() | {"epochs": epochs, "embedding_dim": width}
+        block = self.terms_.width_of_block or "auto"
+        parameters = self.get_params() | {"epochs": epochs, "embedding_dim": width, "block_dim": block}
         check_parameters(type(self), parameters)
         check_callback(callback)
         arrived = partial_fit_inputs(new_interactions, weights, self.weight_unit_)

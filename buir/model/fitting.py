@@ -30,13 +30,24 @@ from buir.learning import (
     Validation,
     Weights,
     bare,
+    evenly,
     initial_weights,
     training_device,
 )
 from buir.model.checkpoint import Checkpoint
 from buir.model.folding import Folding, fit_folding
-from buir.ranking import Choice, Dial, ItemNorm, SpectralBlock, Term, WatchedScorer
-from buir.recommend import BLOCKS, TERMS, ScoreTerms, make_terms
+from buir.ranking import Choice, Dial, ItemNorm, SpectralBlock, Term, TermScorer, WatchedScorer, choose_terms
+from buir.recommend import (
+    BLOCKS,
+    EVEN,
+    TERMS,
+    ScoreTerms,
+    choose_with_block,
+    make_terms,
+    width_of_block,
+    with_block,
+    with_strengths,
+)
 
 __all__ = ["Chosen", "Fitted", "Plan", "hold_out", "run"]
 
@@ -62,8 +73,9 @@ _ENDS = {
 _HELD_OUT = {"given": "the pairs given for it", "inner": "pairs held out inside", "none": "nothing: no pairs held out"}
 PAYS = 1.005
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
-MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
-"""Users looked at between epochs, with their terms as long as those are so many numbers; terms are chosen on all."""
+MOST_VALIDATED, MOST_CHOSEN, MOST_WATCHED = 1500, 6000, 2**26
+"""Users looked at between epochs, with their terms as long as those are so many numbers, the last; terms are chosen in
+the end by so many more."""
 LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
 """A user with so many pairs lends one to validation; with fewer such users nobody does, with more only so many. The
 last is the first number of the seed that draws them."""
@@ -89,6 +101,7 @@ class Plan:
     weight_decay: float
     start: Literal["spectral", "random"]
     embedding_dim: int | Literal["auto"]
+    block_dim: int | Literal["auto"]
     uniformity: float | Literal["auto"]
     """"auto" is tried on held-out pairs; 0 without."""
     row_sparse: bool
@@ -192,6 +205,8 @@ class Chosen:
 
     uniformity: float
     embedding_dim: int
+    block_dim: int | None = None
+    """Singular vectors of the score's block of even weights, also where it has no strength."""
     epochs: int
     """After which the validated score was best; 0 if no training beat the start."""
     strengths: dict[str, float]
@@ -412,6 +427,8 @@ class _Branches:
     """Metrics by which no branch beats the start."""
     start: dict[str, Any] = field(default_factory=dict)
     """The record of the start; empty if nobody looked at it."""
+    states: dict[str, Weights] = field(default_factory=dict)
+    """The best weights of the best branch by each metric."""
     ended: tuple[BootstrapLearner, _Trained] | None = None
     """The branch that the callback ended."""
 
@@ -484,18 +501,21 @@ class _Training:
         self.terms: dict[str, Term] = {}
         if given is not None or valid is not None:
             self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)
+        if plan.block_dim not in ("auto", self.width) and EVEN in self.terms:
+            self.terms = with_block(self.terms, self._spectrum(plan.block_dim).cut(plan.block_dim))
         self.twice = given is None and valid is not None and self.whole is not None and plan.epochs > 0
         """Whether both ways to watch a training are tried."""
 
-    def _spectrum(self) -> Spectrum:
+    def _spectrum(self, least: int = 0) -> Spectrum:
         """Find the vectors; always at least as many as the widest start has, so that a narrow one is a part of them."""
-        widest, (n_users, n_items), device = max(self.width, *WIDTHS), self.matrix.shape, self.plan.device
+        widest, (n_users, n_items), device = max(self.width, least, *WIDTHS), self.matrix.shape, self.plan.device
         shapes = {"users": (n_users, widest), "values": (widest,), "items": (n_items, widest)}
 
         def find() -> Spectrum:
             return spectral_factors(self.matrix, widest, seed=self.plan.seed, device=device)
 
-        return self.checkpoint.once("spectrum", find, Spectrum, **shapes).to(device)
+        phase = "spectrum" if least <= max(self.width, *WIDTHS) else f"spectrum of {widest}"
+        return self.checkpoint.once(phase, find, Spectrum, **shapes).to(device)
 
     def _start_with(self, width: int) -> None:
         """Start with so many of the vectors, and give the blocks of the score as many."""
@@ -536,13 +556,28 @@ class _Training:
         if plan.terms == "auto":
             # of random scores nothing is known that terms could be weighed against
             weighed = plan.start == "spectral"
-            added = mine.at(mine.choose("terms of the start", mine.learner(0.0), self.shown, added)) if weighed else {}
+            choice = mine._terms_of_start() if weighed else None
+            added = {} if choice is None else with_strengths(mine.terms, choice)
         users = np.flatnonzero(np.diff(self.shown.indptr))
         if added and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
             mine.watch_terms = WatchedScorer(added, users, self.matrix.shape)
             if self.twice:
                 mine.metrics = (plan.valid_metric, bare(plan.valid_metric))
         return mine
+
+    def _terms_of_start(self) -> Choice:
+        """Choose the added terms for the start, with a wide block where that is clearly better."""
+        plan, learner = self.plan, self.learner(0.0)
+
+        def choose(width: int, terms: Mapping[str, Term]) -> Choice:
+            phase = "terms of the start" + ("" if width == self.width else f", block of {width}")
+            return self.choose(phase, learner, self.shown, terms)
+
+        if plan.block_dim != "auto" or plan.embedding_dim != "auto":
+            return choose(self.width, self.added)
+        terms, choice = choose_with_block(choose, self.added, self._spectrum)
+        self.terms = self.terms | terms
+        return choice
 
     def _best_width(self) -> _Width:
         """Find the width whose start is best by clearly more than the first one's, with the terms that cost little."""
@@ -553,7 +588,7 @@ class _Training:
             self._start_with(width)
             learner, name = self.learner(0.0), self.plan.valid_metric
             if cheap and self.plan.terms == "auto":
-                choice = ScoreTerms.choose(learner.base(), self.matrix, self.shown, name, cheap)[1]
+                choice = choose_terms(TermScorer(learner.base(), cheap), self.matrix, self.shown, metric=name)
                 reached[width] = choice.value
                 n_candidates += choice.n_candidates
             else:
@@ -580,12 +615,13 @@ class _Training:
         plan = self.plan
         schedule = plan.schedule(*self.metrics, epochs=min(BRANCH_EPOCHS, plan.epochs))
         reached: dict[str, dict[float, float]] = {metric: {} for metric in self.metrics}
+        states: dict[str, dict[float, Weights]] = {metric: {} for metric in self.metrics}
         start: dict[str, Any] = {}
         for weight in BRANCHES:
             learner = self.learner(weight)
             watch.marks = {"branch": weight}
             watching = {"callback": watch, "show_progress": False}
-            history = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching).history
+            history, kept = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching)
             self.candidates.append(len(history) * len(self.metrics))
             if watch.ended:
                 state = learner.snapshot(), weight, history, self.metrics[0]
@@ -594,10 +630,11 @@ class _Training:
             start = history[0] if schedule.start else {}
             for metric, values in reached.items():
                 values[weight] = max((record[metric] for record in later), default=-np.inf)
+                states[metric][weight] = kept[metric]
         watch.marks = {}
         best = {metric: max(values, key=values.__getitem__) for metric, values in reached.items()}
-        kept = {name for name in best if start and reached[name][best[name]] <= PAYS * start[name]}
-        return _Branches(best, kept, start)
+        over = {name for name in best if start and reached[name][best[name]] <= PAYS * start[name]}
+        return _Branches(best, over, start, {name: states[name][weight] for name, weight in best.items()})
 
     def train(
         self, watch: _Watch, state: TrainingState | None = None, before: Sequence[dict[str, Any]] = ()
@@ -641,6 +678,8 @@ class _Training:
                 return
             for metric in self.metrics:
                 wanted.setdefault(None if metric in found.kept else found.best[metric], []).append(metric)
+            if self.metrics[0] in found.kept and not self._goes_on(found):
+                wanted = {None: [self.metrics[0]]}
         else:
             found, wanted[self.plan.uniformity] = _Branches(), list(self.metrics)
         for weight, metrics in wanted.items():
@@ -658,6 +697,16 @@ class _Training:
                 yield _Trained.of(Weights(*parts), weight, both.history, metric, stopped)
             if both.ended:
                 return
+
+    def _goes_on(self, found: _Branches) -> bool:
+        """Tell whether a branch that is better without terms is so with the terms that it wants itself."""
+        later = [metric for metric in self.metrics[1:] if metric not in found.kept]
+        if not later:
+            return False
+        learner = self.learner(found.best[later[0]])
+        learner.restore(found.states[later[0]])
+        choice = self.choose("terms of the branch", learner, self.shown, self.added)
+        return choice.value > PAYS * found.start[self.metrics[0]]
 
     def both(self, uniformity: float, metrics: Sequence[str], watch: _Watch) -> _Both:
         """Train with a weight of uniformity to the best state by each metric, or take what an earlier process has."""
@@ -677,16 +726,11 @@ class _Training:
         """Choose strengths for the scores of a learner's weights."""
 
         def choose() -> Choice:
-            return ScoreTerms.choose(learner.base(), self.matrix, valid, self.plan.valid_metric, terms)[1]
+            return choose_terms(TermScorer(learner.base(), terms), self.matrix, valid, metric=self.plan.valid_metric)
 
         choice = self.checkpoint.once(phase, choose, Choice)
         self.candidates.append(choice.n_candidates)
         return choice
-
-    def at(self, choice: Choice) -> dict[str, Term]:
-        """Return the terms that have a strength, with it."""
-        strengths = {name: strength for name, strength in choice.strengths.items() if strength}
-        return {name: replace(term, strength=strengths[name]) for name, term in self.terms.items() if name in strengths}
 
     def fitted(
         self,
@@ -699,8 +743,8 @@ class _Training:
         plan, metric, told, choice = self.plan, trained.metric or "", trained.epochs_told, None
         terms, history = self.terms, trained.history
         if plan.terms == "auto" and self.valid is not None:
-            choice = self.choose("terms", learner, self.valid, self.terms)
-            terms = self.at(choice)
+            choice = self.choose("terms", learner, evenly(self.valid, MOST_CHOSEN), self.terms)
+            terms = with_strengths(self.terms, choice)
         base = learner.base()
         kept, score = ScoreTerms.of(base, self.matrix, terms, choice)
         assert score.tables is not None
@@ -709,6 +753,7 @@ class _Training:
         chosen = Chosen(
             uniformity=trained.uniformity,
             embedding_dim=self.width,
+            block_dim=width_of_block(self.terms),
             epochs=(best[-1] if best else history[-1])["epoch"] - told,
             strengths=kept.strengths,
             start=history[0].get(metric) if history[0]["epoch"] == told else None,

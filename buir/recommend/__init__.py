@@ -16,12 +16,23 @@ from buir.recommend.ranges import (
     parameters_of,
 )
 from buir.recommend.recommender import Recommender
-from buir.recommend.score_terms import BLOCKS, TERMS, ScoreTerms, make_terms
+from buir.recommend.score_terms import (
+    BLOCKS,
+    EVEN,
+    TERMS,
+    ScoreTerms,
+    choose_with_block,
+    make_terms,
+    width_of_block,
+    with_block,
+    with_strengths,
+)
 from buir.recommend.similarity import vectors_of
 from buir.recommend.steering import Steering, steer
 
 __all__ = [
     "BLOCKS",
+    "EVEN",
     "TERMS",
     "Above",
     "AtLeast",
@@ -38,6 +49,7 @@ __all__ = [
     "answering",
     "check_callback",
     "check_parameters",
+    "choose_with_block",
     "estimator",
     "lookups",
     "make_terms",
@@ -48,4 +60,7 @@ __all__ = [
     "steering_rows",
     "unknown_parameters",
     "vectors_of",
+    "width_of_block",
+    "with_block",
+    "with_strengths",
 ]

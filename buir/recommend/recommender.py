@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -201,9 +200,7 @@ class Recommender:
         factors = isinstance(own, FactorScorer)
         if given == "auto":
             assert valid is not None
-            terms = make_terms(matrix, factors=factors)
-            strengths, choice = ScoreTerms.choose(own, matrix, valid, metric, terms)
-            terms = {name: replace(terms[name], strength=strength) for name, strength in strengths.items()}
+            terms, choice = ScoreTerms.choose(own, matrix, valid, metric)
         else:
             shaping = [name for name in SHAPES if given.get(name) and not factors]
             if shaping:

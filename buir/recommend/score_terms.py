@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,8 +34,14 @@ __all__ = ["TERMS", "ScoreTerms", "make_terms"]
 TERMS = ("filter", "popularity", "block", "sharp_block", "dial", "norm")
 """Names of the terms, in the order in which their strengths are chosen."""
 
-BLOCKS = ("block", "sharp_block")
+EVEN = "block"
+BLOCKS = (EVEN, "sharp_block")
 """The terms made of singular vectors."""
+
+BLOCK_WIDTHS, ROOM = (512, 256, 128), 16
+"""Widths of the block that are tried, the widest first, on data with so many times as many users and items."""
+CLEARLY, ABOUT = 1.025, 1.005
+"""How many times as well a wider block must validate to be taken, and a narrower one to be as good."""
 
 _SHARPNESS = {"block": 0.0, "sharp_block": 2.0}
 """b of the two spectral blocks: all directions alike, and towards popularity."""
@@ -94,6 +100,58 @@ def make_terms(
     return made
 
 
+def with_block(terms: Mapping[str, Term], spectrum: Spectrum) -> dict[str, Term]:
+    """Give the block of even weights other singular vectors, as many as they are."""
+    return {**terms, EVEN: replace(terms[EVEN], spectrum=spectrum)}
+
+
+def width_of_block(terms: Mapping[str, Term]) -> int | None:
+    """Return how many singular vectors the block of even weights has; None without it."""
+    block = terms.get(EVEN)
+    return block.spectrum.values.shape[0] if isinstance(block, SpectralBlock) else None
+
+
+def choose_with_block(
+    choose: Callable[[int, Mapping[str, Term]], Choice], terms: Mapping[str, Term], spectrum: Callable[[int], Spectrum]
+) -> tuple[dict[str, Term], Choice]:
+    """Choose strengths, with a wider block where it is clearly better: of widths about as good the narrowest.
+
+    Large catalogues have more directions than training all of them could pay for; as a part of the score they cost one
+    decomposition.
+
+    Parameters
+    ----------
+    choose
+        Chooses the strengths of terms with a block of a width.
+    terms
+        With the block that stays unless another is better.
+    spectrum
+        Finds so many singular vectors of the training matrix, or more.
+    """
+    block = terms.get(EVEN)
+    if not isinstance(block, SpectralBlock):
+        return dict(terms), choose(0, terms)
+    narrow, least = block.spectrum.values.shape[0], min(len(block.spectrum.users), len(block.spectrum.items))
+    found = {narrow: (dict(terms), choose(narrow, terms))}
+    wide = [width for width in BLOCK_WIDTHS if narrow < width and ROOM * BLOCK_WIDTHS[0] <= least]
+    vectors = spectrum(wide[0]) if wide else None
+    for width in wide:
+        assert vectors is not None
+        wider = with_block(terms, vectors.cut(width))
+        choice = choose(width, wider)
+        if choice.value <= CLEARLY * found[narrow][1].value:
+            break
+        found[width] = wider, choice
+    best = max(choice.value for _, choice in found.values())
+    return found[min(width for width, (_, choice) in found.items() if ABOUT * choice.value >= best)]
+
+
+def with_strengths(terms: Mapping[str, Term], choice: Choice) -> dict[str, Term]:
+    """Return the terms that a choice gave a strength, with it."""
+    strengths = {name: strength for name, strength in choice.strengths.items() if strength}
+    return {name: replace(term, strength=strengths[name]) for name, term in terms.items() if name in strengths}
+
+
 @dataclass(frozen=True, eq=False)
 class ScoreTerms:
     """What a fitted model keeps of its terms: enough to score anybody, also who was not in training."""
@@ -128,19 +186,24 @@ class ScoreTerms:
         told = {"strengths": self.strengths, "gains": self.gains}
         return {"terms": told | {name: getattr(self.choice, name) for name in ("value", "bare", "n_candidates")}}
 
+    @property
+    def width_of_block(self) -> int | None:
+        """Singular vectors of the block of even weights; None without one."""
+        return self.lifts[0].shape[1] if EVEN in self.strengths else None
+
     @classmethod
-    def choose(
-        cls,
-        base: Scorer,
-        train: csr_array,
-        valid: csr_array,
-        metric: str,
-        terms: Mapping[str, Term] | None = None,
-    ) -> tuple[dict[str, float], Choice]:
-        """Choose strengths for a base on held-out pairs; see :func:`buir.ranking.choose_terms`."""
-        terms = make_terms(train, factors=isinstance(base, FactorScorer)) if terms is None else terms
-        choice = choose_terms(TermScorer(base, terms), train, valid, metric=metric)
-        return {name: strength for name, strength in choice.strengths.items() if strength}, choice
+    def choose(cls, base: Scorer, train: csr_array, valid: csr_array, metric: str) -> tuple[dict[str, Term], Choice]:
+        """Choose terms for a base on held-out pairs, with the width of the block; return those that have a strength."""
+        looked_at = []
+
+        def choose(_: int, terms: Mapping[str, Term]) -> Choice:
+            choice = choose_terms(TermScorer(base, terms), train, valid, metric=metric)
+            looked_at.append(choice.n_candidates)
+            return choice
+
+        terms = make_terms(train, factors=isinstance(base, FactorScorer))
+        terms, choice = choose_with_block(choose, terms, lambda width: spectral_factors(train, width))
+        return with_strengths(terms, choice), replace(choice, n_candidates=sum(looked_at))
 
     @classmethod
     def of(

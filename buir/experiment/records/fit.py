@@ -24,6 +24,7 @@ _DECIDED = (
     "momentum",
     "row_sparse",
     "embedding_dim",
+    "block_dim",
     "uniformity",
     "held_out",
 )
