@@ -13,13 +13,12 @@ unsteered lists hold two of its items or more. Six ways, s the strength:
     nearest          no item of the s nearest to the named ones, by the sum of their cosines
     filter           no item of the topic; it has to be known which items these are
 
-Terms of the score stay as they are in all of them. Nested level .8, split seed 0; models have their defaults, and nothing
-is chosen by what is measured here. Rows go to docs/results/negatives/; finished ones are not run again.
+Terms of the score stay as they are in all of them. Nested level .8, split seed 0; models have their defaults, and
+nothing is chosen by what is measured here. Rows go to docs/results/negatives/; finished ones are not run again.
 """
 
 import argparse
 import gzip
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -217,8 +216,8 @@ def worth(lists: np.ndarray, held_out: csr_array, topic: Topic) -> dict[str, Any
 
     Returns
     -------
-    ``listed``, the number of these items in a list, and NDCG@20 by the pairs that are not of the topic, ``rest``, and by
-    all: means over the users that have such pairs, NaN if there are none.
+    ``listed``, the number of these items in a list, and NDCG@20 by the pairs that are not of the topic, ``rest``, and
+    by all: means over the users that have such pairs, NaN if there are none.
     """
     others = np.setdiff1d(topic.items, topic.named)
     apart = np.ones(held_out.shape[1])
@@ -270,40 +269,42 @@ class Outcome:
         """Number of topics that count."""
         return len(self.listed[WAYS[0]])
 
-    def suppression(self, way: tuple[str, float], topics: Any = slice(None)) -> float:
-        """Share of the topic's items, those named aside, that left the lists: the mean over topics."""
-        return float(np.mean(1 - self.listed[way][topics] / self.listed[NONE][topics]))
+    # ``topics`` are places in these tables: all, or those of one draw in each row; a value for each row
 
-    def kept(self, way: tuple[str, float], topics: Any = slice(None), *, whole: bool = False) -> float:
+    def suppression(self, way: tuple[str, float], topics: Any = slice(None)) -> np.ndarray:
+        """Share of the topic's items, those named aside, that left the lists: the mean over topics."""
+        return np.mean(1 - self.listed[way][topics] / self.listed[NONE][topics], axis=-1)
+
+    def kept(self, way: tuple[str, float], topics: Any = slice(None), *, whole: bool = False) -> np.ndarray:
         """Mean NDCG over topics, by pairs of other topics or by all, over that of the unsteered lists."""
         values = self.whole if whole else self.rest
-        return float(np.mean(values[way][topics]) / np.mean(values[NONE][topics]))
+        return np.mean(values[way][topics], axis=-1) / np.mean(values[NONE][topics], axis=-1)
 
-    def kept_at(self, level: float, rule: str, topics: Any = slice(None)) -> float:
+    def kept_at(self, level: float, rule: str, topics: Any = slice(None)) -> np.ndarray:
         """Interpolate what a rule keeps of the rest's NDCG at a suppression; NaN where it does not come so far."""
         ways = ways_of(rule)
-        return crossing(level, [self.suppression(w, topics) for w in ways], [self.kept(w, topics) for w in ways])
+        xs, ys = (np.array([value(way, topics) for way in ways]) for value in (self.suppression, self.kept))
+        return crossing(level, xs, ys)
 
-    def lead_at(self, level: float, rule: str, other: str, topics: Any = slice(None)) -> float:
+    def lead_at(self, level: float, rule: str, other: str, topics: Any = slice(None)) -> np.ndarray:
         """Return what a rule keeps more than another where both suppress as much."""
         return self.kept_at(level, rule, topics) - self.kept_at(level, other, topics)
 
-    def told(self, value: Callable[..., float]) -> str:
-        """Write a value of all topics, and its interval."""
+    def told(self, value: Callable[..., np.ndarray]) -> str:
+        """Write a value of all topics, and its interval if it has one."""
         low, high = self.interval(value)
-        return f"{_short(value())} ({_short(low)}, {_short(high)})"
+        return _short(value()) + ("" if np.isnan(low) else f" ({_short(low)}, {_short(high)})")
 
-    def interval(self, value: Callable[..., float]) -> tuple[float, float]:
-        """Return the 95 % interval of a value by topics drawn with replacement.
+    def interval(self, value: Callable[..., np.ndarray]) -> np.ndarray:
+        """Return both ends of the 95 % interval of a value, by topics drawn with replacement.
 
-        Of a value that is missing in one in twenty draws or more, there is no interval.
+        Of a value that is missing in one in twenty draws or more, there is no interval, NaN.
         """
         rng = np.random.default_rng(SEED)
-        drawn = [value(topics=rng.integers(self.n_topics, size=self.n_topics)) for _ in range(DRAWS)]
+        drawn = value(topics=rng.integers(self.n_topics, size=(DRAWS, self.n_topics)))
         if np.isnan(drawn).mean() >= 0.05:
-            return np.nan, np.nan
-        low, high = np.nanpercentile(drawn, [2.5, 97.5])
-        return float(low), float(high)
+            return np.full(2, np.nan)
+        return np.nanpercentile(drawn, [2.5, 97.5])
 
 
 def ways_of(rule: str) -> list[tuple[str, float]]:
@@ -311,12 +312,21 @@ def ways_of(rule: str) -> list[tuple[str, float]]:
     return [NONE, *((rule, strength) for strength in STRENGTHS[rule])]
 
 
-def crossing(level: float, xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Return y where a broken line through the points first comes to x = level; NaN if it never does."""
-    for (x, y), (to_x, to_y) in itertools.pairwise(zip(xs, ys, strict=True)):
-        if x <= level <= to_x and to_x > x:
-            return y + (to_y - y) * (level - x) / (to_x - x)
-    return float("nan")
+def crossing(level: float, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Return y where broken lines first come to x = level; NaN for those that never do.
+
+    Parameters
+    ----------
+    level
+        At least the x of the first points.
+    xs, ys
+        The points, shape (n_points, ...): one line, or many side by side.
+    """
+    found = np.full(xs.shape[1:], np.nan)
+    for x, to_x, y, to_y in zip(xs, xs[1:], ys, ys[1:], strict=False):
+        here = np.isnan(found) & (x <= level) & (level <= to_x) & (x < to_x)
+        found = np.where(here, y + (to_y - y) * (level - x) / np.where(here, to_x - x, 1), found)
+    return found
 
 
 def outcomes(ledger: Ledger) -> dict[tuple[str, str], Outcome]:
@@ -367,11 +377,11 @@ def at_equal_suppression(found: Mapping[tuple[str, str], Outcome]) -> list[str]:
     return lines
 
 
-def _short(value: float, digits: int = 2) -> str:
+def _short(value: float | np.ndarray, digits: int = 2) -> str:
     """Write 0.12 as .12, and a missing number as a dash."""
     if np.isnan(value):
         return "-"
-    text = f"{value:.{digits}f}"
+    text = f"{float(value):.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
@@ -388,8 +398,7 @@ def draw(found: Mapping[tuple[str, str], Outcome]) -> Figure:
             xs, ys = [100 * one.suppression(way) for way in ways], [100 * one.kept(way) for way in ways]
             axes.plot(xs, ys, color=colour, marker=marker, markersize=4.5, label=rule)
             for way, x in zip(ways[1:], xs[1:], strict=True):
-                ends = [100 * end for end in one.interval(partial(one.kept, way))]
-                axes.plot([x, x], ends, color=colour, alpha=0.35, linewidth=1)
+                axes.plot([x, x], 100 * one.interval(partial(one.kept, way)), color=colour, alpha=0.35, linewidth=1)
         ends = [100 * one.suppression(FILTER)], [100 * one.kept(FILTER)]
         axes.plot(*ends, color="#444444", marker="*", markersize=10, linestyle="none", label="filter")
         axes.set_title(f"{data}, {model} ({one.n_topics} topics)", fontsize=10)

@@ -1,4 +1,4 @@
-"""The benchmark of steering: what it subtracts, counts and interpolates by hand, and a small run from start to figure."""
+"""The benchmark of steering: what it subtracts, counts and interpolates by hand, and a small run up to the figure."""
 
 import numpy as np
 import pytest
@@ -50,9 +50,13 @@ def test_the_worth_of_lists_by_hand():
 
 
 def test_the_line_between_two_strengths():
-    assert crossing(0.3, [0, 0.2, 0.4, 0.1], [1, 0.9, 0.7, 0.2]) == pytest.approx(0.8)
-    assert crossing(0.0, [0, 0.5], [1, 0.5]) == 1
-    assert np.isnan(crossing(0.5, [0, 0.2, 0.4], [1, 0.9, 0.7]))
+    xs, ys = (
+        np.array([[0, 0.2, 0.4, 0.1], [0, 0.2, 0.25, 0.29]]).T,
+        np.array([[1, 0.9, 0.7, 0.2], [1, 0.9, 0.7, 0.6]]).T,
+    )
+    np.testing.assert_allclose(crossing(0.3, xs, ys), [0.8, np.nan])
+    np.testing.assert_allclose(crossing(0.1, xs, ys), [0.95, 0.95])
+    assert crossing(0.0, xs[:, 0], ys[:, 0]) == 1
 
 
 def test_outcomes_are_means_over_topics_that_count():
@@ -76,7 +80,8 @@ def test_outcomes_are_means_over_topics_that_count():
     assert one.suppression(way) == pytest.approx((1 / 2 + 3 / 4) / 2)
     assert one.kept(way) == pytest.approx(0.2 / 0.4)
     assert one.kept(way, whole=True) == 1
-    assert one.suppression(way, np.array([1, 1])) == pytest.approx(3 / 4)
+    np.testing.assert_allclose(one.suppression(way, np.array([[1, 1], [0, 0]])), [3 / 4, 1 / 2])
+    np.testing.assert_allclose(one.interval(lambda topics: one.suppression(way, topics)), [1 / 2, 3 / 4])
     assert one.kept_at(0.3125, "plain") == pytest.approx(0.75)  # half the way to the first strength
     assert one.lead_at(0.3125, "plain", "centred") == 0
     assert Outcome.of(rows[:-1]).n_topics == Outcome.of(rows[1:]).n_topics + 1 == 2  # "few" or "a" is unfinished
