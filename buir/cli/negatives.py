@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from buir.cli import one_model
-from buir.cli.terminal import one_line_errors
+from buir.cli.terminal import AsJson, one_line_errors, show_json
 from buir.errors import counted
 
 
@@ -36,6 +36,7 @@ def negatives(
     figure: Annotated[
         Path | None, typer.Option("--figure", help="False negatives against the level, a .png, .svg or .pdf file.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what samplers of negatives are like on a file. Nothing is trained.
 
@@ -59,16 +60,20 @@ def negatives(
         form |= {"max_bytes": max_bytes}
         data = read(path, **form, min_rating=min_rating, min_user=min_user, min_item=min_item)
         table = baselines.assess_levels(data, level or [1.0], n=n, pairs=pairs, temperature=temperature, seed=seed)
-        typer.echo(f"{path}: {counted(data.n_users, 'user')}, {counted(data.n_items, 'item')}")
+        say = (lambda _: None) if as_json else typer.echo
+        say(f"{path}: {counted(data.n_users, 'user')}, {counted(data.n_items, 'item')}")
         for (share, train, hidden), part in table.groupby(["level", "train_pairs", "hidden_pairs"], sort=False):
-            typer.echo(f"\nlevel {share:g}: {counted(train, 'training pair')}, {counted(hidden, 'hidden pair')}")
+            say(f"\nlevel {share:g}: {counted(train, 'training pair')}, {counted(hidden, 'hidden pair')}")
             rows = part.drop(columns=["level", "train_pairs", "hidden_pairs"])
-            typer.echo(rows.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"))
+            say(rows.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"))
         if out is not None:
             options.write_table([table], out)
-            typer.echo(f"{out}: {counted(len(table), 'row')}")
+            say(f"{out}: {counted(len(table), 'row')}")
         if figure is not None:
             from buir.experiment.figures import false_negative_figure
 
             options.write_figure(false_negative_figure(table), figure)
-            typer.echo(f"{figure}: false negatives at {counted(table['level'].nunique(), 'level')}")
+            say(f"{figure}: false negatives at {counted(table['level'].nunique(), 'level')}")
+        if as_json:
+            sizes = {"n_users": data.n_users, "n_items": data.n_items}
+            show_json({"path": path, **sizes, "table": table.to_dict("records"), "out": out, "figure": figure})

@@ -1,5 +1,7 @@
 """The command about negatives prints the library's table, and draws it."""
 
+import json
+
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -37,6 +39,32 @@ def test_the_table_is_the_librarys(path, tmp_path):
     assert [line.split()[0] for line in lines[4:10]] == table["sampler"].unique().tolist()
     assert lines[-1].endswith("figure.svg: false negatives at 2 levels")
     assert picture.read_text().startswith("<?xml")
+
+
+def test_json_is_one_document_with_the_same_table(path, tmp_path):
+    out = tmp_path / "table.csv"
+    options = ["--level", "0.5", "--level", "1", "--n", "8", "--pairs", "100", "--seed", "3", "--out", str(out)]
+    result = CliRunner().invoke(app, ["negatives", str(path), *options, "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    rows = told.pop("table")
+    assert told == {"path": str(path), "n_users": 40, "n_items": 60, "out": str(out), "figure": None}
+    table = assess_levels(read(path), [0.5, 1.0], n=8, pairs=100, seed=3)
+    assert [list(row) for row in rows] == [list(table.columns)] * len(table)
+    pd.testing.assert_frame_equal(pd.DataFrame(rows).drop(columns="seconds"), table.drop(columns="seconds"))
+    assert len(pd.read_csv(out)) == len(table)
+
+
+def test_json_writes_null_where_a_number_is_missing(tmp_path):
+    # only user 0 has a hidden pair, and the one pair looked at is another's: no rate of even draws to divide by
+    path = tmp_path / "short.csv"
+    pairs = [(user, (user + step) % 5) for user in range(5) for step in (0, 2)]
+    path.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in [(0, 4), *pairs]))
+    result = CliRunner().invoke(app, ["negatives", str(path), "--n", "4", "--pairs", "1", "--json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout, parse_constant=pytest.fail)["table"]  # NaN is no JSON
+    assert {row["hidden_pairs"] for row in rows} == {1}
+    assert {row["lift"] for row in rows} == {None}
 
 
 def test_the_figure_shows_rate_and_lift_of_each_sampler():
