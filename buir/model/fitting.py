@@ -366,7 +366,10 @@ def run(
         learner, trained = watched.train(watch, state, before)
         return watched.fitted(learner, trained, before)
     watched, found = training.watched(), []
-    for trained in watched.trained(watch):
+    states = list(watched.trained(watch))
+    if len(states) == 1:
+        return watched.fitted(watched.learner_of(states[0]), states[0])
+    for trained in states:
         learner = watched.learner_of(trained)
         choice = watched.choose(f"terms, best by {trained.metric}", learner, watched.shown, watched.added)
         found.append((choice.value, trained))
@@ -443,6 +446,11 @@ class _Both:
     history: list[dict[str, Any]]
     ended: bool
     """Whether the callback has ended the fit: kept, as one who goes on with the fit later does not ask it again."""
+
+    def states(self, metrics: Sequence[str]) -> dict[str, Weights]:
+        """Return the best weights by each metric, given in the order in which they were watched."""
+        parts = zip(self.table, self.predictor_weight, self.predictor_bias, strict=True)
+        return {metric: Weights(*state) for metric, state in zip(metrics, parts, strict=True)}
 
 
 class _Watch:
@@ -612,29 +620,30 @@ class _Training:
 
     def branches(self, watch: _Watch) -> _Branches:
         """Train a little with each weight of uniformity."""
-        plan = self.plan
-        schedule = plan.schedule(*self.metrics, epochs=min(BRANCH_EPOCHS, plan.epochs))
+        schedule = self.plan.schedule(*self.metrics, epochs=min(BRANCH_EPOCHS, self.plan.epochs))
         reached: dict[str, dict[float, float]] = {metric: {} for metric in self.metrics}
         states: dict[str, dict[float, Weights]] = {metric: {} for metric in self.metrics}
         start: dict[str, Any] = {}
         for weight in BRANCHES:
-            learner = self.learner(weight)
             watch.marks = {"branch": weight}
-            watching = {"callback": watch, "show_progress": False}
-            history, kept = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching)
+            both = self.both(f"branch {weight:g}", schedule, weight, watch, show_progress=False)
+            history = both.history
             self.candidates.append(len(history) * len(self.metrics))
-            if watch.ended:
+            found = both.states(self.metrics)
+            if both.ended:
+                learner = self.learner(weight)
+                learner.restore(found[self.metrics[0]])
                 state = learner.snapshot(), weight, history, self.metrics[0]
                 return _Branches(ended=(learner, _Trained.of(*state, "callback")))
             later = history[1:] if schedule.start else history
             start = history[0] if schedule.start else {}
             for metric, values in reached.items():
                 values[weight] = max((record[metric] for record in later), default=-np.inf)
-                states[metric][weight] = kept[metric]
+                states[metric][weight] = found[metric]
         watch.marks = {}
         best = {metric: max(values, key=values.__getitem__) for metric, values in reached.items()}
-        over = {name for name in best if start and reached[name][best[name]] <= PAYS * start[name]}
-        return _Branches(best, over, start, {name: states[name][weight] for name, weight in best.items()})
+        kept = {name for name in best if start and reached[name][best[name]] <= PAYS * start[name]}
+        return _Branches(best, kept, start, {name: states[name][weight] for name, weight in best.items()})
 
     def train(
         self, watch: _Watch, state: TrainingState | None = None, before: Sequence[dict[str, Any]] = ()
@@ -690,11 +699,12 @@ class _Training:
                 if ends:
                     return
                 continue
-            both = self.both(weight, metrics, watch)
+            schedule = self.plan.schedule(*metrics)
+            both = self.both(f"training {weight:g}", schedule, weight, watch, show_progress=watch.show_progress)
             self.candidates.append(len(both.history) * len(metrics))
-            for metric, *parts in zip(metrics, both.table, both.predictor_weight, both.predictor_bias, strict=True):
+            for metric, state in both.states(metrics).items():
                 stopped = _end(both.history[-1]["epoch"], self.plan.epochs, ended=both.ended)
-                yield _Trained.of(Weights(*parts), weight, both.history, metric, stopped)
+                yield _Trained.of(state, weight, both.history, metric, stopped)
             if both.ended:
                 return
 
@@ -708,19 +718,19 @@ class _Training:
         choice = self.choose("terms of the branch", learner, self.shown, self.added)
         return choice.value > PAYS * found.start[self.metrics[0]]
 
-    def both(self, uniformity: float, metrics: Sequence[str], watch: _Watch) -> _Both:
-        """Train with a weight of uniformity to the best state by each metric, or take what an earlier process has."""
+    def both(self, phase: str, schedule: Schedule, uniformity: float, watch: _Watch, *, show_progress: bool) -> _Both:
+        """Train to the best state by each watched metric, or take what an earlier process has."""
+        metrics = list(schedule.flags)
         shapes = {part: (len(metrics), *tensor.shape) for part, tensor in vars(self.weights).items()}
 
         def train() -> _Both:
-            schedule, learner = self.plan.schedule(*metrics), self.learner(uniformity)
-            watching = {"callback": watch, "show_progress": watch.show_progress}
+            learner, watching = self.learner(uniformity), {"callback": watch, "show_progress": show_progress}
             history, best = self.checkpoint.train("training", learner, self.pairs, schedule, **watching)
             states = [best[metric].parts() for metric in metrics]
             table, weight, bias = (torch.stack(parts) for parts in zip(*states, strict=True))
             return _Both(table, weight, bias, history, ended=watch.ended)
 
-        return self.checkpoint.once(f"training {uniformity:g}", train, _Both, **shapes)
+        return self.checkpoint.once(phase, train, _Both, **shapes)
 
     def choose(self, phase: str, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]) -> Choice:
         """Choose strengths for the scores of a learner's weights."""
