@@ -72,8 +72,8 @@ class BUIR(Recommender):
     250 in the paper. Set it where memory or a store of vectors asks for a width: a table takes 4 bytes a number."""
     block_dim: Annotated[int, AtLeast(1, most=65_536)] | Literal["auto"] = "auto"
     """Singular vectors of the score's term "block", an extension: as many further numbers for each user and item if it
-    has a strength. "auto": as ``embedding_dim``, and where that is "auto" too and there are thousands of users and
-    items, 128, 256 or 512 if these are clearly better on held-out pairs. Set it where memory asks for fewer."""
+    has a strength. "auto": as ``embedding_dim``; where that is "auto" too, and there are 8,192 users and items or
+    more, 128, 256 or 512 if validation finds these clearly better. Set it where memory asks for fewer."""
     n_layers: Annotated[int, AtLeast(0, most=100)] = 2
     """Layers of propagation, for "graph" and "walk"; 3 in the paper. Lower it for dense data, where far neighbours are
     everybody."""

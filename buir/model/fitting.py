@@ -74,8 +74,8 @@ _HELD_OUT = {"given": "the pairs given for it", "inner": "pairs held out inside"
 PAYS = 1.005
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
 MOST_VALIDATED, MOST_CHOSEN, MOST_WATCHED = 1500, 6000, 2**26
-"""Users looked at between epochs, with their terms as long as those are so many numbers, the last; terms are chosen in
-the end by so many more."""
+"""Users looked at between epochs; users by whom the terms are chosen in the end; and the most scores of terms that are
+kept for the looks."""
 LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
 """A user with so many pairs lends one to validation; with fewer such users nobody does, with more only so many. The
 last is the first number of the seed that draws them."""
@@ -247,7 +247,9 @@ class Chosen:
     def __str__(self) -> str:
         """Say it in words, and what training added over its start."""
         run = f" of {self.epochs_run} run" if self.epochs_run else ""
-        said = [f"{counted(self.epochs, 'epoch')}{run}, width {self.embedding_dim}, uniformity {self.uniformity:g}"]
+        block = "" if self.block_dim in (None, self.embedding_dim) else f", block {self.block_dim}"
+        width = f"width {self.embedding_dim}{block}"
+        said = [f"{counted(self.epochs, 'epoch')}{run}, {width}, uniformity {self.uniformity:g}"]
         if self.batch_size is not None and self.learning_rate is not None and self.momentum is not None:
             rates = f"learning rate {self.learning_rate:.3g}, momentum {self.momentum:.4g}"
             rows = ", row-sparse" if self.row_sparse else ""
@@ -687,8 +689,9 @@ class _Training:
                 return
             for metric in self.metrics:
                 wanted.setdefault(None if metric in found.kept else found.best[metric], []).append(metric)
-            if self.metrics[0] in found.kept and not self._goes_on(found):
-                wanted = {None: [self.metrics[0]]}
+            wide = (width_of_block(self.terms) or 0) > self.width
+            if wide and self.metrics[0] in found.kept and not self._goes_on(found):
+                wanted = {None: [self.metrics[0]]}  # what is trained is a small part of the score, at a high price
         else:
             found, wanted[self.plan.uniformity] = _Branches(), list(self.metrics)
         for weight, metrics in wanted.items():
