@@ -404,6 +404,8 @@ class _Trained:
     """What ended it, as ``Chosen`` has it."""
     epochs_told: int = 0
     """Epochs of earlier trainings that the records count."""
+    tried: bool = False
+    """Whether this is a branch, of which only the best weights are left and not what the next step needs."""
 
     @classmethod
     def of(
@@ -511,8 +513,7 @@ class _Training:
         self.terms: dict[str, Term] = {}
         if given is not None or valid is not None:
             self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)
-        if plan.block_dim not in ("auto", self.width) and EVEN in self.terms:
-            self.terms = with_block(self.terms, self._spectrum(plan.block_dim).cut(plan.block_dim))
+        self._take_block()
         self.twice = given is None and valid is not None and self.whole is not None and plan.epochs > 0
         """Whether both ways to watch a training are tried."""
 
@@ -526,6 +527,12 @@ class _Training:
 
         phase = "spectrum" if least <= max(self.width, *WIDTHS) else f"spectrum of {widest}"
         return self.checkpoint.once(phase, find, Spectrum, **shapes).to(device)
+
+    def _take_block(self) -> None:
+        """Give the block of even weights as many vectors as the plan says, if it does."""
+        width = self.plan.block_dim
+        if width not in ("auto", self.width) and EVEN in self.terms:
+            self.terms = with_block(self.terms, self._spectrum(width).cut(width))
 
     def _start_with(self, width: int) -> None:
         """Start with so many of the vectors, and give the blocks of the score as many."""
@@ -562,6 +569,7 @@ class _Training:
                 name: replace(term, spectrum=mine.spectrum) if isinstance(term, SpectralBlock) else term
                 for name, term in self.terms.items()
             }
+            mine._take_block()
         added = mine.added
         if plan.terms == "auto":
             # of random scores nothing is known that terms could be weighed against
@@ -636,7 +644,7 @@ class _Training:
                 learner = self.learner(weight)
                 learner.restore(found[self.metrics[0]])
                 state = learner.snapshot(), weight, history, self.metrics[0]
-                return _Branches(ended=(learner, _Trained.of(*state, "callback")))
+                return _Branches(ended=(learner, replace(_Trained.of(*state, "callback"), tried=True)))
             later = history[1:] if schedule.start else history
             start = history[0] if schedule.start else {}
             for metric, values in reached.items():
@@ -786,7 +794,7 @@ class _Training:
             momentum=plan.momentum,
             row_sparse=plan.row_sparse,
         )
-        alive = not self.twice and (self.valid is None or history[-1]["best"])
+        alive = not self.twice and not trained.tried and (self.valid is None or history[-1]["best"])
         return Fitted(
             [*before, *history],
             score.tables.user_factors.cpu().numpy(),

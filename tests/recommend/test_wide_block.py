@@ -106,6 +106,11 @@ def test_held_out_pairs_decide_and_the_refit_has_the_width():
     assert model.terms_.width_of_block in (16, None)
 
 
+def test_a_block_has_the_width_that_is_given_beside_an_open_one():
+    model = BUIR(**SETTINGS | {"epochs": 1, "block_dim": 12}).fit(pairs(400, 90), show_progress=False)
+    assert model.chosen_.block_dim == 12
+
+
 @pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("given", [{"embedding_dim": 8}, {"block_dim": 8}])
 def test_a_width_that_is_given_is_that_of_the_block(given):
