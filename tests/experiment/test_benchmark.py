@@ -299,7 +299,7 @@ def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
     assert popular.chosen == {}
     decided = {"embedding_dim", "uniformity", "epochs", "strengths", "start", "trained", "value"}
     came_to = {"bare", "kept", "other", "epochs_run", "stopped", "held_out", "collapse"}
-    plan = {"device", "batch_size", "learning_rate", "momentum", "row_sparse"}
+    plan = {"device", "block_dim", "batch_size", "learning_rate", "momentum", "row_sparse"}
     assert decided | came_to | plan | {"n_candidates", "with_terms"} == set(ours.chosen)
     assert (ours.chosen["epochs_run"], ours.chosen["held_out"], ours.chosen["device"]) == (3, "given", "cpu")
     assert ours.chosen["value"] >= ours.chosen["bare"] > 0
