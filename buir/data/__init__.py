@@ -21,7 +21,18 @@ from buir.data.inputs import (
 )
 from buir.data.interactions import Interactions, html_table
 from buir.data.labels import as_labels, column_of, frame_ids, is_frame
-from buir.data.sparse import binary, canonical, degrees, has_weights, keep, outside, pattern, take, weighted
+from buir.data.sparse import (
+    binary,
+    canonical,
+    degrees,
+    has_weights,
+    keep,
+    of_some_users,
+    outside,
+    pattern,
+    take,
+    weighted,
+)
 from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
 from buir.data.synthetic import make_interactions
 from buir.data.weights import WEIGHTINGS, PairWeights, bm25, counts, half_life, log_counts, reading_weights, weighting
@@ -62,6 +73,7 @@ __all__ = [
     "make_interactions",
     "nested_levels",
     "nested_split",
+    "of_some_users",
     "outside",
     "partial_fit_inputs",
     "pattern",

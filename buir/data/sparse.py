@@ -89,6 +89,16 @@ def keep(matrix: csr_array, mask: np.ndarray) -> csr_array:
     return csr_array((matrix.data[mask], matrix.indices[mask], indptr), shape=matrix.shape)
 
 
+def of_some_users(matrix: csr_array, most: int) -> csr_array:
+    """Keep the entries of ``most`` of the rows that have some, evenly spaced; of all, where these are no more."""
+    users = np.flatnonzero(np.diff(matrix.indptr))
+    if len(users) <= most:
+        return matrix
+    shown = np.zeros(matrix.shape[0], dtype=bool)
+    shown[users[np.linspace(0, len(users) - 1, most).astype(np.int64)]] = True
+    return keep(matrix, np.repeat(shown, np.diff(matrix.indptr)))
+
+
 def outside(matrix: csr_array, other: csr_array) -> np.ndarray:
     """Tell which entries a matrix of that shape lacks: bool, in the order of ``matrix.data``; both are canonical."""
     keys, others = (

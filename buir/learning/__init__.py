@@ -3,7 +3,7 @@
 from buir.learning.bootstrap import Bootstrap, Weights, initial_weights
 from buir.learning.diagnostics import ScoreSample, collapse, effective_rank, warn_of_collapse
 from buir.learning.learner import BootstrapLearner, TrainingState, bare
-from buir.learning.loop import Outcome, Pairs, Progress, Schedule, Validation, evenly, train, training_device
+from buir.learning.loop import Outcome, Pairs, Progress, Schedule, Validation, train, training_device
 from buir.learning.losses import bootstrap_loss, uniformity_loss
 from buir.learning.optimisers import DenseAdam, RowAdam
 from buir.learning.targets import LazyTarget, TableTarget
@@ -27,7 +27,6 @@ __all__ = [
     "bootstrap_loss",
     "collapse",
     "effective_rank",
-    "evenly",
     "initial_weights",
     "train",
     "training_device",

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from tqdm import TqdmWarning
 
-from buir.data import keep
+from buir.data import of_some_users
 from buir.errors import counted
 from buir.graph import permutation, stream
 from buir.learning.diagnostics import ScoreSample
@@ -122,16 +122,6 @@ class Outcome(NamedTuple):
     """The best snapshot by watched metric."""
 
 
-def evenly(valid: csr_array, most_users: int) -> csr_array:
-    """Keep the pairs of so many of the users who have some at most, evenly spaced."""
-    users = np.flatnonzero(np.diff(valid.indptr))
-    if len(users) <= most_users:
-        return valid
-    shown = np.zeros(valid.shape[0], dtype=bool)
-    shown[users[np.linspace(0, len(users) - 1, most_users).astype(np.int64)]] = True
-    return keep(valid, np.repeat(shown, np.diff(valid.indptr)))
-
-
 class Validation:
     """Held-out pairs and the metric watched on them.
 
@@ -150,7 +140,7 @@ class Validation:
         self.train, self.valid, self.metric, self.name, self.k = train, valid, metric, name, int(k)
         self.sample = ScoreSample(train, valid)
         if most_users is not None:
-            self.valid = evenly(valid, most_users)
+            self.valid = of_some_users(valid, most_users)
 
     def __call__(self, scorer: Scorer) -> dict[str, float]:
         """Rank and measure; also the share of the catalogue that the lists show."""

@@ -10,7 +10,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import has_weights, keep, pattern
+from buir.data import has_weights, keep, of_some_users, pattern
 from buir.errors import NoValidationWarning, counted, report
 from buir.graph import (
     BipartiteGraph,
@@ -30,7 +30,6 @@ from buir.learning import (
     Validation,
     Weights,
     bare,
-    evenly,
     initial_weights,
     training_device,
 )
@@ -40,6 +39,7 @@ from buir.ranking import Choice, Dial, ItemNorm, SpectralBlock, Term, TermScorer
 from buir.recommend import (
     BLOCKS,
     EVEN,
+    MOST_CHOSEN,
     TERMS,
     ScoreTerms,
     choose_with_block,
@@ -73,9 +73,8 @@ _ENDS = {
 _HELD_OUT = {"given": "the pairs given for it", "inner": "pairs held out inside", "none": "nothing: no pairs held out"}
 PAYS = 1.005
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
-MOST_VALIDATED, MOST_CHOSEN, MOST_WATCHED = 1500, 6000, 2**26
-"""Users looked at between epochs; users by whom the terms are chosen in the end; and the most scores of terms that are
-kept for the looks."""
+MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
+"""Users looked at between epochs, with their terms as long as those are so many numbers."""
 LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
 """A user with so many pairs lends one to validation; with fewer such users nobody does, with more only so many. The
 last is the first number of the seed that draws them."""
@@ -367,18 +366,16 @@ def run(
         watched = training.watched()
         learner, trained = watched.train(watch, state, before)
         return watched.fitted(learner, trained, before)
-    watched, found = training.watched(), []
+    watched = training.watched()
     states = list(watched.trained(watch))
     if len(states) == 1:
         return watched.fitted(watched.learner_of(states[0]), states[0])
+    values = []
     for trained in states:
-        learner = watched.learner_of(trained)
-        choice = watched.choose(f"terms, best by {trained.metric}", learner, watched.shown, watched.added)
-        found.append((choice.value, trained))
-    best = max(range(len(found)), key=lambda place: found[place][0])
-    value, trained = found[best]
-    others = [(value, other) for place, (other, _) in enumerate(found) if place != best]
-    compared = others[0] if others else (None, None)
+        phase, learner = f"terms, best by {trained.metric}", watched.learner_of(trained)
+        values.append(watched.choose(phase, learner, watched.shown, watched.added).value)
+    best = int(np.argmax(values))
+    trained, compared = states[best], (values[best], values[1 - best])
     return watched.fitted(watched.learner_of(trained), trained, compared=compared)
 
 
@@ -404,8 +401,6 @@ class _Trained:
     """What ended it, as ``Chosen`` has it."""
     epochs_told: int = 0
     """Epochs of earlier trainings that the records count."""
-    tried: bool = False
-    """Whether this is a branch, of which only the best weights are left and not what the next step needs."""
 
     @classmethod
     def of(
@@ -434,8 +429,9 @@ class _Branches:
     """Metrics by which no branch beats the start."""
     start: dict[str, Any] = field(default_factory=dict)
     """The record of the start; empty if nobody looked at it."""
-    states: dict[str, Weights] = field(default_factory=dict)
-    """The best weights of the best branch by each metric."""
+    promised: float = -np.inf
+    """What the states that are better without terms come to with terms of their own, where a wide block makes that the
+    question."""
     ended: tuple[BootstrapLearner, _Trained] | None = None
     """The branch that the callback ended."""
 
@@ -450,11 +446,6 @@ class _Both:
     history: list[dict[str, Any]]
     ended: bool
     """Whether the callback has ended the fit: kept, as one who goes on with the fit later does not ask it again."""
-
-    def states(self, metrics: Sequence[str]) -> dict[str, Weights]:
-        """Return the best weights by each metric, given in the order in which they were watched."""
-        parts = zip(self.table, self.predictor_weight, self.predictor_bias, strict=True)
-        return {metric: Weights(*state) for metric, state in zip(metrics, parts, strict=True)}
 
 
 class _Watch:
@@ -541,6 +532,11 @@ class _Training:
         users, items = self.spectrum.tables(START_RMS)
         bias = torch.zeros(width, device=device)
         self.weights = Weights(torch.cat([users, items]), torch.eye(width, device=device), bias)
+
+    @property
+    def widened(self) -> bool:
+        """Whether the block of the score is wider than the model, so that training moves a small part of it."""
+        return self.twice and (width_of_block(self.terms) or 0) > self.width
 
     @property
     def added(self) -> dict[str, Term]:
@@ -630,30 +626,34 @@ class _Training:
 
     def branches(self, watch: _Watch) -> _Branches:
         """Train a little with each weight of uniformity."""
-        schedule = self.plan.schedule(*self.metrics, epochs=min(BRANCH_EPOCHS, self.plan.epochs))
+        plan = self.plan
+        schedule = plan.schedule(*self.metrics, epochs=min(BRANCH_EPOCHS, plan.epochs))
         reached: dict[str, dict[float, float]] = {metric: {} for metric in self.metrics}
-        states: dict[str, dict[float, Weights]] = {metric: {} for metric in self.metrics}
         start: dict[str, Any] = {}
+        promised = -np.inf
         for weight in BRANCHES:
+            learner = self.learner(weight)
             watch.marks = {"branch": weight}
-            both = self.both(f"branch {weight:g}", schedule, weight, watch, show_progress=False)
-            history = both.history
+            watching = {"callback": watch, "show_progress": False}
+            history, states = self.checkpoint.train(f"branch {weight:g}", learner, self.pairs, schedule, **watching)
             self.candidates.append(len(history) * len(self.metrics))
-            found = both.states(self.metrics)
-            if both.ended:
-                learner = self.learner(weight)
-                learner.restore(found[self.metrics[0]])
+            if watch.ended:
                 state = learner.snapshot(), weight, history, self.metrics[0]
-                return _Branches(ended=(learner, replace(_Trained.of(*state, "callback"), tried=True)))
+                return _Branches(ended=(learner, _Trained.of(*state, "callback")))
             later = history[1:] if schedule.start else history
             start = history[0] if schedule.start else {}
             for metric, values in reached.items():
                 values[weight] = max((record[metric] for record in later), default=-np.inf)
-                states[metric][weight] = found[metric]
+            alone = bare(plan.valid_metric)
+            if self.widened and alone in reached and reached[alone][weight] > PAYS * start[alone]:
+                if alone in states:  # else an earlier process has chosen
+                    learner.restore(states[alone])
+                choice = self.choose(f"terms of branch {weight:g}", learner, self.shown, self.added)
+                promised = max(promised, choice.value)
         watch.marks = {}
         best = {metric: max(values, key=values.__getitem__) for metric, values in reached.items()}
         kept = {name for name in best if start and reached[name][best[name]] <= PAYS * start[name]}
-        return _Branches(best, kept, start, {name: states[name][weight] for name, weight in best.items()})
+        return _Branches(best, kept, start, promised)
 
     def train(
         self, watch: _Watch, state: TrainingState | None = None, before: Sequence[dict[str, Any]] = ()
@@ -697,9 +697,9 @@ class _Training:
                 return
             for metric in self.metrics:
                 wanted.setdefault(None if metric in found.kept else found.best[metric], []).append(metric)
-            wide = (width_of_block(self.terms) or 0) > self.width
-            if wide and self.metrics[0] in found.kept and not self._goes_on(found):
-                wanted = {None: [self.metrics[0]]}  # what is trained is a small part of the score, at a high price
+            metric = self.metrics[0]
+            if self.widened and metric in found.kept and found.promised <= PAYS * found.start[metric]:
+                wanted = {None: [metric]}  # what is trained is a small part of the score, at a high price
         else:
             found, wanted[self.plan.uniformity] = _Branches(), list(self.metrics)
         for weight, metrics in wanted.items():
@@ -710,38 +710,27 @@ class _Training:
                 if ends:
                     return
                 continue
-            schedule = self.plan.schedule(*metrics)
-            both = self.both(f"training {weight:g}", schedule, weight, watch, show_progress=watch.show_progress)
+            both = self.both(weight, metrics, watch)
             self.candidates.append(len(both.history) * len(metrics))
-            for metric, state in both.states(metrics).items():
+            for metric, *parts in zip(metrics, both.table, both.predictor_weight, both.predictor_bias, strict=True):
                 stopped = _end(both.history[-1]["epoch"], self.plan.epochs, ended=both.ended)
-                yield _Trained.of(state, weight, both.history, metric, stopped)
+                yield _Trained.of(Weights(*parts), weight, both.history, metric, stopped)
             if both.ended:
                 return
 
-    def _goes_on(self, found: _Branches) -> bool:
-        """Tell whether a branch that is better without terms is so with the terms that it wants itself."""
-        later = [metric for metric in self.metrics[1:] if metric not in found.kept]
-        if not later:
-            return False
-        learner = self.learner(found.best[later[0]])
-        learner.restore(found.states[later[0]])
-        choice = self.choose("terms of the branch", learner, self.shown, self.added)
-        return choice.value > PAYS * found.start[self.metrics[0]]
-
-    def both(self, phase: str, schedule: Schedule, uniformity: float, watch: _Watch, *, show_progress: bool) -> _Both:
-        """Train to the best state by each watched metric, or take what an earlier process has."""
-        metrics = list(schedule.flags)
+    def both(self, uniformity: float, metrics: Sequence[str], watch: _Watch) -> _Both:
+        """Train with a weight of uniformity to the best state by each metric, or take what an earlier process has."""
         shapes = {part: (len(metrics), *tensor.shape) for part, tensor in vars(self.weights).items()}
 
         def train() -> _Both:
-            learner, watching = self.learner(uniformity), {"callback": watch, "show_progress": show_progress}
+            schedule, learner = self.plan.schedule(*metrics), self.learner(uniformity)
+            watching = {"callback": watch, "show_progress": watch.show_progress}
             history, best = self.checkpoint.train("training", learner, self.pairs, schedule, **watching)
             states = [best[metric].parts() for metric in metrics]
             table, weight, bias = (torch.stack(parts) for parts in zip(*states, strict=True))
             return _Both(table, weight, bias, history, ended=watch.ended)
 
-        return self.checkpoint.once(phase, train, _Both, **shapes)
+        return self.checkpoint.once(f"training {uniformity:g}", train, _Both, **shapes)
 
     def choose(self, phase: str, learner: BootstrapLearner, valid: csr_array, terms: Mapping[str, Term]) -> Choice:
         """Choose strengths for the scores of a learner's weights."""
@@ -764,7 +753,7 @@ class _Training:
         plan, metric, told, choice = self.plan, trained.metric or "", trained.epochs_told, None
         terms, history = self.terms, trained.history
         if plan.terms == "auto" and self.valid is not None:
-            choice = self.choose("terms", learner, evenly(self.valid, MOST_CHOSEN), self.terms)
+            choice = self.choose("terms", learner, of_some_users(self.valid, MOST_CHOSEN), self.terms)
             terms = with_strengths(self.terms, choice)
         base = learner.base()
         kept, score = ScoreTerms.of(base, self.matrix, terms, choice)
@@ -794,7 +783,7 @@ class _Training:
             momentum=plan.momentum,
             row_sparse=plan.row_sparse,
         )
-        alive = not self.twice and not trained.tried and (self.valid is None or history[-1]["best"])
+        alive = not self.twice and (self.valid is None or history[-1]["best"])
         return Fitted(
             [*before, *history],
             score.tables.user_factors.cpu().numpy(),

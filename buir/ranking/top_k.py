@@ -26,14 +26,16 @@ _BLOCK_USERS = 4096
 _LONG_ROW = 80
 """Coordinates above which a product with one user's vector is NumPy's: there torch takes up to three times as long."""
 
-
 _BOUNDED = 1 / 8
 """Share of the items, known to be none too low for the list of one user, above which all are scored."""
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Anything that scores every item for a block of users."""
+    """Anything that scores every item for a block of users.
+
+    One that can tell for less what its scores are at most has ``bounds_of`` as well, see ``FactorScorer``.
+    """
 
     @property
     def n_users(self) -> int:
@@ -61,15 +63,6 @@ class InPlace(Protocol):
 
     def score_into(self, out: torch.Tensor, users: np.ndarray) -> None:
         """Score all items for ``users`` into ``out``: float32, shape (len(users), n_items), rows need not touch."""
-        ...
-
-
-@runtime_checkable
-class Bounded(Protocol):
-    """A scorer that can tell from above what it gives to the items, for less than the scores cost."""
-
-    def bounds_of(self, user: int) -> Bound | None:
-        """Bound the scores of all items, in arrays of the caller's own; None where the scores cost no more."""
         ...
 
 
@@ -138,7 +131,10 @@ class FactorScorer:
         torch.mm(self.of_users(users), self.item_factors.T, out=out)
 
     def bounds_of(self, user: int) -> Bound | None:
-        """Bound the scores of all items for a user; None for small tables, and for those that may be written to."""
+        """Bound the scores of all items for a user, in arrays of the caller's own; None where that is not worth it.
+
+        That is for small tables, for those whose scores lie in no few directions, and for those that may be written to.
+        """
         return self._bounds.of(user) if self._fixed and self._bounds is not None else None
 
     @cached_property
@@ -248,7 +244,7 @@ def _list_of_one(
     scorer: Scorer, users: np.ndarray, k: int, *left_out: csr_array | np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scores and items of the list of a single user, without a buffer and without padding."""
-    bounds_of = getattr(scorer, "bounds_of", None)  # a look at the whole protocol takes a tenth of such a list
+    bounds_of = getattr(scorer, "bounds_of", None)  # a protocol that is looked for takes a tenth of such a list
     bound = None if bounds_of is None else bounds_of(int(users[0]))
     if bound is not None:
         _leave_out(bound.upper, left_out)

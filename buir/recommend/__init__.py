@@ -19,6 +19,7 @@ from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import (
     BLOCKS,
     EVEN,
+    MOST_CHOSEN,
     TERMS,
     ScoreTerms,
     choose_with_block,
@@ -33,6 +34,7 @@ from buir.recommend.steering import Steering, steer
 __all__ = [
     "BLOCKS",
     "EVEN",
+    "MOST_CHOSEN",
     "TERMS",
     "Above",
     "AtLeast",

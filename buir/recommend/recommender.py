@@ -147,7 +147,7 @@ class Recommender:
         base, tables = (None, own) if isinstance(own, FactorScorer) else (own, None if terms is None else terms.tables)
         scorer = own if terms is None else terms.scorer(base, tables, self.seen_)
         # tables of other numbers were copied, and such a scorer would not see what somebody writes into them
-        if all(isinstance(part, np.ndarray) and part.dtype == np.float32 for part in parts[:2]):
+        if all(isinstance(p, np.ndarray) and (p.dtype == np.float32 or not p.flags.writeable) for p in parts[:2]):
             self._scorer = (parts, scorer)
         return scorer
 

@@ -11,7 +11,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import degrees
+from buir.data import degrees, of_some_users
 from buir.graph import Spectrum, spectral_factors
 from buir.ranking import (
     Choice,
@@ -40,6 +40,8 @@ BLOCKS = (EVEN, "sharp_block")
 
 BLOCK_WIDTHS, ROOM = (512, 256, 128), 16
 """Widths of the block that are tried, the widest first, on data with so many times as many users and items."""
+MOST_CHOSEN = 6000
+"""Users with held-out pairs by whom terms are chosen at most: with more it takes minutes on large data."""
 CLEARLY, ABOUT = 1.025, 1.005
 """How many times as well a wider block must validate to be taken, and a narrower one to be as good."""
 
@@ -194,7 +196,7 @@ class ScoreTerms:
     @classmethod
     def choose(cls, base: Scorer, train: csr_array, valid: csr_array, metric: str) -> tuple[dict[str, Term], Choice]:
         """Choose terms for a base on held-out pairs, with the width of the block; return those that have a strength."""
-        looked_at = []
+        looked_at, valid = [], of_some_users(valid, MOST_CHOSEN)
 
         def choose(_: int, terms: Mapping[str, Term]) -> Choice:
             choice = choose_terms(TermScorer(base, terms), train, valid, metric=metric)

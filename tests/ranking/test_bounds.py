@@ -1,3 +1,5 @@
+"""Bounds of scores: they hold, and lists that are made by them are the same."""
+
 import numpy as np
 import pytest
 import torch
@@ -42,7 +44,7 @@ def test_bounds_by_hand():
     users, items = np.array([[2.0, 0.0]], dtype=np.float32), np.array([[3.0, 0.0], [-1.0, 0.0]], dtype=np.float32)
     bound = Bounds(users, items, 1).of(0)
     np.testing.assert_allclose(bound.upper, [6, -2], atol=1e-3)
-    # sqrt(1/2) of (1, 1) on each axis: the largest direction is the first user's, the other's length is the rest
+    # Two users with a direction each: the stronger one is the head, the other is the rest.
     users, items = np.diag([3.0, 1.0]).astype(np.float32), np.eye(2, dtype=np.float32)
     made = Bounds(users, items, 1)
     np.testing.assert_allclose(made.of(0).upper, [3, 0], atol=1e-3)

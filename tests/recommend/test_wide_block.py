@@ -1,5 +1,6 @@
 """The block of a score may have more singular vectors than the model: when, and what follows."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
+from baselines import ALS
 from buir import BUIR
 from buir.graph import Spectrum, spectral_factors
-from buir.ranking import Choice, FactorScorer, SpectralBlock, TermScorer
+from buir.model.fitting import _Training
+from buir.ranking import Choice, FactorScorer, SpectralBlock, TermScorer, choose_terms
 from buir.recommend import choose_with_block, make_terms, width_of_block, with_block
+from tests.support.mortal_fits import Killed, Mortal, content
 
 ROOMY = 16 * 512
 
@@ -116,3 +120,66 @@ def test_a_block_has_the_width_that_is_given_beside_an_open_one():
 def test_a_width_that_is_given_is_that_of_the_block(given):
     model = BUIR(**SETTINGS | {"epochs": 1} | given).fit(pairs(400, 90), show_progress=False)
     assert model.chosen_.block_dim == 8
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize(("promised", "goes_on"), [(0.0, False), (1.0, True)])
+def test_training_that_no_branch_promises_is_left_out(monkeypatch, promised, goes_on):
+    choose, asked = _Training.choose, []
+
+    def chosen(self, phase, *told):
+        found = choose(self, phase, *told)
+        asked.append(phase)
+        return replace(found, value=promised) if phase.startswith("terms of branch") else found
+
+    branches = _Training.branches
+
+    def better_alone(self, watch):
+        """With the terms no branch beats the start, without them each does."""
+        found = branches(self, watch)
+        return replace(found, kept={self.metrics[0]})
+
+    monkeypatch.setattr(_Training, "choose", chosen)
+    monkeypatch.setattr(_Training, "branches", better_alone)
+    monkeypatch.setattr("buir.model.fitting.PAYS", 0.0)  # so each branch is asked about
+    model = BUIR(**SETTINGS).fit(pairs(400, 90), show_progress=False)
+    assert sum(phase.startswith("terms of branch") for phase in asked) == 2
+    assert any(phase.startswith("terms, best by") for phase in asked) == goes_on
+    assert model.chosen_.held_out == "inner"
+
+
+def test_a_model_chooses_its_terms_by_some_of_many_users(monkeypatch):
+    asked = []
+
+    def choose(scorer, train, valid, **told):
+        asked.append(int(np.count_nonzero(np.diff(valid.indptr))))
+        return choose_terms(scorer, train, valid, **told)
+
+    for module in ("buir.model.fitting", "buir.recommend.score_terms"):
+        monkeypatch.setattr(f"{module}.MOST_CHOSEN", 50)
+        monkeypatch.setattr(f"{module}.choose_terms", choose)
+    train, valid = pairs(300, 90), pairs(300, 90, seed=1)
+    valid = csr_array(valid - valid.multiply(train))
+    valid.eliminate_zeros()
+    BUIR(**SETTINGS | {"epochs": 0}).fit(train, valid, show_progress=False)
+    assert asked[-1] == 50
+    ALS(factors=4, iterations=2, terms="auto").fit(train, valid, show_progress=False)
+    assert asked[-1] == 50
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_fit_with_a_wide_block_dies_anywhere_and_comes_to_the_same_bytes(monkeypatch, tmp_path):
+    monkeypatch.setattr("buir.model.fitting.PAYS", 0.0)  # so each branch is asked what it promises
+    settings, train = SETTINGS | {"epochs": 3}, pairs(400, 90)
+    mortal = Mortal(monkeypatch)
+    plain = content(BUIR(**settings).fit(train, show_progress=False))
+    model, n_lives = BUIR(**settings), 0
+    while "history" not in vars(model):
+        n_lives += 1
+        assert n_lives < 100
+        mortal.lives(1, within=n_lives % 3 == 0)
+        with suppress(Killed):
+            where = {"checkpoint": tmp_path / "checkpoint", "checkpoint_minutes": 0, "resume": True}
+            model.fit(train, show_progress=False, **where)
+    assert content(model) == plain
+    assert n_lives > 10
