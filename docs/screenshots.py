@@ -69,6 +69,7 @@ class Camera:
 
     def __init__(self, window: webdriver.Chrome, folder: Path) -> None:
         self.window, self.folder = window, folder
+        folder.mkdir(parents=True, exist_ok=True)
 
     def shoot(
         self,
@@ -156,10 +157,10 @@ def main() -> None:
                 store.at_level(float(least), "ndcg")[:6],
                 drawn=BARS,
             )
-            camera.shoot(run_page(ours_first), "mlflow-why", "held-out pairs", then=unfold)
+            camera.shoot(run_page(ours_first), "mlflow-why", "test users of", then=unfold)
             settings = store.page(base, number, view="settings", charts=False)
             camera.shoot(settings, "mlflow-settings", "fit.batch_size", size=WIDE)
-            camera.shoot(run_page(kept), "mlflow-load", "held-out pairs", then=unfold)
+            camera.shoot(run_page(kept), "mlflow-load", "test users of", then=unfold)
             lists = store.page(base, number, view=f"lists-{least}", lists=True)
             camera.shoot(lists, "mlflow-lists", "recommended")
         finally:
