@@ -48,6 +48,9 @@ class CooccurrenceFilter(FittedAtOnce):
     1."""
     keep: Annotated[int, AtLeast(1)] = 300
     """Largest entries kept for each item a user may have. Raise it where memory allows; lower it for faster lists."""
+    sharpening: Annotated[float, AtLeast(0)] = 0.0
+    """How much of what items have in common by way of third ones is taken away, see ``ItemFilter.sharpened``. Set 0.3
+    to 0.9 where users have many pairs; 0 for the published filters."""
     terms: Terms = field(default_factory=dict)
     """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
     "auto" where a model is to have what BUIR has."""
@@ -58,7 +61,11 @@ class CooccurrenceFilter(FittedAtOnce):
     """G, float32, shape (n_items, n_items): row j holds what item j says for others."""
 
     def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
-        self.weights = ItemFilter.from_matrix(train, exponents=(self.x, self.y, self.z), keep=self.keep).weights
+        exponents = self.x, self.y, self.z
+        made = ItemFilter.from_matrix(train, exponents=exponents, keep=self.keep)
+        if self.sharpening:
+            made = made.sharpened(exponents=exponents, keep=self.keep, share=self.sharpening)
+        self.weights = made.weights
 
     def _own_scorer(self) -> Scorer:
         return self._recalculated_users(self._seen_rows(np.arange(self.n_users), "a filter's score"))

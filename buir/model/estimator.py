@@ -388,8 +388,9 @@ class BUIR(Recommender):
         """
         if self.terms_.weights is not None:
             msg = (
-                f"the item filter has strength {self.terms_.strengths['filter']:g} in this score, which is then no "
-                "inner product; expected terms without it: fit with terms={**model.terms_.strengths, 'filter': 0}"
+                f"the item filter has strength {self.terms_.strengths[self.terms_.filter]:g} in this score, which is "
+                "then no inner product; expected terms without it: fit with "
+                f"terms={{**model.terms_.strengths, {self.terms_.filter!r}: 0}}"
             )
             raise ValueError(msg)
         return self.user_factors.copy(), self.item_factors.copy()

@@ -38,14 +38,18 @@ from buir.model.folding import Folding, fit_folding
 from buir.ranking import Choice, Dial, ItemNorm, SpectralBlock, Term, TermScorer, WatchedScorer, choose_terms
 from buir.recommend import (
     BLOCKS,
+    CHEAP,
     EVEN,
+    FILTERS,
     MOST_CHOSEN,
     TERMS,
     ScoreTerms,
+    choose_filter,
     choose_with_block,
     make_terms,
     width_of_block,
     with_block,
+    with_filter,
     with_strengths,
 )
 
@@ -71,8 +75,9 @@ _ENDS = {
     "callback": "the callback",
 }
 _HELD_OUT = {"given": "the pairs given for it", "inner": "pairs held out inside", "none": "nothing: no pairs held out"}
-PAYS = 1.005
-"""Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept."""
+PAYS, WIDE_PAYS = 1.005, 1.025
+"""Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept; and
+what it must promise beside a wide block, as an epoch of such data takes long and moves a small part of the score."""
 MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
 """Users looked at between epochs, with their terms as long as those are so many numbers."""
 LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
@@ -387,6 +392,14 @@ class _Width:
     n_candidates: int
 
 
+@dataclass(frozen=True)
+class _Filter:
+    """Which item filter is in the score, among how many."""
+
+    name: str
+    n_candidates: int
+
+
 @dataclass(frozen=True, eq=False)
 class _Trained:
     """What a training came to: its best weights by one metric, and how."""
@@ -519,6 +532,19 @@ class _Training:
         phase = "spectrum" if least <= max(self.width, *WIDTHS) else f"spectrum of {widest}"
         return self.checkpoint.once(phase, find, Spectrum, **shapes).to(device)
 
+    def _choose_filter(self) -> None:
+        """Put the sharpened filter into the score where it is better beside the start."""
+
+        def choose() -> _Filter:
+            base = self.learner(0.0).base()
+            self.terms, n_candidates = choose_filter(base, self.terms, self.shown, self.plan.valid_metric)
+            return _Filter(next(name for name in FILTERS if name in self.terms), n_candidates)
+
+        chosen = self.checkpoint.once("filter", choose, _Filter)
+        self.candidates.append(chosen.n_candidates)
+        if chosen.name not in self.terms:  # an earlier process has chosen
+            self.terms = with_filter(self.terms, chosen.name)
+
     def _take_block(self) -> None:
         """Give the block of even weights as many vectors as the plan says, if it does."""
         width = self.plan.block_dim
@@ -563,11 +589,12 @@ class _Training:
             mine._start_with(width.width)
             mine.terms = {
                 name: replace(term, spectrum=mine.spectrum) if isinstance(term, SpectralBlock) else term
-                for name, term in self.terms.items()
+                for name, term in mine.terms.items()
             }
             mine._take_block()
         added = mine.added
         if plan.terms == "auto":
+            mine._choose_filter()
             # of random scores nothing is known that terms could be weighed against
             weighed = plan.start == "spectral"
             choice = mine._terms_of_start() if weighed else None
@@ -596,7 +623,7 @@ class _Training:
     def _best_width(self) -> _Width:
         """Find the width whose start is best by clearly more than the first one's, with the terms that cost little."""
         assert self.validation is not None
-        cheap = {name: term for name, term in self.terms.items() if name in ("filter", "popularity")}
+        cheap = {name: term for name, term in self.terms.items() if name in CHEAP}
         reached, n_candidates = {}, 0
         for width in WIDTHS:
             self._start_with(width)
@@ -698,7 +725,7 @@ class _Training:
             for metric in self.metrics:
                 wanted.setdefault(None if metric in found.kept else found.best[metric], []).append(metric)
             metric = self.metrics[0]
-            if self.widened and metric in found.kept and found.promised <= PAYS * found.start[metric]:
+            if self.widened and metric in found.kept and found.promised <= WIDE_PAYS * found.start[metric]:
                 wanted = {None: [metric]}  # what is trained is a small part of the score, at a high price
         else:
             found, wanted[self.plan.uniformity] = _Branches(), list(self.metrics)

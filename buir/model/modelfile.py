@@ -16,7 +16,7 @@ from buir.model.contents import Contents, number, training_state
 from buir.model.fitting import Chosen
 from buir.model.folding import Folding
 from buir.model.storage import pack_ids, read_file, write_file
-from buir.recommend import BLOCKS, TERMS, ScoreTerms, check_parameters
+from buir.recommend import BLOCKS, FILTERS, TERMS, ScoreTerms, check_parameters
 
 __all__ = ["load_model", "save_model"]
 
@@ -177,12 +177,13 @@ def _terms(held: Contents, told: dict[str, Any], n_items: int, width: int) -> Sc
         came = f"{lifts} blocks and {told['n_further']!r} further coordinates"
         msg = f"its terms have {came}, expected {blocks} and {whole}"
         raise ValueError(msg)
-    if ("dial" in strengths) != ("terms.dial" in held) or ("filter" in strengths) != ("terms.filter.data" in held):
+    filters = sum(name in strengths for name in FILTERS)
+    if ("dial" in strengths) != ("terms.dial" in held) or filters != ("terms.filter.data" in held):
         msg = "the arrays of its terms are not those that have a strength"
         raise ValueError(msg)
     if "dial" in strengths:
         held.take("terms.dial", width, width)
-    if "filter" in strengths:
+    if filters:
         held.matrix("terms.filter", (n_items, n_items))
     number(told, "padding", float, 0)
     return ScoreTerms.unpack(held.arrays, told, n_items)

@@ -18,14 +18,18 @@ from buir.recommend.ranges import (
 from buir.recommend.recommender import Recommender
 from buir.recommend.score_terms import (
     BLOCKS,
+    CHEAP,
     EVEN,
+    FILTERS,
     MOST_CHOSEN,
     TERMS,
     ScoreTerms,
+    choose_filter,
     choose_with_block,
     make_terms,
     width_of_block,
     with_block,
+    with_filter,
     with_strengths,
 )
 from buir.recommend.similarity import vectors_of
@@ -33,7 +37,9 @@ from buir.recommend.steering import Steering, steer
 
 __all__ = [
     "BLOCKS",
+    "CHEAP",
     "EVEN",
+    "FILTERS",
     "MOST_CHOSEN",
     "TERMS",
     "Above",
@@ -51,6 +57,7 @@ __all__ = [
     "answering",
     "check_callback",
     "check_parameters",
+    "choose_filter",
     "choose_with_block",
     "estimator",
     "lookups",
@@ -64,5 +71,6 @@ __all__ = [
     "vectors_of",
     "width_of_block",
     "with_block",
+    "with_filter",
     "with_strengths",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from buir.errors import InputError, near
 from buir.ranking import METRICS
-from buir.recommend.score_terms import TERMS
+from buir.recommend.score_terms import FILTERS, TERMS
 
 __all__ = [
     "LONGEST_LIST",
@@ -116,7 +116,8 @@ class Strengths:
 
     def holds(self, value: Any) -> bool:
         """Whether the names and the numbers are such."""
-        return isinstance(value, Mapping) and not any(self.wrong(*item) for item in value.items())
+        sound = isinstance(value, Mapping) and not any(self.wrong(*item) for item in value.items())
+        return sound and not all(value.get(name) for name in FILTERS)
 
     def wrong(self, name: Any, strength: Any) -> str:
         """Say what is wrong with one strength; nothing if it is sound."""
@@ -135,7 +136,8 @@ class Strengths:
 
     def __str__(self) -> str:
         terms = (f"{name} {low} to {high:,}" for name in TERMS for low, high in [self.ends(name)])
-        return f"from terms to strengths ({', '.join(terms)}), such as {{'popularity': 0.3}}"
+        one = " or ".join(FILTERS)
+        return f"from terms to strengths ({', '.join(terms)}; {one}, not both), such as {{'popularity': 0.3}}"
 
     @staticmethod
     def ends(name: str) -> tuple[int, int]:
@@ -181,7 +183,8 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
         way = near(value, known) or f"; the default is {default_of(model, name)!r}"
         terms = next((one for _, ranges in kinds for one in ranges if isinstance(one, Strengths)), None)
         if terms is not None and isinstance(value, Mapping):
-            way = "; " + ", ".join(filter(None, (terms.wrong(*item) for item in value.items())))
+            wrong = [*filter(None, (terms.wrong(*item) for item in value.items()))]
+            way = "; " + (", ".join(wrong) or f"{' and '.join(FILTERS)} are one in two forms: leave one out")
         msg = f"{name} is {value!r}; expected {_expected(values, kinds)}{way}"
         raise _named(name, (InputError if right_type else TypeError)(msg))
     if conflict := model._conflict(parameters):

@@ -31,7 +31,10 @@ from buir.ranking import (
 
 __all__ = ["TERMS", "ScoreTerms", "make_terms"]
 
-TERMS = ("filter", "popularity", "block", "sharp_block", "dial", "norm")
+FILTERS = ("filter", "sharpened_filter")
+"""The item filter, as it is and sharpened: a score has one of the two."""
+
+TERMS = (*FILTERS, "popularity", "block", "sharp_block", "dial", "norm")
 """Names of the terms, in the order in which their strengths are chosen."""
 
 EVEN = "block"
@@ -44,6 +47,13 @@ MOST_CHOSEN = 6000
 """Users with held-out pairs by whom terms are chosen at most: with more it takes minutes on large data."""
 CLEARLY, ABOUT = 1.025, 1.005
 """How many times as well a wider block must validate to be taken, and a narrower one to be as good."""
+
+CHEAP = (*FILTERS, "popularity")
+"""Terms that cost little to choose: two of them at most."""
+
+LONG, MOST_COMPARED, AHEAD = 15, 1500, 1.01
+"""Pairs of a user, on average, below which sharpening the filter is not tried; users by whom it is judged at most; and
+how many times as well it must validate to be taken."""
 
 _SHARPNESS = {"block": 0.0, "sharp_block": 2.0}
 """b of the two spectral blocks: all directions alike, and towards popularity."""
@@ -67,7 +77,7 @@ def make_terms(
     matrix
         Training pairs, canonical, with their weights, shape (n_users, n_items).
     strengths
-        Only the terms with a strength here, at that strength; None: all terms, at 0.
+        Only the terms with a strength here, at that strength; None: all terms, at 0, of the filters the plain one.
     width
         Singular vectors of the spectral blocks.
     spectrum
@@ -82,16 +92,16 @@ def make_terms(
     wanted = {
         name: 0.0 if strengths is None else strengths[name]
         for name in TERMS
-        if (strengths is None or strengths.get(name)) and (factors or name not in SHAPES)
+        if (name != FILTERS[1] if strengths is None else strengths.get(name)) and (factors or name not in SHAPES)
     }
     degree = torch.from_numpy(degrees(matrix)[1].astype(np.float32))
     if spectrum is None and any(name in wanted for name in _SHARPNESS):
         spectrum = spectral_factors(matrix, min(width, *matrix.shape))
     made: dict[str, Term] = {}
     for name, strength in wanted.items():
-        if name == "filter":
-            made[name] = item_filter = ItemFilter.from_matrix(matrix, strength=strength)
-            made[name] = replace(item_filter, own_spread=spread(item_filter))
+        if name in FILTERS:
+            plain = ItemFilter.from_matrix(matrix)
+            made[name] = _measured(plain if name == FILTERS[0] else plain.sharpened(), strength)
         elif name == "popularity":
             made[name] = PopularityTerm(degree, strength)
         elif name in _SHARPNESS:
@@ -100,6 +110,56 @@ def make_terms(
         else:
             made[name] = Dial(strength) if name == "dial" else ItemNorm(strength)
     return made
+
+
+def _measured(item_filter: ItemFilter, strength: float) -> ItemFilter:
+    return replace(item_filter, strength=strength, own_spread=spread(item_filter))
+
+
+def choose_filter(
+    base: Scorer, terms: Mapping[str, Term], valid: csr_array, metric: str
+) -> tuple[dict[str, Term], int]:
+    """Take the sharpened filter where it is clearly better on held-out pairs, beside a base and popularity.
+
+    Sharpening is for dense data; where users have few pairs it is not tried.
+
+    Parameters
+    ----------
+    base
+        What the model says.
+    terms
+        With the plain filter.
+    valid
+        Held-out pairs, shape (n_users, n_items).
+    metric
+        Such as "ndcg_at_20".
+
+    Returns
+    -------
+    terms, n_candidates
+        With the filter that stays, and how many combinations of strengths were compared.
+    """
+    plain = terms[FILTERS[0]]
+    assert isinstance(plain, ItemFilter)
+    train = plain.history
+    if train.nnz < LONG * max(1, np.count_nonzero(np.diff(train.indptr))):
+        return dict(terms), 0
+    tried, shown = (dict(terms), with_filter(terms, FILTERS[1])), of_some_users(valid, MOST_COMPARED)
+    choices = []
+    for each in tried:
+        cheap = {name: term for name, term in each.items() if name in CHEAP}
+        choices.append(choose_terms(TermScorer(base, cheap), train, shown, metric=metric))
+    clearly = choices[1].value > AHEAD * choices[0].value
+    return tried[clearly], sum(choice.n_candidates for choice in choices)
+
+
+def with_filter(terms: Mapping[str, Term], name: str) -> dict[str, Term]:
+    """Put the filter of this name in the place of the plain one, if that is there."""
+    plain = terms.get(FILTERS[0])
+    if name == FILTERS[0] or not isinstance(plain, ItemFilter):
+        return dict(terms)
+    sharpened = _measured(plain.sharpened(), plain.strength)
+    return {name if other == FILTERS[0] else other: term for other, term in {**terms, FILTERS[0]: sharpened}.items()}
 
 
 def with_block(terms: Mapping[str, Term], spectrum: Spectrum) -> dict[str, Term]:
@@ -189,6 +249,11 @@ class ScoreTerms:
         return {"terms": told | {name: getattr(self.choice, name) for name in ("value", "bare", "n_candidates")}}
 
     @property
+    def filter(self) -> str:
+        """Name of the item filter in the score; the plain one's without any."""
+        return FILTERS[FILTERS[1] in self.strengths]
+
+    @property
     def width_of_block(self) -> int | None:
         """Singular vectors of the block of even weights; None without one."""
         return self.lifts[0].shape[1] if EVEN in self.strengths else None
@@ -196,7 +261,8 @@ class ScoreTerms:
     @classmethod
     def choose(cls, base: Scorer, train: csr_array, valid: csr_array, metric: str) -> tuple[dict[str, Term], Choice]:
         """Choose terms for a base on held-out pairs, with the width of the block; return those that have a strength."""
-        looked_at, valid = [], of_some_users(valid, MOST_CHOSEN)
+        looked_at: list[int] = []
+        valid = of_some_users(valid, MOST_CHOSEN)
 
         def choose(_: int, terms: Mapping[str, Term]) -> Choice:
             choice = choose_terms(TermScorer(base, terms), train, valid, metric=metric)
@@ -204,6 +270,8 @@ class ScoreTerms:
             return choice
 
         terms = make_terms(train, factors=isinstance(base, FactorScorer))
+        terms, n_compared = choose_filter(base, terms, valid, metric)
+        looked_at.append(n_compared)
         terms, choice = choose_with_block(choose, terms, lambda width: spectral_factors(train, width))
         return with_strengths(terms, choice), replace(choice, n_candidates=sum(looked_at))
 
@@ -319,7 +387,7 @@ class ScoreTerms:
             told.append((name, sum(products[:width])))
             products = products[width:]
         if self.weights is not None:
-            told.append(("filter", float((history @ self.weights[:, [column]]).sum())))
+            told.append((self.filter, float((history @ self.weights[:, [column]]).sum())))
         return told
 
     def pack(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -59,6 +59,18 @@ def proportional(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return found * (np.abs(expected).max() / np.abs(found).max())
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_sharpened_filter_is_less_by_its_square(share):
+    dense = random_dense()
+    model = CooccurrenceFilter(x=0.5, y=0.75, z=0.25, keep=100, sharpening=share).fit(pairs(dense), show_progress=False)
+    plain = cooccurrences(dense, 0.5, 0.75, 0.25, 100)
+    once, twice = dense @ plain, dense @ plain @ plain
+    weights = plain - share * np.sqrt(once.var(axis=1).mean() / twice.var(axis=1).mean()) * plain @ plain
+    weights = np.maximum(weights, 0) * (plain > 0)
+    np.testing.assert_allclose(model.weights.toarray(), weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(scores(model, 60), dense @ weights, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("exponents", "keep"),
     [

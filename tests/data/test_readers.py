@@ -15,7 +15,7 @@ from buir.data import describe
 from buir.data.files.formats import FORMATS, detect_format
 from buir.data.files.readers import read, read_split
 from buir.data.interactions import Interactions
-from buir.errors import ReadError, ValuesIgnoredWarning
+from buir.errors import AmbiguousFileWarning, ReadError, ValuesIgnoredWarning
 
 
 def labelled(data):
@@ -276,6 +276,8 @@ class TestDetection:
     def test_counted_lists_are_never_taken_for_users(self, write, lists):
         if len({len(items) for items in lists}) == 1:
             return  # lines of one width are columns
+        if [len(items) for items in lists] in (list(range(len(lists))), list(range(1, len(lists) + 1))):
+            return  # users in their order, or lists as long as their number: it is told, see below
         path = write("".join(f"{len(items)} {' '.join(map(str, items))}\n" for items in lists))
         assert detect_format(path).name == "counted"
         expected = list(dict.fromkeys((user, item) for user, items in enumerate(lists) for item in items))
@@ -283,6 +285,13 @@ class TestDetection:
         assert labelled(data) == expected
         assert data.report.merged == sum(map(len, lists)) - len(expected)
         assert data.report.empty_lists == lists.count([])
+
+    @pytest.mark.parametrize("text", ["0 \n1 0\n2 0 0\n", "1 7\n2 8 9\n3 5 6 7\n"])
+    def test_users_in_order_who_could_be_lengths_are_told(self, write, text):
+        path = write(text)
+        with pytest.warns(AmbiguousFileWarning, match="could be lists that begin with their lengths"):
+            assert read(path).report.format == "adjacency"
+        assert read(path, format="counted").report.format == "counted"
 
 
 label = st.one_of(st.integers(-5, 5).map(str), st.text("abcäß0 ,\"'", min_size=1, max_size=4))

@@ -37,7 +37,8 @@ def test_the_term_by_a_slow_oracle():
 def test_equal_popularity_changes_nothing():
     base = FactorScorer(USERS, ITEMS)
     scorer = TermScorer(base, {"popularity": PopularityTerm(torch.full((5,), 3.0), 1.0)})
-    np.testing.assert_array_equal(scorer.score_block(np.arange(7)), base.score_block(np.arange(7)))
+    # a coordinate more may change the order of a sum
+    np.testing.assert_allclose(scorer.score_block(np.arange(7)), base.score_block(np.arange(7)), atol=5e-7)
 
 
 def test_auto_chooses_on_validation_data_and_says_what():

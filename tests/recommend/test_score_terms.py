@@ -40,7 +40,7 @@ def strangers(model: BUIR) -> np.ndarray:
     return scores(model._strangers(TRAIN))
 
 
-@pytest.mark.parametrize("terms", [ALL, *({name: ALL[name]} for name in TERMS)], ids=["all", *TERMS])
+@pytest.mark.parametrize("terms", [ALL, *({name: ALL.get(name, 0.5)} for name in TERMS)], ids=["all", *TERMS])
 def test_lists_are_those_of_the_dense_sum(terms):
     base = FactorScorer(*(torch.from_numpy(table) for table in fit({}).export_factors()))
     spectrum = spectral_factors(TRAIN, 8)

@@ -291,7 +291,8 @@ def told(path: Path, form: Format) -> list[AmbiguousFileWarning]:
     if form.doubtful:
         other = form.also[0]
         lists = "lists, a user and then items" if form.name in LISTS else "lists of items"
-        kind, kinds = (lists, "columns") if form.name in LISTS else ("columns", lists)
+        others = "lists that begin with their lengths" if other == "counted" else "columns"
+        kind, kinds = (lists, others) if form.name in LISTS else ("columns", lists)
         what = f"{path} is read as {kind}, but its lines could be {kinds}; pass "
         mine = Argument("format", form.name) if form.name in FORMATS else Argument("separator", form.separator.decode())
         found.append(AmbiguousFileWarning(what, mine, " if that is right, else ", Argument("format", other)))
@@ -350,7 +351,10 @@ def _tell(lines: list[bytes], hints: Hints) -> _Told:
         return _Told("space", b" ")
     leads = [row[0] for row in texts]
     in_order = any(all(lead == str(number) for number, lead in enumerate(leads, start)) for start in (0, 1))
-    if not in_order and 2 * sum(row[0] == str(len(row) - 1) for row in texts) >= len(texts):
+    n_counts = sum(row[0] == str(len(row) - 1) for row in texts)
+    if in_order and n_counts == len(texts):
+        return _Told("adjacency", b"", ("counted",), True)
+    if not in_order and 2 * n_counts >= len(texts):
         return _Told("counted", b"")
     usual = Counter(len(row) for row in texts).most_common(1)[0][1] / len(texts)
     listed_once = len({row[0] for row in texts}) == len(texts)
