@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isqrt
 from typing import ClassVar
 
@@ -60,6 +61,9 @@ class ItemFilter:
 
     own_spread: float | None = None
     """Spread of the scores over the items, if it is known: it does not follow the strength."""
+    keeps_sums: bool = False
+    """Whether the scores of users with long histories are kept from the first list of a single user on, in as much
+    memory as the weights take; then nobody may write to history and weights."""
 
     grid: ClassVar[tuple[float, ...]] = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
     """Strengths tried by default."""
@@ -158,7 +162,8 @@ class ItemFilter:
         had = slice(*self.history.indptr[user : user + 2])
         items, values = self.history.indices[had], self.history.data[had]
         if len(items) > _MANY:
-            return self.weights[items].T @ values
+            known = self._sums.get(user) if self.keeps_sums else None
+            return self._added(items, values) if known is None else known
         scores = np.zeros(self.n_items, dtype=np.float32)
         if not len(items):
             return scores
@@ -168,6 +173,20 @@ class ItemFilter:
         shares = np.concatenate([self.weights.data[part] for part in parts])
         np.add.at(scores, scored, shares * np.repeat(values, ends[1] - ends[0]))
         return scores
+
+    def _added(self, items: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return self.weights[items].T @ values
+
+    @cached_property
+    def _sums(self) -> dict[int, np.ndarray]:
+        """Scores of the users with the longest histories, by row: there hundreds of rows of G are added up."""
+        lengths = np.diff(self.history.indptr)
+        room = self.weights.data.nbytes + self.weights.indices.nbytes
+        longest = np.argsort(-lengths, kind="stable")[: room // (4 * max(self.n_items, 1))]
+        rows = {
+            user: slice(*self.history.indptr[user : user + 2]) for user in longest[lengths[longest] > _MANY].tolist()
+        }
+        return {user: self._added(self.history.indices[had], self.history.data[had]) for user, had in rows.items()}
 
 
 def _cooccurrences(

@@ -155,7 +155,8 @@ class Recommender:
         """Let nobody write to the factors any more, so that a list for one user need not read all of them.
 
         For a model that answers one user at a time out of a large catalogue. The first such list takes longer: it
-        finds the directions in which the scores lie. Lists stay exact. `fit`, `partial_fit`, and other arrays assigned
+        finds the directions in which the scores lie, and what the item filter says to the longest histories, which
+        takes as much memory as the filter. Lists stay exact. `fit`, `partial_fit`, and other arrays assigned
         to the model end it; it does nothing to a model without factors.
 
         Returns
@@ -166,6 +167,9 @@ class Recommender:
             table = vars(self).get(name)
             if isinstance(table, np.ndarray):
                 table.flags.writeable = False
+        terms = vars(self).get("terms_")
+        if isinstance(terms, ScoreTerms) and terms.weights is not None:
+            terms.weights.data.flags.writeable = False
         vars(self).pop("_scorer", None)
         return self
 

@@ -320,7 +320,8 @@ class ScoreTerms:
                     "recalculate_user=True) or recommend_frame(histories=...)"
                 )
                 raise ValueError(msg)
-            parts.append((1.0, ItemFilter(seen, self.weights)))
+            frozen = not self.weights.data.flags.writeable
+            parts.append((1.0, ItemFilter(seen, self.weights, keeps_sums=frozen)))
         if tables is not None and base is None and not parts:
             return tables
         return SumScorer(tables, parts, base)
