@@ -33,7 +33,7 @@ _DENSE_BYTES = 32 << 20
 _SAMPLE = 128
 """Users whose scores say how widely a filter and its square spread."""
 
-_MANY = 40
+_MANY = 100
 """Items of a history whose rows SciPy takes and adds up sooner than NumPy, to the same bits."""
 
 
