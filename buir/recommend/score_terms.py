@@ -51,9 +51,10 @@ CLEARLY, ABOUT = 1.025, 1.005
 CHEAP = (*FILTERS, "popularity")
 """Terms that cost little to choose: two of them at most."""
 
-LONG, MOST_COMPARED, AHEAD = 15, 1500, 1.01
-"""Pairs of a user, on average, below which sharpening the filter is not tried; users by whom it is judged at most; and
-how many times as well it must validate to be taken."""
+LONG, MOST_SQUARED = 15, 1 << 17
+"""Pairs of a user, on average, below which sharpening the filter is not tried, and items above which it takes long."""
+MOST_COMPARED, AHEAD = 1500, 1.01
+"""Users by whom it is judged at most, and how many times as well it must validate to be taken."""
 
 _SHARPNESS = {"block": 0.0, "sharp_block": 2.0}
 """b of the two spectral blocks: all directions alike, and towards popularity."""
@@ -121,7 +122,7 @@ def choose_filter(
 ) -> tuple[dict[str, Term], int]:
     """Take the sharpened filter where it is clearly better on held-out pairs, beside a base and popularity.
 
-    Sharpening is for dense data; where users have few pairs it is not tried.
+    Sharpening is for dense data; where users have few pairs it is not tried, nor on the largest catalogues.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def choose_filter(
     plain = terms[FILTERS[0]]
     assert isinstance(plain, ItemFilter)
     train = plain.history
-    if train.nnz < LONG * max(1, np.count_nonzero(np.diff(train.indptr))):
+    if train.nnz < LONG * max(1, np.count_nonzero(np.diff(train.indptr))) or train.shape[1] > MOST_SQUARED:
         return dict(terms), 0
     tried, shown = (dict(terms), with_filter(terms, FILTERS[1])), of_some_users(valid, MOST_COMPARED)
     choices = []

@@ -129,10 +129,11 @@ def test_the_better_filter_stays(monkeypatch, ahead, name):
     assert n_candidates > 2
 
 
-def test_where_users_have_few_pairs_it_is_not_tried(monkeypatch):
-    monkeypatch.setattr("buir.recommend.score_terms.AHEAD", 0.0)
+@pytest.mark.parametrize(("name", "limit"), [("LONG", 15), ("MOST_SQUARED", N_ITEMS - 1)])
+def test_where_users_have_few_pairs_or_items_are_many_it_is_not_tried(monkeypatch, name, limit):
+    for other, value in (("AHEAD", 0.0), ("LONG", 3), (name, limit)):
+        monkeypatch.setattr(f"buir.recommend.score_terms.{other}", value)
     train, valid = halves()
-    assert train.nnz / N_USERS < 15
     terms, n_candidates = choose_filter(base(), make_terms(train, width=4), valid, "ndcg_at_5")
     assert (FILTERS[0] in terms, n_candidates) == (True, 0)
 
