@@ -49,7 +49,7 @@ class CooccurrenceFilter(FittedAtOnce):
     keep: Annotated[int, AtLeast(1)] = 300
     """Largest entries kept for each item a user may have. Raise it where memory allows; lower it for faster lists."""
     sharpening: Annotated[float, AtLeast(0)] = 0.0
-    """How much of what items have in common by way of third ones is taken away, see ``ItemFilter.sharpened``. Set 0.3
+    """How much of what items have in common by way of third ones is taken away, see ``ItemFilter.from_matrix``. Set 0.3
     to 0.9 where users have many pairs; 0 for the published filters."""
     terms: Terms = field(default_factory=dict)
     """What is added to the score after the fit, with "auto" as held-out pairs choose; see ``buir.recommend.Terms``. Set
@@ -61,11 +61,8 @@ class CooccurrenceFilter(FittedAtOnce):
     """G, float32, shape (n_items, n_items): row j holds what item j says for others."""
 
     def _learn(self, train: csr_array, *, show_progress: bool, look: Look) -> None:
-        exponents = self.x, self.y, self.z
-        made = ItemFilter.from_matrix(train, exponents=exponents, keep=self.keep)
-        if self.sharpening:
-            made = made.sharpened(exponents=exponents, keep=self.keep, share=self.sharpening)
-        self.weights = made.weights
+        made = {"exponents": (self.x, self.y, self.z), "keep": self.keep, "sharpening": self.sharpening}
+        self.weights = ItemFilter.from_matrix(train, **made).weights
 
     def _own_scorer(self) -> Scorer:
         return self._recalculated_users(self._seen_rows(np.arange(self.n_users), "a filter's score"))

@@ -8,7 +8,6 @@ Rows go to docs/results/ablation/sharpening.csv; finished ones are not run again
 together with pairs held out of Gowalla's training file; the others only say whether it holds.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ def measured(data: str, level: float) -> dict[str, object]:
         mine = with_filter(terms, name)
         alone = mine[name]
         assert isinstance(alone, Scorer)
-        told[f"{name}_alone"] = f"{value(replace(alone, strength=0.0), train, valid):.4f}"
+        told[f"{name}_alone"] = f"{value(alone, train, valid):.4f}"
         told[f"{name}_with_terms"] = f"{crossed(base, mine, train, halves):.4f}"
     return told
 

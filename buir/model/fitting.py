@@ -589,7 +589,7 @@ class _Training:
             mine._start_with(width.width)
             mine.terms = {
                 name: replace(term, spectrum=mine.spectrum) if isinstance(term, SpectralBlock) else term
-                for name, term in mine.terms.items()
+                for name, term in self.terms.items()
             }
             mine._take_block()
         added = mine.added

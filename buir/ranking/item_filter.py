@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import isqrt
 from typing import ClassVar
@@ -18,11 +18,6 @@ __all__ = ["ItemFilter"]
 
 _PRODUCTS = 1 << 22
 """Most products of entries in one block of rows: a block then takes at most 50 MB before it is cut."""
-
-EXPONENTS, KEEP = (0.5, 0.5, 0.25), 300
-
-_SHARPENED = 0.6
-"""What is taken away where a filter is sharpened, in units of the filter's own spread."""
 
 _SQUARED = 1 << 30
 """Most products that the square of a filter may take: on large catalogues its rows are cut for it."""
@@ -73,11 +68,12 @@ class ItemFilter:
         cls,
         matrix: csr_array,
         *,
-        exponents: tuple[float, float, float] = EXPONENTS,
-        keep: int = KEEP,
+        exponents: tuple[float, float, float] = (0.5, 0.5, 0.25),
+        keep: int = 300,
+        sharpening: float = 0.0,
         strength: float = 0.0,
     ) -> ItemFilter:
-        """Count the co-occurrences of a training matrix.
+        r"""Count the co-occurrences of a training matrix.
 
         Parameters
         ----------
@@ -88,58 +84,32 @@ class ItemFilter:
         keep
             Largest entries kept of each row, that is for each item a user may have had; of equal ones those of the
             lower items.
+        sharpening
+            s >= 0: take away what items have in common by way of third ones, :math:`G - s \frac{\sigma_1}{\sigma_2}
+            G^2`, with the spreads over the items of :math:`R G` and :math:`R G^2`; entries that are not positive are
+            left out. On dense data nearly everything occurs with everything, by way of what is popular; what is left
+            tells more. It is a smoothing undone once (Choi et al., "Blurring-sharpening process models for
+            collaborative filtering", SIGIR 2023), and the first step towards the inverse by which EASE regresses on
+            zeros, but no pair serves as a negative.
         strength
             Of the term.
 
         Raises
         ------
         ValueError
-            If ``keep`` is below 1.
+            If ``keep`` is below 1, or ``sharpening`` is not finite or below 0.
         """
         if keep < 1:
             msg = f"keep is {keep}, expected at least 1 neighbour of each item"
             raise ValueError(msg)
-        return cls(matrix, _cooccurrences(matrix, exponents, keep), strength)
-
-    def sharpened(
-        self,
-        *,
-        exponents: tuple[float, float, float] = EXPONENTS,
-        keep: int = KEEP,
-        share: float = _SHARPENED,
-        strength: float = 0.0,
-    ) -> ItemFilter:
-        r"""Take away what items have in common by way of third ones, :math:`G - s \frac{\sigma_1}{\sigma_2} G^2`.
-
-        :math:`\sigma_1, \sigma_2` are the spreads over the items of :math:`R G` and :math:`R G^2`; entries that are not
-        positive are left out. On dense data nearly everything occurs with everything, by way of what is popular; what
-        is left is more telling. It is a smoothing undone once, and the first step towards the inverse by which EASE
-        regresses on zeros, but no pair serves as a negative.
-
-        Parameters
-        ----------
-        exponents, keep
-            As the filter was made with.
-        share
-            s, 0 to leave the filter as it is.
-        strength
-            Of the term.
-
-        References
-        ----------
-        Choi et al., "Blurring-sharpening process models for collaborative filtering", SIGIR 2023.
-        """
-        narrow = self.weights
-        most = isqrt(_SQUARED // max(self.n_items, 1))
-        if most < keep:
-            narrow = _largest_of_rows(narrow, 0, max(most, 1))
-        ratio = _ratio_to_square(self.history, self.weights)
-
-        def less_square(block: csr_array, first: int) -> csr_array:
-            return _less(block, narrow, first, np.float32(share * ratio))
-
-        weights = _cooccurrences(self.history, exponents, keep, less_square)
-        return replace(self, weights=weights, strength=strength, own_spread=None)
+        if not 0 <= sharpening < np.inf:
+            msg = f"sharpening is {sharpening}, expected a number of at least 0"
+            raise ValueError(msg)
+        weights = _cooccurrences(matrix, exponents, keep)
+        if sharpening:
+            less = _Square.of(matrix, weights, keep, sharpening).taken_from
+            weights = _cooccurrences(matrix, exponents, keep, less)
+        return cls(matrix, weights, strength)
 
     @property
     def n_users(self) -> int:
@@ -221,12 +191,40 @@ def _cooccurrences(
     return whole
 
 
-def _ratio_to_square(history: csr_array, weights: csr_array) -> float:
-    """Return how much more widely R G spreads over the items than R G^2; 0 where that does not spread."""
-    users = np.unique(np.linspace(0, history.shape[0] - 1, min(_SAMPLE, history.shape[0])).astype(np.int64))
-    once = csr_array(history[users] @ weights)
-    of_once, of_twice = _variance(once), _variance(csr_array(once @ weights))
-    return float(np.sqrt(of_once / of_twice)) if of_twice > 0 else 0.0
+@dataclass(frozen=True, eq=False)
+class _Square:
+    """A multiple of the square of a filter."""
+
+    root: csr_array
+    """The filter; of a large one the largest entries of each row."""
+    scale: np.float32
+
+    @classmethod
+    def of(cls, history: csr_array, weights: csr_array, keep: int, share: float) -> _Square:
+        """Make it so large that the scores spread by a share of how widely those of the filter itself do."""
+        users = np.unique(np.linspace(0, history.shape[0] - 1, min(_SAMPLE, history.shape[0])).astype(np.int64))
+        once = csr_array(history[users] @ weights)
+        of_once, of_twice = _variance(once), _variance(csr_array(once @ weights))
+        ratio = np.sqrt(of_once / of_twice) if of_twice > 0 else 0.0
+        most = max(1, isqrt(_SQUARED // max(weights.shape[0], 1)))
+        return cls(_largest_of_rows(weights, 0, most) if most < keep else weights, np.float32(share * ratio))
+
+    def taken_from(self, block: csr_array, first: int) -> csr_array:
+        """Take it from rows of another filter, the first of which is ``first``, and leave what is positive.
+
+        Only entries of the block are looked at: the square is positive, so that no other entry can be.
+        """
+        n_rows, n_items = block.shape
+        step = max(1, _DENSE_BYTES // (4 * max(n_items, 1)))
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            square = (self.root[first + start : first + stop] @ self.root).toarray()
+            part = slice(block.indptr[start], block.indptr[stop])
+            rows = np.repeat(np.arange(stop - start), np.diff(block.indptr[start : stop + 1]))
+            block.data[part] -= self.scale * square[rows, block.indices[part]]
+        np.maximum(block.data, 0, out=block.data)
+        block.eliminate_zeros()
+        return block
 
 
 def _variance(scores: csr_array) -> float:
@@ -234,24 +232,6 @@ def _variance(scores: csr_array) -> float:
     values, n = scores.data.astype(np.float64), max(scores.shape[1], 1)
     sums = np.bincount(np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr)), values)
     return (np.square(values).sum() - np.square(sums).sum() / n) / (max(scores.shape[0], 1) * n)
-
-
-def _less(block: csr_array, narrow: csr_array, first: int, scale: np.float32) -> csr_array:
-    """Take a multiple of the square of a filter from rows of another, the first of which is ``first``, if it is more.
-
-    Only entries of the block are looked at: the square is positive, so that no other entry can be.
-    """
-    n_items = block.shape[1]
-    step = max(1, _DENSE_BYTES // (4 * max(n_items, 1)))
-    for start in range(0, block.shape[0], step):
-        stop = min(start + step, block.shape[0])
-        square = (narrow[first + start : first + stop] @ narrow).toarray()
-        part = slice(block.indptr[start], block.indptr[stop])
-        rows = np.repeat(np.arange(stop - start), np.diff(block.indptr[start : stop + 1]))
-        block.data[part] -= scale * square[rows, block.indices[part]]
-    np.maximum(block.data, 0, out=block.data)
-    block.eliminate_zeros()
-    return block
 
 
 def _powers(degree: np.ndarray, exponent: float) -> np.ndarray:

@@ -284,7 +284,7 @@ class SumScorer:
         found = None if self.tables is None or self.base is not None else self.tables.bounds_of(user)
         if found is None or not self.further:
             return found
-        if len(self.further) == 1 and self.further[0][0] == 1:
+        if len(self.further) == 1 and self.further[0][0] == 1:  # a fitted model's: no other table is filled
             further = self.further[0][1].score_block(np.array([user]))[0].cpu().numpy()
         else:
             further = self._with_others(torch.zeros(1, self.n_items), np.array([user]))[0].numpy()

@@ -31,7 +31,8 @@ from buir.ranking import (
 
 __all__ = ["TERMS", "ScoreTerms", "make_terms"]
 
-FILTERS = ("filter", "sharpened_filter")
+_SHARPENING = {"filter": 0.0, "sharpened_filter": 0.6}
+FILTERS = tuple(_SHARPENING)
 """The item filter, as it is and sharpened: a score has one of the two."""
 
 TERMS = (*FILTERS, "popularity", "block", "sharp_block", "dial", "norm")
@@ -101,8 +102,7 @@ def make_terms(
     made: dict[str, Term] = {}
     for name, strength in wanted.items():
         if name in FILTERS:
-            plain = ItemFilter.from_matrix(matrix)
-            made[name] = _measured(plain if name == FILTERS[0] else plain.sharpened(), strength)
+            made[name] = _filter(matrix, name, strength)
         elif name == "popularity":
             made[name] = PopularityTerm(degree, strength)
         elif name in _SHARPNESS:
@@ -113,8 +113,9 @@ def make_terms(
     return made
 
 
-def _measured(item_filter: ItemFilter, strength: float) -> ItemFilter:
-    return replace(item_filter, strength=strength, own_spread=spread(item_filter))
+def _filter(matrix: csr_array, name: str, strength: float) -> ItemFilter:
+    made = ItemFilter.from_matrix(matrix, sharpening=_SHARPENING[name], strength=strength)
+    return replace(made, own_spread=spread(made))
 
 
 def choose_filter(
@@ -159,8 +160,8 @@ def with_filter(terms: Mapping[str, Term], name: str) -> dict[str, Term]:
     plain = terms.get(FILTERS[0])
     if name == FILTERS[0] or not isinstance(plain, ItemFilter):
         return dict(terms)
-    sharpened = _measured(plain.sharpened(), plain.strength)
-    return {name if other == FILTERS[0] else other: term for other, term in {**terms, FILTERS[0]: sharpened}.items()}
+    found = {**terms, FILTERS[0]: _filter(plain.history, name, plain.strength)}
+    return {name if other == FILTERS[0] else other: term for other, term in found.items()}
 
 
 def with_block(terms: Mapping[str, Term], spectrum: Spectrum) -> dict[str, Term]:

@@ -27,16 +27,8 @@ def test_a_fit_that_dies_at_every_writing_comes_to_the_same_bytes(case, tmp_path
     settings, valid = settings_of(case)
     mortal = Mortal(monkeypatch)
     plain = content(BUIR(**settings).fit(TRAIN, valid, show_progress=False))
-    n_epochs, n_lives = mortal.epochs, 0
-    model = BUIR(**settings)
-    while "history" not in vars(model):
-        # the first writing is there before the work; every third process dies within the second, the others after it
-        n_lives += 1
-        assert n_lives < 100, "no life gets farther than the one before"
-        mortal.lives(1, within=n_lives % 3 == 0)
-        where = {"checkpoint": tmp_path / "checkpoint", "checkpoint_minutes": 0, "resume": True}
-        with suppress(Killed):
-            model.fit(TRAIN, valid, show_progress=False, **where)
+    n_epochs, model = mortal.epochs, BUIR(**settings)
+    n_lives = mortal.outlive(model, tmp_path / "checkpoint", TRAIN, valid)
     assert content(model) == plain
     assert model.chosen_.epochs > 0
     assert n_lives > n_epochs
@@ -54,18 +46,11 @@ def test_a_callback_that_ended_the_first_of_two_trainings_has_ended_the_fit_that
         asked.append(record)
         return record.get("branch") == branch
 
-    def fit(model: BUIR, **options) -> BUIR:
-        return model.fit(TRAIN, valid, show_progress=False, callback=ends, **options)
-
-    plain = content(fit(BUIR(**settings)))
+    plain = content(BUIR(**settings).fit(TRAIN, valid, show_progress=False, callback=ends))
     assert any(record.get("branch") == branch for record in asked)
     assert not any("watched" in record for record in asked), "a second training began"
-    mortal, model, n_lives = Mortal(monkeypatch), BUIR(**settings), 0
-    while "history" not in vars(model):
-        mortal.lives(1)
-        n_lives += 1
-        with suppress(Killed):
-            fit(model, checkpoint=tmp_path / "c", checkpoint_minutes=0, resume=True)
+    mortal, model = Mortal(monkeypatch), BUIR(**settings)
+    n_lives = mortal.outlive(model, tmp_path / "checkpoint", TRAIN, valid, within=False, callback=ends)
     assert content(model) == plain
     assert n_lives > 3
     assert not any("watched" in record for record in asked), "a second training began where the fit was resumed"

@@ -194,14 +194,14 @@ def test_a_frozen_model_gives_the_same_lists_and_cannot_be_written_to(monkeypatc
 
 def test_what_the_filter_says_to_long_histories_is_kept_within_the_memory_of_the_filter(monkeypatch, model):
     monkeypatch.setattr("buir.ranking.item_filter._MANY", 20)
-    weights, lengths = model.terms_.weights, np.diff(model.seen_.indptr)
+    weights, lengths = ItemFilter.from_matrix(model.seen_, keep=3).weights, np.diff(model.seen_.indptr)
     kept, plain = ItemFilter(model.seen_, weights, keeps_sums=True), ItemFilter(model.seen_, weights)
     for user in range(80):
         ours, theirs = (part.score_block(np.array([user])).numpy() for part in (kept, plain))
         assert ours.tobytes() == theirs.tobytes()
     room = (weights.data.nbytes + weights.indices.nbytes) // (4 * 300)
-    assert len(kept._sums) == min(room, np.count_nonzero(lengths > 20)) > 0
-    assert min(lengths[list(kept._sums)]) >= max(lengths[np.setdiff1d(np.arange(80), list(kept._sums))], default=0) - 1
+    assert 0 < len(kept._sums) == room < np.count_nonzero(lengths > 20)
+    assert min(lengths[list(kept._sums)]) >= max(lengths[np.setdiff1d(np.arange(80), list(kept._sums))])
     frozen = copy.deepcopy(model).freeze()
     assert frozen.scorer().further[0][1].keeps_sums
     assert not model.scorer().further[0][1].keeps_sums

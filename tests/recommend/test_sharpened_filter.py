@@ -1,7 +1,5 @@
 """The item filter less its square: against a dense oracle, and where it comes into a score."""
 
-from contextlib import suppress
-
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -10,7 +8,7 @@ from buir import BUIR
 from buir.errors import InputError
 from buir.ranking import FactorScorer, ItemFilter
 from buir.recommend import FILTERS, choose_filter, make_terms
-from tests.support.mortal_fits import Killed, Mortal, content
+from tests.support.mortal_fits import Mortal, content
 
 N_USERS, N_ITEMS = 60, 40
 
@@ -64,7 +62,7 @@ def dense(matrix: csr_array, share: float, keep: int, square_of: int) -> np.ndar
 @pytest.mark.parametrize("keep", [3, 12, 300])
 @pytest.mark.parametrize("share", [0.0, 0.6, 1.5])
 def test_it_is_the_filter_less_its_square(share, keep):
-    found = ItemFilter.from_matrix(GAPS, keep=keep).sharpened(keep=keep, share=share)
+    found = ItemFilter.from_matrix(GAPS, keep=keep, sharpening=share)
     np.testing.assert_allclose(found.weights.toarray(), dense(GAPS, share, keep, keep), rtol=1e-4, atol=1e-6)
     assert found.weights.data.min() > 0
     assert found.weights.dtype == np.float32
@@ -72,36 +70,35 @@ def test_it_is_the_filter_less_its_square(share, keep):
 
 def test_the_square_of_a_large_filter_is_that_of_its_largest_entries(monkeypatch):
     monkeypatch.setattr("buir.ranking.item_filter._SQUARED", N_ITEMS * 5**2)
-    found = ItemFilter.from_matrix(GAPS).sharpened().weights.toarray()
+    found = ItemFilter.from_matrix(GAPS, sharpening=0.6).weights.toarray()
     np.testing.assert_allclose(found, dense(GAPS, 0.6, 300, 5), rtol=1e-4, atol=1e-6)
 
 
 def test_it_does_not_depend_on_its_blocks(monkeypatch):
-    whole = ItemFilter.from_matrix(GAPS).sharpened().weights
+    whole = ItemFilter.from_matrix(GAPS, sharpening=0.6).weights
     for products, size in ((40, 1), (300, 4 * N_ITEMS * 3), (1 << 22, 4 * N_ITEMS * 7)):
         monkeypatch.setattr("buir.ranking.item_filter._PRODUCTS", products)
         monkeypatch.setattr("buir.ranking.item_filter._DENSE_BYTES", size)
-        parts = ItemFilter.from_matrix(GAPS).sharpened().weights
+        parts = ItemFilter.from_matrix(GAPS, sharpening=0.6).weights
         for name in ("data", "indices", "indptr"):
             np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
-def test_nothing_is_left_of_what_the_plain_filter_was():
-    plain = ItemFilter.from_matrix(GAPS)
-    before = plain.weights.toarray()
-    plain.sharpened()
-    np.testing.assert_array_equal(plain.weights.toarray(), before)
+@pytest.mark.parametrize("sharpening", [-0.1, np.nan, np.inf])
+def test_sharpening_is_a_number_of_at_least_0(sharpening):
+    with pytest.raises(ValueError, match=f"sharpening is {sharpening}"):
+        ItemFilter.from_matrix(TRAIN, sharpening=sharpening)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (3, 0), (0, 3), (3, 4)])
 def test_without_pairs_there_is_nothing_to_sharpen(shape):
-    term = ItemFilter.from_matrix(csr_array(shape, dtype=np.float32)).sharpened()
+    term = ItemFilter.from_matrix(csr_array(shape, dtype=np.float32), sharpening=0.6)
     assert term.weights.shape == (shape[1], shape[1])
     assert term.score_block(np.arange(shape[0])).shape == shape
 
 
 def test_items_that_nobody_has_together_stay_apart():
-    alone = ItemFilter.from_matrix(csr_array(np.eye(5, dtype=np.float32))).sharpened()
+    alone = ItemFilter.from_matrix(csr_array(np.eye(5, dtype=np.float32)), sharpening=0.6)
     assert alone.weights.nnz == 0
 
 
@@ -170,13 +167,6 @@ def test_a_fit_that_is_killed_anywhere_goes_on_with_the_filter_that_it_chose(mon
     mortal = Mortal(monkeypatch)
     whole = BUIR(**settings).fit(train, valid, show_progress=False)
     assert FILTERS[1] in whole.terms_.choice.strengths
-    model, n_lives = BUIR(**settings), 0
-    while "history" not in vars(model):
-        n_lives += 1
-        assert n_lives < 100
-        mortal.lives(1, within=n_lives % 3 == 0)
-        with suppress(Killed):
-            where = {"checkpoint": tmp_path / "checkpoint", "checkpoint_minutes": 0, "resume": True}
-            model.fit(train, valid, show_progress=False, **where)
+    model = BUIR(**settings)
+    assert mortal.outlive(model, tmp_path / "checkpoint", train, valid) > 5
     assert content(model) == content(whole)
-    assert n_lives > 5

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,21 @@ class Mortal:
 
     def lives(self, n_writings: int, *, within: bool = False) -> None:
         self.left, self.within, self.dead = n_writings, within, False
+
+    def outlive(self, model: BUIR, path: Path, *data: csr_array | None, within: bool = True, **options) -> int:
+        """Fit in one life after another, each going on from what the last one left; return how many it took.
+
+        The first writing is there before the work; each life ends after the second or, every third, within it.
+        """
+        n_lives = 0
+        while "history" not in vars(model):
+            n_lives += 1
+            assert n_lives < 100, "no life gets farther than the one before"
+            self.lives(1, within=within and n_lives % 3 == 0)
+            where = {"checkpoint": path, "checkpoint_minutes": 0, "resume": True}
+            with suppress(Killed):
+                model.fit(*data, show_progress=False, **where, **options)
+        return n_lives
 
 
 def settings_of(case: str) -> tuple[dict, csr_array | None]:
