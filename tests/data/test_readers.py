@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from buir.data import describe
@@ -299,12 +299,21 @@ label = st.one_of(st.integers(-5, 5).map(str), st.text("abcäß0 ,\"'", min_size
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(label, label), min_size=1, max_size=8))
+@example([("0", "'0'")])
+@example([("'a'", '"b"'), ("'c'", "d")])
 def test_csv_equals_pandas(write, pairs):
     pairs = [(user.strip(), item.strip()) for user, item in pairs]
     if not all(user and item for user, item in pairs):
         return
     frame = pd.DataFrame(pairs, columns=["user", "item"])
-    data = read(write(frame.to_csv(index=False)))
+    path, named = write(frame.to_csv(index=False)), {}
+    quoted = [name for name in frame if frame[name].str.fullmatch(r"'.*'|\".*\"").all()]
+    if any(frame[name].str.contains(r"\w").iloc[0] and frame[name].str[0].nunique() == 1 for name in quoted):
+        # as some program writes all its texts: not read in silence, but as the ids where the columns are named
+        with pytest.raises(ReadError, match="all of it has the mark"):
+            read(path)
+        named = {"columns": {"user": "user", "item": "item"}}
+    data = read(path, **named)
     assert [(str(u), str(i)) for u, i in labelled(data)] == list(dict.fromkeys(pairs))
 
 
