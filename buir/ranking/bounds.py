@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 
-from buir.ranking.selection import largest_of_one
+from buir.ranking.selection import contenders
 
 _LEAST = 1 << 20
 """Numbers in an item table below which reading all of it costs next to nothing."""
@@ -27,6 +29,15 @@ _AHEAD = 5
 _ROWS = 8192
 """Rows of a table that are read at a time."""
 
+_BYTE = 0.3
+"""What a coordinate of eight bits costs, one in single precision being 1."""
+
+_ITEM, _USERS = 127, (127, 63)
+"""Largest number of eight bits for an item's coordinate, and those tried for a user's."""
+
+_ROOM = 1.001
+"""Times that a sum of errors is raised, for the rounding of the errors themselves."""
+
 
 class Bound(NamedTuple):
     """What is known of the scores of all items for one user."""
@@ -40,14 +51,50 @@ class Bound(NamedTuple):
 
     def candidates(self, k: int) -> np.ndarray:
         """Return, ascending, the items that a list of k can hold: all whose bound reaches the scores of k others."""
-        likely = largest_of_one(self.upper - self.slack, _AHEAD * k)[1]
+        likely = contenders(self.upper - self.slack, _AHEAD * k)
+        if likely is None:  # some are no numbers, as their scores will tell
+            return np.arange(len(self.upper))
         if len(likely) <= k:
-            return np.sort(likely)
+            return likely
         scores = self.scores(likely)
         return np.flatnonzero(self.upper >= np.partition(scores, len(scores) - k)[len(scores) - k])
 
 
-class Bounds:
+class Bounds(Protocol):
+    """Two factor tables, and what the scores of a user are at most, for less than the scores cost."""
+
+    def of(self, user: int) -> Bound:
+        """Bound the scores of all items for a user."""
+        ...
+
+
+def bounds_that_pay(users: np.ndarray, items: np.ndarray) -> Bounds | None:
+    """Make bounds if the item table is large and there are some that cost clearly less than all scores; else None."""
+    if items.size < _LEAST or not (_finite(users) and _finite(items)) or not users.any():
+        return None
+    asked = np.unique(np.linspace(0, len(users) - 1, _ASKED).astype(np.int64)).tolist()
+    n_items, d = items.shape
+    best, least = None, _PAYS * d
+    for read, make in _kinds(users, items):
+        if read < least:
+            made = make()
+            needed = np.mean([len(made.of(user).candidates(_LISTED)) for user in asked])
+            cost = read + _GATHERED * d * needed / n_items
+            best, least = (made, cost) if cost < least else (best, least)
+    return best
+
+
+def _kinds(users: np.ndarray, items: np.ndarray) -> Iterator[tuple[float, Callable[[], Bounds]]]:
+    """Go over the kinds of bounds: what is read of each item, in coordinates, and what makes them."""
+    d, most = items.shape[1], _largest_of_user(items.shape)
+    if most is not None:
+        yield _BYTE * d, partial(Rounded, users, items, most)
+    else:
+        for width in _WIDTHS:
+            yield width + 2, partial(Heads, users, items, width)
+
+
+class Heads:
     r"""Two factor tables, and for each item a short vector whose product with a user's is at least the score.
 
     Of the singular value decomposition of all scores, :math:`U V^\top = X S Y^\top`, a head has the first coordinates
@@ -77,22 +124,6 @@ class Bounds:
             part[:, width + 1] = np.sqrt(_squares(turned) + _squares(rows))
         self._rest = self.heads[:, width].copy()
 
-    @classmethod
-    def where_they_pay(cls, users: np.ndarray, items: np.ndarray) -> Bounds | None:
-        """Make bounds if the item table is large and most of the scores lie in few directions; else return None."""
-        if items.size < _LEAST or not (_finite(users) and _finite(items)) or not users.any():
-            return None
-        asked = np.unique(np.linspace(0, len(users) - 1, _ASKED).astype(np.int64)).tolist()
-        n_items, d = items.shape
-        best, least = None, _PAYS * d
-        for width in _WIDTHS:
-            if width + 2 < least:
-                bounds = cls(users, items, width)
-                needed = np.mean([len(bounds.of(user).candidates(_LISTED)) for user in asked])
-                cost = width + 2 + _GATHERED * d * needed / n_items
-                best, least = (bounds, cost) if cost < least else (best, least)
-        return best
-
     def of(self, user: int) -> Bound:
         """Bound the scores of all items for a user."""
         vector = self.users[user]
@@ -101,6 +132,85 @@ class Bounds:
         rest, whole = np.sqrt(_squares(turned[self.width :])), np.sqrt(_squares(turned) + _squares(exact))
         head = np.concatenate([turned[: self.width], [rest, self._error * whole]]).astype(np.float32)
         return Bound(self.heads @ head, head[-2] * self._rest, lambda items: self.items[items] @ vector)
+
+
+class Rounded:
+    r"""Two factor tables, and the vectors of the items in eight bits.
+
+    The vectors are turned as those of :class:`Heads`, so that no coordinate is much longer for users than for items,
+    and rounded. The product of two rounded vectors is a whole number and exact, so that what it can be wrong by is
+    known from what rounding took off either vector (the inequality of Cauchy and Schwarz). Items that are not further
+    below the best need their exact scores; everything else is a quarter of the memory to read.
+
+    Parameters
+    ----------
+    users, items
+        Factors, finite, float32, shapes (n_users, d) and (n_items, d). Nobody may write to them while this is in use.
+    most
+        Largest whole number that a user's coordinate is rounded to.
+    """
+
+    def __init__(self, users: np.ndarray, items: np.ndarray, most: int) -> None:
+        self.users, self.items, self.most = users, items, most
+        self._turn, of_items = _directions(users, items)
+        self._off = 1 / most  # by what share of its length rounding is expected to move a user's vector
+        self.rounded = torch.empty(items.shape, dtype=torch.int8)
+        self._scale, self._slack = (np.empty(len(items), dtype=np.float32) for _ in range(2))
+        longest = 0.0
+        for start, rows in _parts(items):
+            part, turned = slice(start, start + len(rows)), rows @ of_items
+            scale = (_largest(turned, axis=1) / _ITEM).astype(np.float32)
+            whole = np.rint(turned / scale[:, None]).clip(-_ITEM, _ITEM)
+            self.rounded[part], self._scale[part] = torch.from_numpy(whole), scale
+            rounded = whole * scale[:, None]
+            length = np.sqrt(np.maximum(_squares(turned), _squares(rounded)))
+            self._slack[part] = _ROOM * (np.sqrt(_squares(turned - rounded)) + self._off * length)
+            longest = max(longest, float(np.sqrt(_squares(rows) + _squares(turned)).max()))
+        # twice what sums of d products can err by, for the longest vector: of exact scores as of these
+        self._error = items.shape[1] * float(np.finfo(np.float32).eps) * longest
+
+    def of(self, user: int) -> Bound:
+        """Bound the scores of all items for a user."""
+        vector = self.users[user]
+        exact = vector.astype(np.float64)
+        turned = exact @ self._turn
+        scale = float(_largest(turned, axis=0)) / self.most
+        whole = np.rint(turned / scale).clip(-self.most, self.most)
+        length, lost = np.sqrt(_squares(turned)), np.sqrt(_squares(turned - whole * scale))
+        sums = torch._int_mm(self.rounded, torch.from_numpy(whole).to(torch.int8).unsqueeze(1))
+        upper = np.multiply(sums.numpy()[:, 0], self._scale, dtype=np.float32, casting="unsafe")
+        upper *= np.float32(scale)
+        # an item's slack is for a user of length 1 whom rounding moves no further than expected
+        slack = self._slack * np.float32(_ROOM * max(length, lost / self._off))
+        slack += np.float32(_ROOM * self._error * np.sqrt(_squares(exact) + _squares(turned)))
+        upper += slack
+        return Bound(upper, slack, lambda items: self.items[items] @ vector)
+
+
+def _largest(table: np.ndarray, axis: int) -> np.ndarray:
+    """Return the largest absolute value along an axis; 1 where all are 0."""
+    most = np.abs(table).max(axis=axis, initial=0.0)
+    return np.where(most > 0, most, 1.0)
+
+
+def _largest_of_user(shape: tuple[int, int]) -> int | None:
+    """Say up to which whole number a user's coordinate may go; None where products of eight bits are not to be had.
+
+    They are quick where torch has AVX-512. What adds up pairs of them in sixteen bits is wrong for the largest numbers:
+    that is tried, on rows of nothing else.
+    """
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not hasattr(torch, "_int_mm"):
+        return None
+    rows = torch.tensor([[_ITEM], [-_ITEM]], dtype=torch.int8).repeat(32, shape[1])
+    want = torch.tensor([1, -1], dtype=torch.int32).repeat(32) * (_ITEM * shape[1])
+    for most in _USERS:
+        for sign in (1, -1):
+            user = torch.full((shape[1], 1), sign * most, dtype=torch.int8)
+            if not torch.equal(torch._int_mm(rows, user)[:, 0], want * (sign * most)):
+                break
+        else:
+            return most
+    return None
 
 
 def _directions(users: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -79,19 +79,9 @@ def largest_of_one(row: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     values, columns
         At most k, fewer where no more scores are above -inf. A row with NaN has the values NaN.
     """
-    n_grouped = len(row) // GROUP * GROUP
-    maxima = torch.from_numpy(row[:n_grouped]).view(-1, GROUP).amax(dim=1).numpy() if n_grouped else row[:0]
-    if np.isnan(maxima).any() or np.isnan(row[n_grouped:]).any():
+    found = contenders(row, k)
+    if found is None:
         return np.full(k, np.nan, dtype=np.float32), np.zeros(k, dtype=np.int64)
-    # k groups hold a score each that is at least the k-th of their maxima: all of the list and its ties are so high
-    limit = _kth(maxima if len(maxima) >= k else row, k) if k < len(row) else -np.inf
-    if limit > -np.inf and len(maxima) >= k:
-        groups = np.flatnonzero(maxima >= limit)
-        places = np.flatnonzero(row[:n_grouped].reshape(-1, GROUP)[groups] >= limit)
-        found = groups[places // GROUP] * GROUP + places % GROUP
-        found = np.concatenate([found, n_grouped + np.flatnonzero(row[n_grouped:] >= limit)])
-    else:
-        found = np.flatnonzero(row >= limit if limit > -np.inf else row > -np.inf)
     if len(found) > k:
         scores = row[found]
         limit = _kth(scores, k)
@@ -99,6 +89,25 @@ def largest_of_one(row: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         found = np.concatenate([above, level[: k - len(above)]])
     found = found[np.argsort(-row[found], kind="stable")]  # equal ones are in the order of their columns
     return row[found], found
+
+
+def contenders(row: np.ndarray, k: int) -> np.ndarray | None:
+    """Return, ascending, columns of a row among which are its k largest scores and all that equal the last of these.
+
+    Those of -inf are not among them. Of a row with NaN nothing is known: None.
+    """
+    n_grouped = len(row) // GROUP * GROUP
+    maxima = torch.from_numpy(row[:n_grouped]).view(-1, GROUP).amax(dim=1).numpy() if n_grouped else row[:0]
+    if np.isnan(maxima).any() or np.isnan(row[n_grouped:]).any():
+        return None
+    # k groups hold a score each that is at least the k-th of their maxima: all of the list and its ties are so high
+    limit = _kth(maxima if len(maxima) >= k else row, k) if k < len(row) else -np.inf
+    if limit == -np.inf or len(maxima) < k:
+        return np.flatnonzero(row >= limit if limit > -np.inf else row > -np.inf)
+    groups = np.flatnonzero(maxima >= limit)
+    places = np.flatnonzero(row[:n_grouped].reshape(-1, GROUP)[groups] >= limit)
+    found = groups[places // GROUP] * GROUP + places % GROUP
+    return np.concatenate([found, n_grouped + np.flatnonzero(row[n_grouped:] >= limit)])
 
 
 def _kth(scores: np.ndarray, k: int) -> np.float32:

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, issparse
 from buir.data import canonical, doctor
 from buir.errors import InputError, counted
 from buir.ranking.arguments import as_count, as_rows, check_shape
-from buir.ranking.bounds import Bound, Bounds
+from buir.ranking.bounds import Bound, Bounds, bounds_that_pay
 from buir.ranking.selection import largest, largest_of_one, padded_width
 
 __all__ = ["FactorScorer", "Scorer", "top_k"]
@@ -139,7 +139,7 @@ class FactorScorer:
 
     @cached_property
     def _bounds(self) -> Bounds | None:
-        return Bounds.where_they_pay(self.user_factors.numpy(), self.item_factors.numpy())
+        return bounds_that_pay(self.user_factors.numpy(), self.item_factors.numpy())
 
     def of_items(self, items: np.ndarray) -> FactorScorer:
         """Make a scorer of these items alone, in this order."""

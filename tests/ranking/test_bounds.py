@@ -1,11 +1,13 @@
 """Bounds of scores: they hold, and lists that are made by them are the same."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from buir.ranking import FactorScorer, PopularityTerm, SumScorer, TermScorer, bounds, top_k
-from buir.ranking.bounds import Bounds
+from buir.ranking.bounds import Heads, Rounded
 
 
 def tables(n_users=60, n_items=4000, d=80, decay=1.0, seed=0):
@@ -21,17 +23,27 @@ def fixed(users, items):
     return FactorScorer(users, items)
 
 
+@pytest.fixture(params=[None, 63], ids=["heads", "rounded"])
+def kind(request, monkeypatch):
+    """Bounds are made of heads, or of items in eight bits, whatever this machine would take."""
+    monkeypatch.setattr(bounds, "_largest_of_user", lambda _: request.param)
+    return request.param
+
+
 @pytest.fixture
-def everywhere(monkeypatch):
+def everywhere(monkeypatch, kind):
     """Bounds are used for small tables too, whether they pay or not."""
     monkeypatch.setattr(bounds, "_LEAST", 0)
     monkeypatch.setattr(bounds, "_PAYS", np.inf)
 
 
-@pytest.mark.parametrize("width", [1, 5, 30, 79])
-def test_no_score_is_above_its_bound(width):
+KINDS = [partial(Heads, width=width) for width in (1, 5, 30, 79)] + [partial(Rounded, most=most) for most in (63, 127)]
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_no_score_is_above_its_bound(make):
     users, items = tables()
-    made, exact = Bounds(users, items, width), users.astype(np.float64) @ items.astype(np.float64).T
+    made, exact = make(users, items), users.astype(np.float64) @ items.astype(np.float64).T
     for user in range(0, 60, 7):
         bound = made.of(user)
         assert (bound.upper.astype(np.float64) >= exact[user]).all()
@@ -42,17 +54,18 @@ def test_no_score_is_above_its_bound(width):
 def test_bounds_by_hand():
     # Scores of one direction: the head says all, and the rest is 0.
     users, items = np.array([[2.0, 0.0]], dtype=np.float32), np.array([[3.0, 0.0], [-1.0, 0.0]], dtype=np.float32)
-    bound = Bounds(users, items, 1).of(0)
+    bound = Heads(users, items, 1).of(0)
     np.testing.assert_allclose(bound.upper, [6, -2], atol=1e-3)
     # Two users with a direction each: the stronger one is the head, the other is the rest.
     users, items = np.diag([3.0, 1.0]).astype(np.float32), np.eye(2, dtype=np.float32)
-    made = Bounds(users, items, 1)
+    made = Heads(users, items, 1)
     np.testing.assert_allclose(made.of(0).upper, [3, 0], atol=1e-3)
     np.testing.assert_allclose(made.of(1).upper, [0, 1], atol=1e-3)
 
 
+@pytest.mark.parametrize("make", [partial(Heads, width=8), partial(Rounded, most=63)])
 @pytest.mark.parametrize("empty", ["user", "direction", "items"])
-def test_what_is_empty_has_bounds_too(empty):
+def test_what_is_empty_has_bounds_too(empty, make):
     users, items = tables(d=40)
     if empty == "user":
         users[3] = 0
@@ -62,7 +75,7 @@ def test_what_is_empty_has_bounds_too(empty):
         items[:, :] = 0
     exact = users.astype(np.float64) @ items.T.astype(np.float64)
     for user in (3, 4):
-        upper = Bounds(users, items, 8).of(user).upper
+        upper = make(users, items).of(user).upper
         assert np.isfinite(upper).all()
         assert (upper >= exact[user]).all()
 
@@ -116,11 +129,41 @@ def test_terms_without_coordinates_are_added_to_the_bounds():
         np.testing.assert_allclose(got[1], want[1], rtol=1e-4, atol=1e-5)
 
 
-def test_bounds_are_made_where_they_pay():
+def test_rounded_bounds_by_hand():
+    # One direction that users and items share alike: nothing is left of the vectors after rounding.
+    users, items = np.array([[2.0]], dtype=np.float32), np.array([[2.0], [-1.0]], dtype=np.float32)
+    bound = Rounded(users, items, 127).of(0)
+    np.testing.assert_allclose(bound.upper - bound.slack, [4, -2], rtol=1e-5)
+    # yet the slack allows for a user's vector that is not exact: a 127th of the lengths
+    np.testing.assert_allclose(bound.slack, [4 / 127, 2 / 127], rtol=0.01)
+
+
+def test_products_of_eight_bits_are_tried_before_they_are_believed(monkeypatch):
+    real = torch._int_mm
+
+    def saturating(rows, column):
+        """Shift rows to 0 to 255 and add up pairs of products in sixteen bits, as some processors do."""
+        rows, column = rows.to(torch.int32), column.to(torch.int32)
+        pairs = ((rows + 128) * column.T).view(len(rows), -1, 2).sum(dim=2).clamp(-(2**15), 2**15 - 1)
+        return (pairs.sum(dim=1, keepdim=True) - 128 * column.sum()).to(torch.int32)
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert bounds._largest_of_user((100, 64)) in (None, 63, 127)
+    monkeypatch.setattr(torch, "_int_mm", saturating)
+    assert bounds._largest_of_user((100, 64)) == 63
+    monkeypatch.setattr(torch, "_int_mm", lambda rows, column: real(rows, column) + 1)
+    assert bounds._largest_of_user((100, 64)) is None
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch, "_int_mm", real)
+    assert bounds._largest_of_user((100, 64)) is None
+
+
+def test_bounds_are_made_where_they_pay(kind):
     users, items = tables(n_items=20_000, decay=2)
     assert fixed(users, items).bounds_of(0) is not None
     flat = np.random.default_rng(0).normal(size=(20_000, 80)).astype(np.float32)
-    assert fixed(flat[:500].copy(), flat).bounds_of(0) is None  # every direction says as much as the next
+    # every direction says as much as the next: no head is enough, the rounded vectors are
+    assert (fixed(flat[:500].copy(), flat).bounds_of(0) is None) == (kind is None)
     assert fixed(*tables(n_items=500)).bounds_of(0) is None  # small
     users, items = tables(n_items=20_000, decay=2)
     items[7, 7] = np.nan
