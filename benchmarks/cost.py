@@ -39,12 +39,18 @@ def als(train: csr_array) -> float:
 
     pairs = csr_matrix(train)
     with threadpool_limits(1):
-        return float(np.median([
-            seconds(lambda: AlternatingLeastSquares(
-                factors=64, iterations=15, num_threads=1, random_state=0
-            ).fit(pairs, show_progress=False))
-            for _ in range(3)
-        ]))
+        return float(
+            np.median(
+                [
+                    seconds(
+                        lambda: AlternatingLeastSquares(factors=64, iterations=15, num_threads=1, random_state=0).fit(
+                            pairs, show_progress=False
+                        )
+                    )
+                    for _ in range(3)
+                ]
+            )
+        )
 
 
 def measured(data: str, level: float) -> dict[str, object]:

@@ -27,8 +27,11 @@ TERMS: dict[str, dict[str, float]] = {
     "inner product": {},
     "popularity, filter": {"filter": 1.0, "popularity": 0.3},
     "popularity, filter, dial, block": {"filter": 1.0, "popularity": 0.3, "block": 1.0, "dial": 0.5},
+    "what `BUIR()` chooses here": {"sharpened_filter": 30.0, "popularity": 0.3, "block": 5.0, "norm": -0.5},
 }
-"""What is in the score; a block is as wide as the model, which makes its product twice as long."""
+"""What is in the score; a block makes its product longer."""
+BLOCKS = {"popularity, filter, dial, block": DIM, "what `BUIR()` chooses here": 512}
+"""Coordinates of the blocks; the others have none."""
 SERVED_USERS, SERVED_N = 100_000, 10
 
 
@@ -82,15 +85,23 @@ def serve(report: Report, train: csr_array, n_users: int) -> None:
     users = np.random.default_rng(0).permutation(train.shape[0])[: n_users + _WARM].tolist()
     with threadpool_limits(1):
         theirs: dict[str, Any] = {}
+        widths = {f"ALS of width {DIM + block}": DIM + block for block in BLOCKS.values()}
         for name, kind, width in (
             ("ALS", AlternatingLeastSquares, DIM),
             ("BPR", BayesianPersonalizedRanking, DIM),
-            ("ALS of twice the width", AlternatingLeastSquares, 2 * DIM),
+            *((name, AlternatingLeastSquares, width) for name, width in widths.items()),
         ):
             theirs[name] = kind(factors=width, iterations=1, num_threads=1, random_state=0)
             theirs[name].fit(seen, show_progress=False)
         for what, terms in TERMS.items():
-            settings = {"embedding_dim": DIM, "epochs": 2, "terms": terms, "inner_validation": False}
+            block = BLOCKS.get(what, "auto")
+            settings = {
+                "embedding_dim": DIM,
+                "epochs": 2,
+                "terms": terms,
+                "block_dim": block,
+                "inner_validation": False,
+            }
             ours = BUIR(**settings).fit(train, show_progress=False)
             frozen = copy.deepcopy(ours).freeze()
             frozen.recommend(users[0])  # the first list takes longer
@@ -102,7 +113,8 @@ def serve(report: Report, train: csr_array, n_users: int) -> None:
                 "given rows": lambda user, model=ours: model.recommend(user, seen[user], N=N),
                 "frozen, stored rows": lambda user, model=frozen: model.recommend(user, N=N),
             }
-            rivals = list(theirs)[: 3 if "block" in terms else 2]
+            wide = [name for name, width in widths.items() if width == DIM + BLOCKS.get(what, 0)]
+            rivals = ["ALS", "BPR", *wide]
             for mine, ask in own.items():
                 for name in rivals:  # two models at a time: a third would be in the way of both in the cache
                     took = one_by_one({name: asked[name], mine: ask}, users)

@@ -61,7 +61,13 @@ def run(data: str, layers: int) -> None:
 
     def model(temperature: float) -> Contrastive:
         return Contrastive(
-            n_layers=layers, temperature=temperature, learning_rate=1e-2, correction=1.0, uniform=512, in_batch=512, epochs=10_000,
+            n_layers=layers,
+            temperature=temperature,
+            learning_rate=1e-2,
+            correction=1.0,
+            uniform=512,
+            in_batch=512,
+            epochs=10_000,
             patience=20,
         )
 
@@ -80,7 +86,9 @@ def run(data: str, layers: int) -> None:
     for name, scorer in (("", base), ("with_terms_", ScoreTerms.of(base, rest, terms)[1])):
         means = evaluate(scorer, matrix, test.matrix, ks=(20,), metrics=("recall", "ndcg")).means
         told |= {name + metric: f"{value:.4f}" for metric, value in means.items()}
-    ends.add(told | {"terms": " ".join(f"{name}={strength:g}" for name, strength in choice.strengths.items() if strength)})
+    ends.add(
+        told | {"terms": " ".join(f"{name}={strength:g}" for name, strength in choice.strengths.items() if strength)}
+    )
 
 
 def main() -> None:

@@ -17,14 +17,14 @@ _LEAST = 1 << 20
 _WIDTHS = (30, 46, 62)
 """Coordinates of a head; with the two that bound the rest it fills two cache lines, or three, or four."""
 
+_AHEAD = 5
+"""``Bound.ahead`` of heads, which know little of the order of the best."""
+
 _ASKED, _LISTED = 64, 20
 """Users who are asked for lists of this length, to find out which width pays."""
 
 _GATHERED, _PAYS = 4, 0.75
 """What reading a row somewhere in the table costs, one after another being 1; and what share of all may be read."""
-
-_AHEAD = 5
-"""Times the length of a list: as many exact scores, of the items with the highest bounds, say what a list ends with."""
 
 _ROWS = 8192
 """Rows of a table that are read at a time."""
@@ -48,13 +48,16 @@ class Bound(NamedTuple):
     """By how much they are raised over what the heads alone say."""
     scores: Callable[[np.ndarray], np.ndarray]
     """Gives the scores of some items."""
+    ahead: int = 1
+    """Times the length of a list: of about as many items, the highest ones without the slack, the exact scores say what
+    the list ends with."""
 
     def candidates(self, k: int) -> np.ndarray:
         """Return, ascending, the items that a list of k can hold: all whose bound reaches the scores of k others."""
-        likely = contenders(self.upper - self.slack, _AHEAD * k)
+        likely = contenders(self.upper - self.slack, self.ahead * k)
         if likely is None:  # some are no numbers, as their scores will tell
             return np.arange(len(self.upper))
-        if len(likely) <= k:
+        if len(likely) < k:  # there are no more
             return likely
         scores = self.scores(likely)
         return np.flatnonzero(self.upper >= np.partition(scores, len(scores) - k)[len(scores) - k])
@@ -131,7 +134,7 @@ class Heads:
         turned = exact @ self._turn
         rest, whole = np.sqrt(_squares(turned[self.width :])), np.sqrt(_squares(turned) + _squares(exact))
         head = np.concatenate([turned[: self.width], [rest, self._error * whole]]).astype(np.float32)
-        return Bound(self.heads @ head, head[-2] * self._rest, lambda items: self.items[items] @ vector)
+        return Bound(self.heads @ head, head[-2] * self._rest, lambda items: self.items[items] @ vector, _AHEAD)
 
 
 class Rounded:
