@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -587,8 +587,10 @@ class _Training:
             width = self.checkpoint.once("width", mine._best_width, _Width)
             self.candidates.append(width.n_candidates)
             mine._start_with(width.width)
+            spectrum = mine.spectrum
+            assert spectrum is not None
             mine.terms = {
-                name: replace(term, spectrum=mine.spectrum) if isinstance(term, SpectralBlock) else term
+                name: term.of(spectrum) if isinstance(term, SpectralBlock) else term
                 for name, term in self.terms.items()
             }
             mine._take_block()

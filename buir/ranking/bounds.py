@@ -26,6 +26,9 @@ _ASKED, _LISTED = 64, 20
 _GATHERED, _PAYS = 4, 0.75
 """What reading a row somewhere in the table costs, one after another being 1; and what share of all may be read."""
 
+_product = getattr(torch, "_int_mm", None)
+"""Product of two tables of eight bits, int32; not in torch's public names."""
+
 _ROWS = 8192
 """Rows of a table that are read at a time."""
 
@@ -180,7 +183,8 @@ class Rounded:
         scale = float(_largest(turned, axis=0)) / self.most
         whole = np.rint(turned / scale).clip(-self.most, self.most)
         length, lost = np.sqrt(_squares(turned)), np.sqrt(_squares(turned - whole * scale))
-        sums = torch._int_mm(self.rounded, torch.from_numpy(whole).to(torch.int8).unsqueeze(1))
+        assert _product is not None
+        sums = _product(self.rounded, torch.from_numpy(whole).to(torch.int8).unsqueeze(1))
         upper = np.multiply(sums.numpy()[:, 0], self._scale, dtype=np.float32, casting="unsafe")
         upper *= np.float32(scale)
         # an item's slack is for a user of length 1 whom rounding moves no further than expected
@@ -202,14 +206,14 @@ def _largest_of_user(shape: tuple[int, int]) -> int | None:
     They are quick where torch has AVX-512. What adds up pairs of them in sixteen bits is wrong for the largest numbers:
     that is tried, on rows of nothing else.
     """
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not hasattr(torch, "_int_mm"):
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or _product is None:
         return None
     rows = torch.tensor([[_ITEM], [-_ITEM]], dtype=torch.int8).repeat(32, shape[1])
     want = torch.tensor([1, -1], dtype=torch.int32).repeat(32) * (_ITEM * shape[1])
     for most in _USERS:
         for sign in (1, -1):
             user = torch.full((shape[1], 1), sign * most, dtype=torch.int8)
-            if not torch.equal(torch._int_mm(rows, user)[:, 0], want * (sign * most)):
+            if not torch.equal(_product(rows, user)[:, 0], want * (sign * most)):
                 break
         else:
             return most

@@ -21,7 +21,7 @@ from buir.data import canonical, doctor
 from buir.errors import report
 from buir.ranking.metrics import checked_metrics, list_values
 from buir.ranking.selection import largest, padded_width
-from buir.ranking.terms import Dial, ItemNorm, TermScorer, own_scores, reshaped, spread
+from buir.ranking.terms import Dial, ItemNorm, TermScorer, own_scores, reshaped, spread, spread_of
 from buir.ranking.top_k import FactorScorer, Scorer
 
 if TYPE_CHECKING:
@@ -186,18 +186,19 @@ class _Parts:
                 replace(terms[place][1], strength=value) for place, value in zip(self.shaping, setting, strict=True)
             ]
             dial = tuple(term.strength for term in shapes if isinstance(term, Dial))
-            self._append(reshaped(scorer.base, shapes), undialled.setdefault(dial, len(self.sources)))
+            base = reshaped(scorer.base, shapes)
+            self._append(base, spread(base), undialled.setdefault(dial, len(self.sources)))
         self.term_of: dict[int, int] = {}
         for place, (_, term) in enumerate(terms):
             if not isinstance(term, Dial | ItemNorm):
                 self.term_of[place] = len(self.sources)
-                self._append(own_scores(term, scorer.n_users), len(self.sources))
+                own = own_scores(term, scorer.n_users)
+                self._append(own, spread_of(term, own), len(self.sources))
         self.rows = max(1, _TILE_BYTES // (4 * padded_width(self.n_items) * len(self.units)))
         self.tables = torch.empty(0)
 
-    def _append(self, scorer: Scorer, like: int) -> None:
-        """Append a part; where it is not ``like`` itself, norms scaled that one's columns, and no product is needed."""
-        own = spread(scorer)
+    def _append(self, scorer: Scorer, own: float, like: int) -> None:
+        """Append a part of this spread; where it is not ``like``, norms scaled that one's columns: no product."""
         unit = 1 / own if own > 0 else 0.0
         self.units.append(unit)
         if isinstance(scorer, FactorScorer):

@@ -135,9 +135,16 @@ class SpectralBlock:
     """z: what an item's degree adds to its vector, 0 for nothing."""
     strength: float = 0.0
     """At least 0: the spread of the term over the items, in units of the spread of the base scores."""
+    own_spread: float | None = None
+    """Spread of the scores over the items, if it is known: it does not follow the strength."""
 
     grid: ClassVar[tuple[float, ...]] = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
     """Strengths tried by default."""
+
+    def of(self, spectrum: Spectrum) -> SpectralBlock:
+        """Return the term with other singular vectors, whose spread is known: of wide ones it takes seconds."""
+        other = replace(self, spectrum=spectrum, own_spread=None)
+        return replace(other, own_spread=spread(other.factors(len(spectrum.users))))
 
     def factors(self, n_users: int) -> FactorScorer:
         """Return the term in its own unit as coordinates."""
@@ -187,7 +194,7 @@ class TermScorer:
         self._base = reshaped(base, [term for term in active if isinstance(term, Dial | ItemNorm)])
         scorers = [own_scores(term, base.n_users) for term in added]
         whole = spread(self._base) if added else 0.0
-        scales = [term.strength * _ratio(whole, scorer) for term, scorer in zip(added, scorers, strict=True)]
+        scales = [term.strength * _ratio(whole, term, own) for term, own in zip(added, scorers, strict=True)]
         tables = [self._base] if isinstance(self._base, FactorScorer) else []
         further: list[tuple[float, Scorer]] = []
         for scale, scorer in zip(scales, scorers, strict=True):
@@ -322,7 +329,7 @@ class WatchedScorer:
         for term in terms.values():
             assert not isinstance(term, Dial | ItemNorm)
             scorer = own_scores(term, shape[0])
-            scores = scorer.score_block(users) * (term.strength * _ratio(1.0, scorer))
+            scores = scorer.score_block(users) * (term.strength * _ratio(1.0, term, scorer))
             self.kept = scores if self.kept is None else self.kept.add_(scores.to(self.kept.device))
 
     def over(self, base: FactorScorer) -> Scorer:
@@ -358,8 +365,6 @@ def spread(scorer: Scorer) -> float:
         centred, moment = items - items.mean(dim=0), users.T @ users
         total, square = (((table.T @ table) * moment).sum().item() for table in (centred, items))
         return _deviation(total, square, len(items) * len(users))
-    if isinstance(scorer, ItemFilter) and scorer.own_spread is not None:
-        return scorer.own_spread
     n_users, n_items = scorer.n_users, scorer.n_items
     if not n_users * n_items:
         return 0.0
@@ -396,9 +401,15 @@ def own_scores(term: PopularityTerm | SpectralBlock | ItemFilter, n_users: int) 
     return term if isinstance(term, ItemFilter) else term.factors(n_users)
 
 
-def _ratio(whole: float, scorer: Scorer) -> float:
+def spread_of(term: PopularityTerm | SpectralBlock | ItemFilter, scorer: Scorer) -> float:
+    """Return the spread of what a term says in its own unit, which is ``scorer``; computed where it is not known."""
+    known = None if isinstance(term, PopularityTerm) else term.own_spread
+    return spread(scorer) if known is None else known
+
+
+def _ratio(whole: float, term: PopularityTerm | SpectralBlock | ItemFilter, scorer: Scorer) -> float:
     """Return how many units of a term's scores make one of the base; 0 for a term that says the same of all items."""
-    own = spread(scorer)
+    own = spread_of(term, scorer)
     return whole / own if own > 0 else 0.0
 
 

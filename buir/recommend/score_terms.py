@@ -107,7 +107,8 @@ def make_terms(
             made[name] = PopularityTerm(degree, strength)
         elif name in _SHARPNESS:
             assert spectrum is not None
-            made[name] = SpectralBlock(spectrum, degree, sharpness=_SHARPNESS[name], exponent=0.25, strength=strength)
+            block = SpectralBlock(spectrum, degree, sharpness=_SHARPNESS[name], exponent=0.25, strength=strength)
+            made[name] = block.of(spectrum)
         else:
             made[name] = Dial(strength) if name == "dial" else ItemNorm(strength)
     return made
@@ -166,7 +167,9 @@ def with_filter(terms: Mapping[str, Term], name: str) -> dict[str, Term]:
 
 def with_block(terms: Mapping[str, Term], spectrum: Spectrum) -> dict[str, Term]:
     """Give the block of even weights other singular vectors, as many as they are."""
-    return {**terms, EVEN: replace(terms[EVEN], spectrum=spectrum)}
+    block = terms[EVEN]
+    assert isinstance(block, SpectralBlock)
+    return {**terms, EVEN: block.of(spectrum)}
 
 
 def width_of_block(terms: Mapping[str, Term]) -> int | None:

@@ -490,3 +490,26 @@ def test_a_row_whose_line_is_not_found_is_told_by_its_number(write):
     rows = "".join(f"{row}\t{row % 3}\n" for row in range(9))
     with pytest.raises(ReadError, match="the user id is missing"):
         read(write(f"user_id:token\titem_id:token\n{rows}1\t\r\t2\n"), drop_missing=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"\x1f", "has 1 column"),  # no blank, though Python's own split takes it for one
+        (b"\xc2\xa0\n\xc2\xa0\n", "has 1 column"),
+        (b"\x1f\n1 2\n", "line 1: is blank"),
+    ],
+)
+def test_lines_of_nothing_that_is_seen_are_refused(tmp_path, text, told):
+    path = tmp_path / "pairs.txt"
+    path.write_bytes(text)
+    with pytest.raises(ReadError, match=told):
+        read(path)
+
+
+def test_fields_are_cut_at_blanks_alone(tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_bytes("1\xa02 3\n4 5\na\x1fb 6\n".encode())
+    found = read(path)
+    assert list(found.user_ids) == ["1\xa02", "4", "a\x1fb"]
+    assert list(found.item_ids) == [3, 5, 6]

@@ -149,12 +149,12 @@ def test_products_of_eight_bits_are_tried_before_they_are_believed(monkeypatch):
 
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     assert bounds._largest_of_user((100, 64)) in (None, 63, 127)
-    monkeypatch.setattr(torch, "_int_mm", saturating)
+    monkeypatch.setattr(bounds, "_product", saturating)
     assert bounds._largest_of_user((100, 64)) == 63
-    monkeypatch.setattr(torch, "_int_mm", lambda rows, column: real(rows, column) + 1)
+    monkeypatch.setattr(bounds, "_product", lambda rows, column: real(rows, column) + 1)
     assert bounds._largest_of_user((100, 64)) is None
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    monkeypatch.setattr(torch, "_int_mm", real)
+    monkeypatch.setattr(bounds, "_product", real)
     assert bounds._largest_of_user((100, 64)) is None
 
 

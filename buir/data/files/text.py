@@ -366,10 +366,11 @@ def quoted_rows(text: bytes, separator: bytes, *, strict: bool = False) -> Itera
 def fields_of(line: bytes, separator: bytes, *, quoted: bool | None = None) -> list[str]:
     """Cut a line into fields, quotes taken off where they hold a value together; None: as such separators have it."""
     quoted = b'"' in line and (separator in _QUOTED if quoted is None else quoted)
+    if separator == b" " and not quoted:
+        # the bytes and not the text, which would be cut at control characters and wide blanks too
+        return [field.decode(errors="replace") for field in line.split()]
     if separator == b" ":
         text = line.decode(errors="replace")
-        if not quoted:
-            return text.split()
         found = [value if value[0] != '"' else _bare(value) for value in _WITH_BLANKS.findall(text)]
         return [field.strip(" ") for field in found]
     if quoted:
