@@ -23,7 +23,7 @@ MOST_BYTES = 4 << 30
 """Most bytes that the scores of a step may take with their gradient."""
 
 _OFF = {"sampler": None, "mixed_pairs": 0, "mixed_with_user": 0, "extrapolation": 0, "pooled": False}
-_OFF |= {"keep": "all", "exposure": "none", "groups": None}
+_OFF |= {"keep": "all", "exposure": "none", "groups": None, "top_k": 0}
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,11 @@ class Contrastive(FittedInEpochs):
     """Where whiskers end, in interquartile ranges beyond the quartiles. Lower it to drop more."""
     margin: Annotated[float, AtLeast(0)] = 0.05
     """How far below its pair a negative must score, as a share of the pair's score. Raise it to drop more."""
+    top_k: Annotated[int, AtLeast(0)] = 0
+    """K > 0 lets a pair count the more, the farther it is above the K-th best score of its user (SL@K). Set it to the
+    length of list that you are judged by."""
+    top_k_temperature: Annotated[float, Above(0)] = 1.0
+    """The larger, the more even those weights; .75 to 2.25 in the paper. Lower it to look at the ends of lists only."""
     exposure: Literal["none", "coupled"] = "none"
     """"coupled" gives weight to negatives that were likely seen, with a model of exposure learned beside (CET). Set
     it where most items were never shown to most users."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from buir.graph import EmbeddingEncoder
 from buir.learning import DenseAdam, RowAdam, Validation, effective_rank
-from buir.ranking import FactorScorer
+from buir.ranking import FactorScorer, top_k
 
 from .contrast import (
     Candidates,
@@ -29,6 +30,7 @@ from .contrast import (
     group_sizes,
     mix_negatives,
     score_figures,
+    top_k_weights,
     vmf_weights,
     whisker,
     within_margin,
@@ -44,6 +46,8 @@ DRAWS = 256
 """Even draws of "auto" beyond."""
 WATCHED = 256
 """Users whose scores the figures of a validation look at."""
+RENEWED = 5
+"""Epochs after which the ends of the users' lists are looked up again."""
 
 
 def n_uniform(uniform: int | Literal["auto"], n_items: int) -> int | None:
@@ -97,7 +101,9 @@ class ContrastiveLearner:
             if self.by_rows
             else DenseAdam([self.table], settings.learning_rate, weight_decay=0.0)
         )
-        self.steps, self.warm = 0, settings.warmup * -(-user_items.nnz // settings.batch_size)
+        in_epoch = -(-user_items.nnz // settings.batch_size)
+        self.steps, self.warm, self.renewed = 0, settings.warmup * in_epoch, RENEWED * in_epoch
+        self.limits: Tensor | None = None
         self.temperature = (
             LearnedTemperature(settings.embedding_dim, device) if settings.temperature == "auto" else None
         )
@@ -154,9 +160,22 @@ class ContrastiveLearner:
             coupled=settings.loss == "info_nce",
             negative_weight=settings.negative_weight,
             positive_weight=vmf_weights(positive) if settings.loss == "dclw" else None,
+            pair_weight=self._pair_weight(users, positive),
             pool=pool,
         )
         return Forward(loss + decay, positive, learnt, drawn)
+
+    def _pair_weight(self, users: Tensor, positive: Tensor) -> Tensor | None:
+        """Weigh pairs by how far they are above the end of their user's list, looked up every few epochs."""
+        k = min(self.settings.top_k, self.n_items)
+        if k == 0:
+            return None
+        if self.limits is None or self.steps % self.renewed == 0:
+            vectors = functional.normalize(self.propagation(self.table.detach()), dim=1)
+            everybody = FactorScorer(vectors[: self.n_users], vectors[self.n_users :])
+            best = top_k(everybody, np.arange(self.n_users), k)[1]
+            self.limits = torch.from_numpy(best[:, -1].copy()).to(positive.device)
+        return top_k_weights(positive, self.limits[users], self.settings.top_k_temperature)
 
     @property
     def _temperature(self) -> float:

@@ -6,7 +6,7 @@ from .exposure import Selector, exposure_weights
 from .figures import score_figures
 from .groups import group_log_weight, group_sizes
 from .keeping import whisker, within_margin
-from .loss import alignment_and_uniformity, contrast, vmf_weights
+from .loss import alignment_and_uniformity, contrast, top_k_weights, vmf_weights
 from .mixing import blend, extrapolate, extrapolation_factors, mix_negatives
 from .samplers import Sampler, make_samplers
 from .table import ScoreTable
@@ -36,6 +36,7 @@ __all__ = [
     "make_samplers",
     "mix_negatives",
     "score_figures",
+    "top_k_weights",
     "vmf_weights",
     "whisker",
     "within_margin",

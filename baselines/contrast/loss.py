@@ -20,11 +20,12 @@ def contrast(
     coupled: bool = False,
     negative_weight: float = 1.0,
     positive_weight: Tensor | None = None,
+    pair_weight: Tensor | None = None,
     pool: Tensor | None = None,
 ) -> Tensor:
     r"""Pull pairs together and push their users from candidates, by the softmax.
 
-    .. math:: \frac1B \sum_b \Bigl(-\frac{h_b s_b}{\tau} + c \log\bigl([\text{coupled}]\, e^{s_b/\tau}
+    .. math:: \frac1B \sum_b g_b \Bigl(-\frac{h_b s_b}{\tau} + c \log\bigl([\text{coupled}]\, e^{s_b/\tau}
               + \sum_j e^{S_{bj}/\tau + w_{bj}}\bigr)\Bigr)
 
     Coupled with c = 1 it is InfoNCE, the sampled softmax; not coupled DCL; with another c BSL's; with the
@@ -50,6 +51,8 @@ def contrast(
         c.
     positive_weight
         h, shape (B,); None is 1.
+    pair_weight
+        g, shape (B,); None is 1. That of :func:`top_k_weights` makes it SL@K.
     pool
         Scores that every pair pays for beside its own candidates, shape (P,), P may be 0.
 
@@ -73,7 +76,8 @@ def contrast(
     if coupled:
         mass = torch.logaddexp(mass, positive / temperature)
     push = torch.where(mass.isneginf(), 0.0, mass)
-    return (negative_weight * push - pull / temperature).mean()
+    loss = negative_weight * push - pull / temperature
+    return (loss if pair_weight is None else pair_weight * loss).mean()
 
 
 class _LogSum(torch.autograd.Function):
@@ -111,6 +115,32 @@ def vmf_weights(positive: Tensor, sigma: float = 0.5) -> Tensor:
     Shape (B,), detached, of mean 1; all 1 where all cosines are equal.
     """
     return 2 - len(positive) * (positive.detach() / sigma).softmax(0)
+
+
+def top_k_weights(positive: Tensor, limit: Tensor, temperature: float) -> Tensor:
+    r"""SL@K's weights of pairs: the farther above the end of a list, the more, :math:`\sigma((s - \beta) / \tau)`.
+
+    Pairs that are far from being listed count little, so that the loss bounds a metric of the first K places.
+
+    Parameters
+    ----------
+    positive
+        s, the scores of the pairs, shape (B,).
+    limit
+        :math:`\beta`, the K-th best score of each pair's user, shape (B,).
+    temperature
+        :math:`\tau > 0` of these weights.
+
+    Returns
+    -------
+    Shape (B,), detached, between 0 and 1.
+
+    References
+    ----------
+    Yang et al., "Breaking the top-K barrier: advancing top-K ranking metrics optimization in recommender systems", KDD
+    2025.
+    """
+    return torch.sigmoid((positive.detach() - limit) / temperature)
 
 
 def alignment_and_uniformity(users: Tensor, items: Tensor, weight: float) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from baselines.contrast import Candidates, KnownPairs, contrast, draw_candidates, vmf_weights
+from baselines.contrast import Candidates, KnownPairs, contrast, draw_candidates, top_k_weights, vmf_weights
 from tests.support import dense
 
 CPU = torch.device("cpu")
@@ -39,6 +39,19 @@ def slow(positive, negatives, log_weight, temperature, *, coupled, negative_weig
 )
 def test_losses_by_hand(options, expected):
     assert contrast(POSITIVE, NEGATIVES, temperature=0.5, **options).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_weights_of_the_pairs_by_hand():
+    # s = .8, .2 against the ends of the lists .5, .6: sigma(.3), sigma(-.4) at a temperature of 1
+    positive, limit = torch.tensor([0.8, 0.2]), torch.tensor([0.5, 0.6])
+    weights = top_k_weights(positive.requires_grad_(), limit, 1.0)
+    torch.testing.assert_close(weights, torch.tensor([0.574443, 0.401312]), atol=1e-6, rtol=0)
+    assert not weights.requires_grad
+    torch.testing.assert_close(
+        top_k_weights(positive, limit, 0.1), torch.tensor([0.952574, 0.017986]), atol=1e-6, rtol=0
+    )
+    one = contrast(POSITIVE, NEGATIVES, temperature=0.5, pair_weight=weights[:1]).item()
+    assert one == pytest.approx(-0.192394 * 0.574443, abs=1e-6)
 
 
 def test_dcl_is_info_nce_without_its_coupling():

@@ -146,6 +146,34 @@ def test_dclw_weighs_the_pairs():
     assert learner.loss(users, items, 1).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_pairs_near_the_end_of_a_list_count_most():
+    learner, (users, items) = learner_of(top_k=3, top_k_temperature=0.5), batch()
+    _, vectors = unit_vectors(learner, 0)
+    scores = vectors[:N_USERS] @ vectors[N_USERS:].T
+    third = scores.sort(dim=1, descending=True).values[:, 2]
+    weight = torch.sigmoid((scores[users, items] - third[users]) / 0.5)
+    plain = [learner_of().loss(users[pair : pair + 1], items[pair : pair + 1], 1).item() for pair in range(len(users))]
+    expected = (weight * torch.tensor(plain)).mean().item()
+    assert learner.loss(users, items, 1).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_ends_of_lists_are_looked_up_every_few_epochs():
+    learner, (users, items) = learner_of(top_k=3, batch_size=12), batch()
+    learner.step(users, items, 1)
+    first = learner.limits
+    for key in range(2, learner.renewed + 1):
+        learner.step(users, items, key)
+        assert learner.limits is first
+    learner.step(users, items, 0)
+    assert not torch.equal(learner.limits, first)
+    # more places than items: the last item of all
+    learner = learner_of(top_k=1000)
+    learner.loss(users, items, 1)
+    _, vectors = unit_vectors(learner, 0)
+    lowest = (vectors[:N_USERS] @ vectors[N_USERS:].T).min(dim=1).values.float()
+    torch.testing.assert_close(learner.limits, lowest.detach(), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("n_layers", [0, 1])
 def test_decay_is_of_the_rows_of_the_pairs(n_layers):
     users, items = batch()
@@ -213,12 +241,13 @@ def fit(*, valid=VALID, **settings) -> Contrastive:
         {"loss": "info_nce"},
         {"loss": "dclw"},
         {"loss": "direct_au"},
+        {"top_k": 10},
         {"n_layers": 2},
         {"uniform": 16, "in_batch": 8},
         {"uniform": 0, "in_batch": 32, "correction": 1.0},
         {"sampler": lambda users, _, key: (users[:, None] * 7 + key + torch.arange(16)) % 40},
     ],
-    ids=["dcl", "info_nce", "dclw", "direct_au", "graph", "drawn", "corrected", "sampler"],
+    ids=["dcl", "info_nce", "dclw", "direct_au", "top_k", "graph", "drawn", "corrected", "sampler"],
 )
 def test_it_finds_the_groups(settings):
     model = fit(**settings)
@@ -290,6 +319,7 @@ def test_a_batch_too_large_for_memory_names_one_that_fits(monkeypatch):
         ({"uniform": 0, "in_batch": 0}, InputError, "candidates from at least one"),
         ({"uniform": -1}, InputError, "at least 0"),
         ({"score": "dot"}, InputError, "'inner'"),
+        ({"top_k": 10, "loss": "direct_au"}, InputError, "0, since that loss has no negatives"),
         ({"sampler": "uniform"}, TypeError, "sampler is 'uniform'; expected a function or None"),
     ],
 )
