@@ -158,12 +158,16 @@ def decay(half: float) -> Iterator[None]:
 
 SIDES = ((0.0, 0.0), (0.3, 0.3), (0.3, 0.0), (0.0, 0.3))
 FORMER = {"WIDTHS": (64, 32, 128), "CLEARLY": 1.02, "PAYS": 1.0}
-"""The recipe that the changes were tried on, watched with the terms alone; "kept" is that of today, "watched once" the same but for that."""
-TODAY = ("kept", "watched once")
+"""The recipe that the changes were tried on, watched with the terms alone; "kept" is what came of it, "watched once" the same but for that. Layers were
+tried later, beside the sharpened filter: they are to be compared with each other."""
+TODAY = ("kept", "watched once", "two layers", "three layers", "four layers")
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "base": ({}, {}),
     "kept": ({}, {}),
     "watched once": ({}, {}),
+    "two layers": ({"n_layers": 2}, {}),
+    "three layers": ({"n_layers": 3}, {}),
+    "four layers": ({"n_layers": 4}, {}),
     "width 64": ({"embedding_dim": 64}, {}),
     "width 128": ({"embedding_dim": 128}, {}),
     "iso": ({}, {"loss": iso_loss}),
@@ -201,7 +205,7 @@ def measure(data: str, level: float, seed: int, name: str) -> dict[str, Any]:
         constants = {constant: value for constant, value in changed.items() if constant.isupper()}
         for constant, value in (({} if name in TODAY else FORMER) | constants).items():
             stack.enter_context(patch.object(fitting, constant, value))
-        if name != "kept":
+        if name not in TODAY or name == "watched once":
             stack.enter_context(watched_once())
         if "loss" in changed:
             stack.enter_context(patch.object(Bootstrap, "loss", changed["loss"]))

@@ -4,7 +4,8 @@
 
 A tenth of the training pairs is held out. Three temperatures train for 600 processor seconds each, the best of them for 3,600 (matrix
 factorisation) or 5,400 (LightGCN's encoder), each to its best held-out NDCG@20; then terms are chosen, and the test file is read once. The
-curves go to docs/results/negatives/large-curves.csv, the ends to docs/results/negatives/large.csv.
+curves go to docs/results/negatives/large-curves.csv, the ends to docs/results/negatives/large.csv; a temperature that was tried to its end
+is not tried again.
 """
 
 import argparse
@@ -46,6 +47,13 @@ class Curve:
         return took > self.seconds
 
 
+def noted(curves: Ledger, about: tuple[object, ...]) -> float | None:
+    """Return the best value of a training that an earlier call has finished; None without one."""
+    rows = [row for row in curves.rows if tuple(row[name] for name in curves.key[:-1]) == tuple(map(str, about))]
+    over = any(float(row["cpu_seconds"]) > float(row["limit"]) for row in rows)
+    return max(float(row["held_out_ndcg_at_20"]) for row in rows) if over else None
+
+
 def run(data: str, layers: int) -> None:
     """Find a temperature, train with it, and read the test part."""
     train, test = read_split(*(data_dir() / data / f"{part}.txt.gz" for part in ("train", "test")))
@@ -75,7 +83,10 @@ def run(data: str, layers: int) -> None:
         curve = Curve(curves, {"data": data, "layers": layers, "temperature": temperature, "limit": limit}, limit)
         return model(temperature).fit(rest, valid=shown, callback=curve, show_progress=False), curve
 
-    reached = {temperature: fitted(temperature, TRIED)[1].best for temperature in TEMPERATURES}
+    reached = {
+        temperature: noted(curves, (data, layers, temperature, TRIED)) or fitted(temperature, TRIED)[1].best
+        for temperature in TEMPERATURES
+    }
     best = max(reached, key=reached.__getitem__)
     long, curve = fitted(best, LONG[layers])
     spent = time.process_time() - curve.started
