@@ -51,7 +51,7 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
         first = rows.reshape(-1).tolist()[0]
         msg = (
             f"{what} holds {type(first).__name__} values such as {first!r}; expected integers, the {noun} rows: "
-            "for your own ids use recommend_frame"
+            "for your own ids use recommend_frame, similar_items_frame or similar_users_frame"
         )
         raise TypeError(msg)
     rows = np.atleast_1d(rows).astype(np.int64)

@@ -155,14 +155,22 @@ class Recommender:
         """Let nobody write to the factors any more, so that a list for one user need not read all of them.
 
         For a model that answers one user at a time out of a large catalogue. The first such list takes longer: it
-        finds the directions in which the scores lie, and what the item filter says to the longest histories, which
-        takes as much memory as the filter. Lists stay exact. `fit`, `partial_fit`, and other arrays assigned
-        to the model end it; it does nothing to a model without factors.
+        finds the directions in which the scores lie, rounds the items' vectors, and adds up what the item filter says
+        to the longest histories, which takes as much memory as the filter. Lists stay exact, up to scores that differ
+        by their rounding. `fit`, `partial_fit`, and other arrays assigned to the model end it; it does nothing to a
+        model without factors. Serve from one thread for each process (`OMP_NUM_THREADS=1`): threads of other libraries
+        that wait for work on the same cores take several times as long as such a list.
 
         Returns
         -------
         The model itself.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
         """
+        _ = self.user_ids_
         for name in ("user_factors", "item_factors"):
             table = vars(self).get(name)
             if isinstance(table, np.ndarray):

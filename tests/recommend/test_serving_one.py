@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from buir import BUIR
+from buir.errors import NotFittedError
 from buir.ranking import FactorScorer, ItemFilter, top_k
 from buir.ranking.selection import largest_of_one
 from tests.support import oracles
@@ -207,3 +208,13 @@ def test_what_the_filter_says_to_long_histories_is_kept_within_the_memory_of_the
     assert not model.scorer().further[0][1].keeps_sums
     for user in range(80):
         np.testing.assert_array_equal(frozen.recommend(user, N=9)[0], model.recommend(user, N=9)[0])
+
+
+def test_nothing_is_frozen_before_a_fit():
+    with pytest.raises(NotFittedError, match="call fit"):
+        BUIR().freeze()
+
+
+def test_ids_in_the_place_of_rows_are_told_of_the_methods_that_go_by_ids(model):
+    with pytest.raises(TypeError, match="similar_items_frame"):
+        model.similar_items("i1")
