@@ -31,7 +31,7 @@ from buir import BUIR
 from buir.data import of_some_users
 from buir.data.files.readers import read
 from buir.data.splits import nested_split
-from buir.model.fitting import most_validated
+from buir.model.fitting import MOST_VALIDATED
 from buir.ranking import evaluate
 
 SETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -114,7 +114,7 @@ def whole(train: csr_array) -> dict[str, object]:
 
 def until_as_good(train: csr_array, valid: csr_array) -> dict[str, object]:
     """Fit until ours is as good as tuned ALS."""
-    wanted, settings = tuned_als(train, of_some_users(valid, most_validated(valid)))
+    wanted, settings = tuned_als(train, of_some_users(valid, MOST_VALIDATED))
     of_tuned = als_seconds(train, **settings)
     first, value = reached(train, valid, wanted)
     return {

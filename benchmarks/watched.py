@@ -41,7 +41,7 @@ def main() -> None:
             level, seed, users = place
             split = nested_split(whole, level, seed=0)
             started = time.process_time()
-            with patch.object(fitting, "most_validated", lambda _, users=users: users):
+            with patch.object(fitting, "MOST_VALIDATED", users):
                 model = BUIR(seed=seed).fit(split.train.matrix, split.valid.matrix, show_progress=False)
             chosen = model.chosen_
             ledger.add(

@@ -78,10 +78,8 @@ _HELD_OUT = {"given": "the pairs given for it", "inner": "pairs held out inside"
 PAYS, WIDE_PAYS = 1.005, 1.025
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept; and
 what it must promise beside a wide block, as an epoch of such data takes long and moves a small part of the score."""
-LOOKED_AT, LEAST_LOOKED_AT, MOST_LOOKED_AT, MOST_WATCHED = 5, 1500, 57_000_000, 2**26
-"""Between epochs one in so many users with held-out pairs is looked at, but so many users and at most so many of their
-scores: a look grows with the data as an epoch does, and few users decide by chance. The last is how many scores of the
-terms are kept for it."""
+MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
+"""Users looked at between epochs, with their terms as long as those are so many numbers."""
 LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
 """A user with so many pairs lends one to validation; with fewer such users nobody does, with more only so many. The
 last is the first number of the seed that draws them."""
@@ -315,12 +313,6 @@ def hold_out(matrix: csr_array, seed: int, least: int = 200) -> tuple[csr_array,
     return keep(matrix, ~held), pattern(keep(matrix, held))
 
 
-def most_validated(valid: csr_array) -> int:
-    """Return how many users with held-out pairs are looked at between epochs, at most."""
-    n_users, n_items = int(np.count_nonzero(np.diff(valid.indptr))), valid.shape[1]
-    return max(LEAST_LOOKED_AT, min(n_users // LOOKED_AT, MOST_LOOKED_AT // max(n_items, 1)))
-
-
 def warn_of_defaults(matrix: csr_array) -> None:
     """Say that nothing could be held out, so that defaults stand where held-out pairs would decide."""
     able = int((np.diff(matrix.indptr) >= LEAST_PAIRS).sum())
@@ -500,7 +492,7 @@ class _Training:
         users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
         heavy = (torch.from_numpy(matrix.data / matrix.data.mean()).to(plan.device),) if has_weights(matrix) else ()
         self.pairs = Pairs(users, torch.from_numpy(matrix.indices.astype(np.int64)).to(plan.device), heavy)
-        most = None if valid is None or plan.start == "random" else most_validated(valid)
+        most = None if plan.start == "random" else MOST_VALIDATED
         self.validation = None if valid is None else Validation(matrix, valid, plan.valid_metric, most)
         self.spectrum: Spectrum | None = None
         self.candidates: list[int] = []
