@@ -103,7 +103,7 @@ class ContrastiveLearner:
         )
         in_epoch = -(-user_items.nnz // settings.batch_size)
         self.steps, self.warm, self.renewed = 0, settings.warmup * in_epoch, RENEWED * in_epoch
-        self.limits: Tensor | None = None
+        self.limits = torch.empty(0)  # the K-th best score of each user, as it was when it was looked up
         self.temperature = (
             LearnedTemperature(settings.embedding_dim, device) if settings.temperature == "auto" else None
         )
@@ -170,7 +170,7 @@ class ContrastiveLearner:
         k = min(self.settings.top_k, self.n_items)
         if k == 0:
             return None
-        if self.limits is None or self.steps % self.renewed == 0:
+        if self.steps % self.renewed == 0:
             vectors = functional.normalize(self.propagation(self.table.detach()), dim=1)
             everybody = FactorScorer(vectors[: self.n_users], vectors[self.n_users :])
             best = top_k(everybody, np.arange(self.n_users), k)[1]

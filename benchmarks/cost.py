@@ -24,21 +24,13 @@ import torch
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
-from benchmarks.data import data_dir, gowalla
+from benchmarks.data import SETS, gowalla, nested
 from benchmarks.ledger import RESULTS, Ledger
-from benchmarks.sharpening import SETS as SHARPENED
 from buir import BUIR
 from buir.data import of_some_users
-from buir.data.files.readers import read
-from buir.data.splits import nested_split
 from buir.model.fitting import MOST_VALIDATED
 from buir.ranking import evaluate
 
-SETS: dict[str, tuple[str, dict[str, Any]]] = {
-    **SHARPENED,
-    "lastfm": ("lastfm-hetrec/user_artists.dat", {"min_rating": 1}),
-    "amazon-beauty": ("amazon-beauty/Beauty.inter.gz", {}),
-}
 LEVELS, SEED, DRAWN = (0.1, 0.2, 0.5, 0.8), 1, 16
 
 
@@ -137,8 +129,7 @@ def main() -> None:
     for data in SETS:
         for level in LEVELS:
             if (data, str(level)) not in ledger:
-                path, filters = SETS[data]
-                split = nested_split(read(data_dir() / path, **filters), level, seed=SEED)
+                split = nested(data, level, SEED)
                 train, valid = split.train.matrix, split.valid.matrix
                 ledger.add({"data": data, "level": level} | whole(train) | until_as_good(train, valid))
     if ("gowalla", "1.0") not in ledger:

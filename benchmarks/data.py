@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -10,6 +11,27 @@ from scipy.sparse import csr_array
 from buir.data.files.readers import read, read_split
 from buir.data.interactions import Interactions
 from buir.data.splits import Split, nested_split
+
+SETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ml-100k": ("ml-100k/u.data", {"min_rating": 1}),
+    "citeulike": ("citeulike-t/users.dat", {"min_user": 5}),
+    "filmtrust": ("filmtrust/ratings.txt", {"min_user": 5, "min_rating": 0}),
+    "lastfm": ("lastfm-hetrec/user_artists.dat", {"min_rating": 1}),
+    "ciao": ("ciao/ratings.txt.gz", {"min_user": 5, "min_item": 5}),
+    "amazon-beauty": ("amazon-beauty/Beauty.inter.gz", {}),
+}
+"""The data of the sweep: where a file lies in the folder, and how it is read. Every rating is a positive."""
+
+
+def load(data: str) -> Interactions:
+    """Read one of ``SETS``."""
+    path, filters = SETS[data]
+    return read(data_dir() / path, **filters)
+
+
+def nested(data: str, level: float, seed: int = 0) -> Split:
+    """Split one of ``SETS`` by the nested protocol."""
+    return nested_split(load(data), level, seed=seed)
 
 
 def data_dir() -> Path:
@@ -26,7 +48,7 @@ def gowalla() -> tuple[Interactions, Interactions]:
 
 def beauty(level: float = 1.0, seed: int = 0) -> Split:
     """Amazon-Beauty under the nested protocol."""
-    return nested_split(read(data_dir() / "amazon-beauty" / "Beauty.inter.gz"), level, seed=seed)
+    return nested("amazon-beauty", level, seed)
 
 
 def generated(n_pairs: int, seed: int = 0) -> csr_array:

@@ -11,7 +11,6 @@ ones are not run again.
 
 import argparse
 import time
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,28 +19,16 @@ from torch import Tensor
 
 from baselines import Contrastive, assess_levels, assess_negatives
 from baselines.contrast import KnownPairs, Sampler, frozen_vectors, make_samplers
-from benchmarks.data import data_dir
+from benchmarks.data import load, nested
 from benchmarks.ledger import RESULTS, Ledger
-from buir.data.files.readers import read
-from buir.data.interactions import Interactions
-from buir.data.splits import nested_split
+from buir.data import Interactions
 from buir.experiment.figures import false_negative_figure
 
 FOLDER = RESULTS / "negatives"
-SETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "citeulike": ("citeulike-t/users.dat", {"min_user": 5}),
-    "ml-100k": ("ml-100k/u.data", {"min_rating": 1}),
-    "amazon-beauty": ("amazon-beauty/Beauty.inter.gz", {}),
-}
+SETS = ("citeulike", "ml-100k", "amazon-beauty")
 LEVELS, DRAWS, SECONDS = (0.2, 0.5), 16, 20.0
 MANY_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0)
 SAID = ("eci", "hardness", "safety", "lift", "hard_share", "effective_negatives")
-
-
-def load(data: str) -> Interactions:
-    """Read a data set."""
-    path, filters = SETS[data]
-    return read(data_dir() / path, **filters)
 
 
 def trained(train: Interactions, valid: Interactions, sampler: Sampler) -> dict[str, object]:
@@ -85,7 +72,7 @@ def predict() -> None:
 def cell(ledger: Ledger, data: str, level: float) -> None:
     """Assess the samplers of a cell and train with each."""
     names = {row["sampler"] for row in ledger.rows if (row["data"], row["level"]) == (data, str(level))}
-    split = nested_split(load(data), level, seed=0)
+    split = nested(data, level)
     users, items = frozen_vectors(split.train.matrix)
     samplers = make_samplers(KnownPairs(split.train.matrix, torch.device("cpu")), users, items, DRAWS)
     if names >= samplers.keys():

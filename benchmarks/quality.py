@@ -19,22 +19,16 @@ from typing import Any
 import torch
 
 from baselines import ALS, ItemKNN
-from benchmarks.data import data_dir
+from benchmarks.data import load, nested
 from benchmarks.ours import FROM_RANDOM
-from buir import BUIR, Interactions
-from buir.data import nested_split, weighting
-from buir.data.files.readers import read
+from buir import BUIR
+from buir.data import weighting
 from buir.data.splits import author_split
 from buir.ranking.evaluation import evaluate
 
 OUT = Path(__file__).parent.parent / "docs" / "results"
-SETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "filmtrust": ("filmtrust/ratings.txt", {"min_user": 5}),
-    "citeulike": ("citeulike-t/users.dat", {"min_user": 5}),
-    "amazon-beauty": ("amazon-beauty/Beauty.inter.gz", {}),
-    "ml-100k": ("ml-100k/u.data", {}),
-}
-PLAYS = ("lastfm-hetrec", "lastfm-hetrec/user_artists.dat")
+SETS = ("filmtrust", "citeulike", "amazon-beauty", "ml-100k")
+PLAYS = "lastfm-hetrec"
 
 
 def variants(table: str) -> list[tuple[str, float, str, dict[str, Any]]]:
@@ -60,7 +54,7 @@ def variants(table: str) -> list[tuple[str, float, str, dict[str, Any]]]:
         made = {"BUIR": BUIR, "ALS": ALS, "ItemKNN": ItemKNN}
         weights = (None, "values", "log", "bm25")
         return [
-            (PLAYS[0], level, f"{name}, weights {w or 'none'}, seed {seed}", {"make": make, "weights": w, "seed": seed})
+            (PLAYS, level, f"{name}, weights {w or 'none'}, seed {seed}", {"make": make, "weights": w, "seed": seed})
             for seed in (0, 1)
             for level in (0.2, 0.8)
             for name, make in made.items()
@@ -79,12 +73,6 @@ def rates(size: int) -> dict[str, Any]:
         "learning_rate": plain.learning_rate * growth**0.5,
         "momentum": plain.momentum**growth,
     }
-
-
-def load(name: str) -> Interactions:
-    """Read a data set with the filters of the paper where it is one of the paper's."""
-    path, filters = SETS[name]
-    return read(data_dir() / path, **filters)
 
 
 def measure(data: str, beta: float, settings: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -109,7 +97,7 @@ def measure(data: str, beta: float, settings: dict[str, Any], seconds: float) ->
 
 def measure_weights(level: float, make: Any, weights: str | None, seed: int) -> dict[str, Any]:
     """Fit once with weights and measure the validation part, which has also chosen epoch and terms; the test part is not read."""
-    split = nested_split(read(data_dir() / PLAYS[1]), level, seed=0)
+    split = nested("lastfm", level)
     started = time.process_time()
     model = make(seed=seed).fit(split.train, split.valid, weights=weights and weighting(weights), show_progress=False)
     means = evaluate(model, split.train, split.valid, ks=(20,)).means

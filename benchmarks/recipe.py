@@ -23,10 +23,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.data import data_dir
+from benchmarks.data import nested
 from buir import BUIR
-from buir.data.files.readers import read
-from buir.data.splits import nested_split
 from buir.graph import stream
 from buir.graph.encoders import WalkEncoder
 from buir.learning.bootstrap import UNIFORMITY_SAMPLE, Bootstrap
@@ -37,10 +35,7 @@ from buir.ranking import FactorScorer, ItemFilter
 from buir.recommend import ScoreTerms
 
 OUT = Path(__file__).parent.parent / "docs" / "results" / "ablation" / "recipe.csv"
-SETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ml-100k": ("ml-100k/u.data", {}),
-    "citeulike": ("citeulike-t/users.dat", {"min_user": 5}),
-}
+SETS = ("ml-100k", "citeulike")
 LEVELS, SEEDS, METRIC = (0.2, 0.8), (0, 1, 2), "ndcg_at_20"
 
 
@@ -197,8 +192,7 @@ def ridge(model: BUIR, train: csr_array, valid: csr_array) -> tuple[float, float
 
 def measure(data: str, level: float, seed: int, name: str) -> dict[str, Any]:
     """Fit once with a change and tell what held-out pairs say."""
-    path, filters = SETS[data]
-    split = nested_split(read(data_dir() / path, **filters), level, seed=0)
+    split = nested(data, level)
     settings, changed = CHANGES[name]
     started = time.process_time()
     with ExitStack() as stack:

@@ -202,7 +202,7 @@ def main() -> None:
     report = start("Recommending for everybody")
     train = generated(20_000) if report.args.smoke else gowalla()[0].matrix
     compare(report, train, 2 if report.args.smoke else 5)
-    serve(report, train, 20 if report.args.smoke else 400)
+    serve(report, train, 20 if report.args.smoke else 1000)
     compare_served(report, 5_000 if report.args.smoke else SERVED_USERS, 2 if report.args.smoke else 5)
     report.write()
 

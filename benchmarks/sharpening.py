@@ -8,28 +8,18 @@ Rows go to docs/results/ablation/sharpening.csv; finished ones are not run again
 together with pairs held out of Gowalla's training file; the others only say whether it holds.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from benchmarks.data import data_dir
+from benchmarks.data import nested
 from benchmarks.ledger import RESULTS, Ledger
 from buir.data import keep
-from buir.data.files.readers import read
-from buir.data.splits import nested_split
 from buir.graph import spectral_factors
 from buir.ranking import FactorScorer, Scorer, Term, TermScorer, choose_terms
 from buir.recommend import FILTERS, make_terms, with_filter
 
-SETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ml-100k": ("ml-100k/u.data", {"min_rating": 1}),
-    "citeulike": ("citeulike-t/users.dat", {"min_user": 5}),
-    "filmtrust": ("filmtrust/ratings.txt", {"min_user": 5, "min_rating": 0}),
-    "lastfm": ("lastfm-hetrec/user_artists.dat", {}),
-    "ciao": ("ciao/ratings.txt.gz", {"min_user": 5, "min_item": 5}),
-}
+SETS = ("ml-100k", "citeulike", "filmtrust", "lastfm", "ciao")
 LEVELS, WIDTH, METRIC = (0.2, 0.5, 0.8), 64, "ndcg_at_20"
 
 
@@ -49,8 +39,7 @@ def crossed(base: Scorer, terms: dict[str, Term], train: csr_array, halves: tupl
 
 def measured(data: str, level: float) -> dict[str, object]:
     """Measure both filters on a level of a data set."""
-    path, filters = SETS[data]
-    split = nested_split(read(data_dir() / path, **filters), level, seed=0)
+    split = nested(data, level)
     train, valid = split.train.matrix, split.valid.matrix
     rows = np.repeat(np.arange(train.shape[0]), np.diff(valid.indptr))
     first = np.random.default_rng(0).random(train.shape[0])[rows] < 0.5

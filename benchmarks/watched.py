@@ -12,12 +12,9 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.cost import SETS
-from benchmarks.data import data_dir
+from benchmarks.data import nested
 from benchmarks.ledger import RESULTS, Ledger
 from buir import BUIR
-from buir.data.files.readers import read
-from buir.data.splits import nested_split
 from buir.model import fitting
 
 CELLS = {
@@ -33,13 +30,11 @@ def main() -> None:
     warnings.simplefilter("ignore")  # sparse levels have items without pairs, and they say so
     ledger = Ledger(RESULTS / "ablation" / "watched.csv", ("data", "level", "seed", "users"))
     for data, (levels, seeds, numbers) in CELLS.items():
-        path, filters = SETS[data]
-        whole = read(data_dir() / path, **filters)
         for place in ((level, seed, users) for level in levels for seed in seeds for users in numbers):
             if (data, *place) in ledger:
                 continue
             level, seed, users = place
-            split = nested_split(whole, level, seed=0)
+            split = nested(data, level)
             started = time.process_time()
             with patch.object(fitting, "MOST_VALIDATED", users):
                 model = BUIR(seed=seed).fit(split.train.matrix, split.valid.matrix, show_progress=False)

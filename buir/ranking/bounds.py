@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -48,7 +49,7 @@ class Bound(NamedTuple):
     upper: np.ndarray
     """At least the scores, float32, shape (n_items,); -inf where an item must not be listed."""
     slack: np.ndarray
-    """By how much they are raised over what the heads alone say."""
+    """By how much they are raised over what is most likely."""
     scores: Callable[[np.ndarray], np.ndarray]
     """Gives the scores of some items."""
     ahead: int = 1
@@ -135,7 +136,7 @@ class Heads:
         vector = self.users[user]
         exact = vector.astype(np.float64)
         turned = exact @ self._turn
-        rest, whole = np.sqrt(_squares(turned[self.width :])), np.sqrt(_squares(turned) + _squares(exact))
+        rest, whole = _length(turned[self.width :]), math.hypot(_length(turned), _length(exact))
         head = np.concatenate([turned[: self.width], [rest, self._error * whole]]).astype(np.float32)
         return Bound(self.heads @ head, head[-2] * self._rest, lambda items: self.items[items] @ vector, _AHEAD)
 
@@ -182,14 +183,14 @@ class Rounded:
         turned = exact @ self._turn
         scale = float(_largest(turned, axis=0)) / self.most
         whole = np.rint(turned / scale).clip(-self.most, self.most)
-        length, lost = np.sqrt(_squares(turned)), np.sqrt(_squares(turned - whole * scale))
+        length, lost = _length(turned), _length(turned - whole * scale)
         assert _product is not None
         sums = _product(self.rounded, torch.from_numpy(whole).to(torch.int8).unsqueeze(1))
         upper = np.multiply(sums.numpy()[:, 0], self._scale, dtype=np.float32, casting="unsafe")
         upper *= np.float32(scale)
         # an item's slack is for a user of length 1 whom rounding moves no further than expected
         slack = self._slack * np.float32(_ROOM * max(length, lost / self._off))
-        slack += np.float32(_ROOM * self._error * np.sqrt(_squares(exact) + _squares(turned)))
+        slack += np.float32(_ROOM * self._error * math.hypot(_length(exact), length))
         upper += slack
         return Bound(upper, slack, lambda items: self.items[items] @ vector)
 
@@ -204,16 +205,16 @@ def _largest_of_user(shape: tuple[int, int]) -> int | None:
     """Say up to which whole number a user's coordinate may go; None where products of eight bits are not to be had.
 
     They are quick where torch has AVX-512. What adds up pairs of them in sixteen bits is wrong for the largest numbers:
-    that is tried, on rows of nothing else.
+    that is tried, on rows of nothing else, which also finds vectors so long that a sum has no room in 32 bits.
     """
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or _product is None:
         return None
     rows = torch.tensor([[_ITEM], [-_ITEM]], dtype=torch.int8).repeat(32, shape[1])
-    want = torch.tensor([1, -1], dtype=torch.int32).repeat(32) * (_ITEM * shape[1])
+    want = torch.tensor([1, -1]).repeat(32) * (_ITEM * shape[1])
     for most in _USERS:
         for sign in (1, -1):
             user = torch.full((shape[1], 1), sign * most, dtype=torch.int8)
-            if not torch.equal(_product(rows, user)[:, 0], want * (sign * most)):
+            if not torch.equal(_product(rows, user)[:, 0].long(), want * (sign * most)):
                 break
         else:
             return most
@@ -249,8 +250,13 @@ def _parts(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _squares(table: np.ndarray) -> np.ndarray:
-    """Return the squared length of each row, or of one vector."""
-    return np.einsum("...j,...j->...", table, table)
+    """Return the squared length of each row."""
+    return np.einsum("ij,ij->i", table, table)
+
+
+def _length(vector: np.ndarray) -> float:
+    """Return the length of one vector: for a list it is asked for four times, and what takes any row takes longer."""
+    return math.sqrt(float(vector @ vector))
 
 
 def _finite(table: np.ndarray) -> bool:

@@ -25,6 +25,7 @@ from buir.cli.app import app
 from buir.data import doctor, read, read_split, read_text
 from buir.data.files import text
 from buir.data.files.tables import declared
+from buir.data.files.text import fields_of
 from buir.errors import InputError, ReadError, ShapeError
 
 DIGITS = "1" * 5000
@@ -507,9 +508,12 @@ def test_lines_of_nothing_that_is_seen_are_refused(tmp_path, text, told):
         read(path)
 
 
-def test_fields_are_cut_at_blanks_alone(tmp_path):
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_fields_are_cut_at_blanks_alone(tmp_path, quote):
     path = tmp_path / "pairs.txt"
-    path.write_bytes("1\xa02 3\n4 5\na\x1fb 6\n".encode())
+    users = ["1\xa02", "4", "a\x1fb"]
+    path.write_bytes("".join(f"{quote}{user}{quote} {n}\n" for user, n in zip(users, (3, 5, 6), strict=True)).encode())
     found = read(path)
-    assert list(found.user_ids) == ["1\xa02", "4", "a\x1fb"]
+    assert list(found.user_ids) == users
+    assert fields_of('c\x1fd "e f" g\xa0h'.encode(), b" ", quoted=True) == ["c\x1fd", "e f", "g\xa0h"]
     assert list(found.item_ids) == [3, 5, 6]

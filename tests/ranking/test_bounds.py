@@ -153,6 +153,9 @@ def test_products_of_eight_bits_are_tried_before_they_are_believed(monkeypatch):
     assert bounds._largest_of_user((100, 64)) == 63
     monkeypatch.setattr(bounds, "_product", lambda rows, column: real(rows, column) + 1)
     assert bounds._largest_of_user((100, 64)) is None
+    # 150,000 times 127 squared has no room in 32 bits: the sum comes round, and so would what it is compared with
+    monkeypatch.setattr(bounds, "_product", lambda rows, column: (rows.long() @ column.long()).to(torch.int32))
+    assert bounds._largest_of_user((100, 150_000)) == 63
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     monkeypatch.setattr(bounds, "_product", real)
     assert bounds._largest_of_user((100, 64)) is None

@@ -1,5 +1,7 @@
 """The terms of a score: hand numbers, dense oracles in float64, and strength 0 as absence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -167,6 +169,22 @@ def test_the_block_by_its_formula(sharpness, exponent):
     expected = (u * s**sharpness) @ (v * s**sharpness * weight[:, None]).T
     found = SpectralBlock(SPECTRUM, DEGREE, sharpness, exponent).factors(40).score_block(ALL)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_block_of_other_vectors_knows_their_spread_and_not_the_former_one():
+    block = SpectralBlock(SPECTRUM, DEGREE, 1.5, 0.25, strength=2.0).of(SPECTRUM)
+    other = block.of(SPECTRUM.cut(2))
+    for known in (block, other):
+        unknown = replace(known, own_spread=None)
+        assert known.own_spread == spread(unknown.factors(40))
+        scores, expected = (TermScorer(BASE, {"block": term}).score_block(ALL) for term in (known, unknown))
+        torch.testing.assert_close(scores, expected, rtol=0, atol=0)
+    assert block.own_spread != other.own_spread
+    # it is what the term is measured by: twice as wide a spread is half the term
+    wider = replace(block, own_spread=2 * block.own_spread)
+    whole, half = (TermScorer(BASE, {"block": term}).score_block(ALL) for term in (block, wider))
+    base = BASE.score_block(ALL)
+    torch.testing.assert_close(half - base, (whole - base) / 2, rtol=1e-4, atol=1e-5)
 
 
 def test_columns_without_a_singular_value_stay_silent_at_any_sharpness():

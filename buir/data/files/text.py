@@ -21,7 +21,7 @@ SEPARATORS = {"comma": b",", "semicolon": b";", "tab": b"\t", "double-colon": b"
 
 _QUOTED = (b",", b";")
 """Separators of files in which quotes hold a value together; elsewhere they are letters, if nothing shows otherwise."""
-_WITH_BLANKS = re.compile(r'"(?:[^"]|"")*"(?=\s|$)|\S+')
+_WITH_BLANKS = re.compile(r'"(?:[^"]|"")*"(?=\s|$)|\S+', re.ASCII)
 _REFUSED = {
     b"BZh": "is a bzip2 archive; unpack it first (only gzip is read as it is)",
     b"\xfd7zXZ": "is an xz archive; unpack it first (only gzip is read as it is)",
