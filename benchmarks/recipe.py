@@ -137,13 +137,12 @@ def decay(half: float) -> Iterator[None]:
     def learner(training: Any, uniformity: float) -> BootstrapLearner:
         made: Any = plain_learner(training, uniformity)
         made.steps, made.per_epoch = 0, max(1, len(training.pairs) / training.plan.batch_size)
-        made.rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in made.optimisers]
+        made.rates = [optimiser.learning_rate for optimiser in made.optimisers]
         return made
 
     def step(learner: Any, users: Tensor, items: Tensor, key: int) -> Tensor:
-        for optimiser, rates in zip(learner.optimisers, learner.rates, strict=True):
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate / (1 + learner.steps / learner.per_epoch / half)
+        for optimiser, rate in zip(learner.optimisers, learner.rates, strict=True):
+            optimiser.learning_rate = rate / (1 + learner.steps / learner.per_epoch / half)
         learner.steps += 1
         return plain_step(learner, users, items, key)
 
@@ -151,6 +150,8 @@ def decay(half: float) -> Iterator[None]:
         yield
 
 
+BEFORE = {"predictor": "linear", "momentum": 0.995}
+"""What all of them were tried with; ``benchmarks.predictor`` is what came after."""
 SIDES = ((0.0, 0.0), (0.3, 0.3), (0.3, 0.0), (0.0, 0.3))
 FORMER = {"WIDTHS": (64, 32, 128), "CLEARLY": 1.02, "PAYS": 1.0}
 """The recipe that the changes were tried on, watched with the terms alone; "kept" is what came of it, "watched once" the same but for that. Layers were
@@ -166,8 +167,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "width 64": ({"embedding_dim": 64}, {}),
     "width 128": ({"embedding_dim": 128}, {}),
     "iso": ({}, {"loss": iso_loss}),
-    "sides": ({}, {"loss": sides_loss, "BRANCHES": SIDES}),
-    "four branches": ({}, {"BRANCHES": (0.0, 0.1, 0.3, 1.0)}),
+    "sides": ({}, {"loss": sides_loss, "BRANCHES": {"linear": SIDES}}),
+    "four branches": ({}, {"BRANCHES": {"linear": (0.0, 0.1, 0.3, 1.0)}}),
     "decay": ({}, {"decay": 4.0}),
     "residual": ({}, {"residual": True}),
     "high order": ({}, {"farther": True}),
@@ -209,7 +210,7 @@ def measure(data: str, level: float, seed: int, name: str) -> dict[str, Any]:
             stack.enter_context(residual(split.train.matrix))
         if "farther" in changed:
             stack.enter_context(farther_target())
-        model = BUIR(**settings, seed=seed).fit(split.train, split.valid, show_progress=False)
+        model = BUIR(**BEFORE | settings, seed=seed).fit(split.train, split.valid, show_progress=False)
     chosen = model.chosen_
     value, told = chosen.value, ""
     if "ridge" in changed:

@@ -41,6 +41,12 @@ class Weights:
         """Return the three tensors."""
         return self.table, self.predictor_weight, self.predictor_bias
 
+    @classmethod
+    def of(cls, table: Tensor) -> "Weights":
+        """Put a predictor that changes nothing beside a table."""
+        width, kind = table.shape[1], {"dtype": table.dtype, "device": table.device}
+        return cls(table, torch.eye(width, **kind), torch.zeros(width, **kind))
+
 
 def initial_weights(n_users: int, n_items: int, dim: int, kind: Literal["id", "graph"], seed: int) -> Weights:
     """Draw the author's initial weights.
@@ -82,6 +88,8 @@ class Bootstrap:
         Rows of the table that are users; items follow.
     momentum
         tau of the target's moving average.
+    predictor
+        Whether q learns, as in the paper; otherwise it stays as it is, and is passed over: it must be the identity.
     uniformity
         Weight of the uniformity term, an extension; 0 in the paper.
     row_sparse
@@ -99,19 +107,27 @@ class Bootstrap:
         n_users: int,
         *,
         momentum: float,
+        predictor: bool = True,
         uniformity: float = 0.0,
         row_sparse: bool = False,
     ) -> None:
-        self.weights = weights
-        for part in weights.parts():
+        self.weights, self.predictor = weights, predictor
+        for part in self.learned:
             part.requires_grad_(True)
         self.encoder, self.n_users, self.uniformity, self.row_sparse = encoder, n_users, uniformity, row_sparse
         kind = LazyTarget if row_sparse else TableTarget
         # a lazy target excludes GraphEncoder, which says so itself
         self.target: Target = kind(weights.table, encoder, momentum)  # type: ignore[arg-type]
 
+    @property
+    def learned(self) -> tuple[Tensor, ...]:
+        """The weights that training moves, the table first."""
+        return self.weights.parts() if self.predictor else (self.weights.table,)
+
     def predict(self, vectors: Tensor) -> Tensor:
         """Return q(vectors) = W vectors + b, row by row."""
+        if not self.predictor:
+            return vectors
         return functional.linear(vectors, self.weights.predictor_weight, self.weights.predictor_bias)
 
     def loss(self, users: Tensor, items: Tensor, key: int, weight: Tensor | None = None) -> Tensor:

@@ -64,15 +64,14 @@ class BootstrapLearner:
         terms: WatchedScorer | None = None,
     ) -> None:
         self.bootstrap, self.validation, self.terms = bootstrap, validation, terms
-        table, *predictor = bootstrap.weights.parts()
-        self.optimisers: list[DenseAdam | RowAdam] = (
-            [
-                RowAdam(table, learning_rate, weight_decay, before=bootstrap.target.settle),
-                DenseAdam(predictor, learning_rate, weight_decay),
-            ]
-            if isinstance(bootstrap.target, LazyTarget)
-            else [DenseAdam([table, *predictor], learning_rate, weight_decay)]
-        )
+        table, *predictor = bootstrap.learned
+        dense = [table, *predictor]
+        self.optimisers: list[DenseAdam | RowAdam] = []
+        if isinstance(bootstrap.target, LazyTarget):
+            self.optimisers.append(RowAdam(table, learning_rate, weight_decay, before=bootstrap.target.settle))
+            dense = predictor
+        if dense:
+            self.optimisers.append(DenseAdam(dense, learning_rate, weight_decay))
         stride = max(1, len(pairs[0]) // SAMPLE)
         self.pairs = (pairs[0][::stride], pairs[1][::stride])
         self.start_size = _size(table)

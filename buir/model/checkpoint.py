@@ -233,7 +233,7 @@ class Checkpoint:
         n_nodes, width = mine.table.shape
         reached = [metric for metric, flag in schedule.flags.items() if any(record[flag] for record in history)]
         best = {metric: weights(f"best.{metric}") for metric in reached}
-        state = training_state(held, epoch, width, n_nodes, waiting=True)
+        state = training_state(held, epoch, width, n_nodes, predictor=learner.bootstrap.predictor, waiting=True)
         learner.restore(weights("weights"))
         learner.resume(state)
         return Progress(epoch, history, best, seconds)

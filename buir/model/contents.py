@@ -106,7 +106,9 @@ class Contents:
         return labels
 
 
-def training_state(held: Contents, epoch: int, width: int, n_nodes: int, *, waiting: bool = False) -> TrainingState:
+def training_state(
+    held: Contents, epoch: int, width: int, n_nodes: int, *, predictor: bool, waiting: bool = False
+) -> TrainingState:
     """Return the state of a training, all of it, from the arrays whose names begin with "state.".
 
     Parameters
@@ -115,11 +117,15 @@ def training_state(held: Contents, epoch: int, width: int, n_nodes: int, *, wait
         The arrays, and the epochs done.
     width, n_nodes
         Shape of the table.
+    predictor
+        Whether it learned.
     waiting
         Whether rows of the target may wait for their online rows, as they do between validations.
     """
-    shapes = {"table": (n_nodes, width), "predictor_weight": (width, width), "predictor_bias": (width,)}
-    tensors = {"target": torch.from_numpy(held.take("state.target", *shapes["table"]))}
+    shapes: dict[str, tuple[int, ...]] = {"table": (n_nodes, width)}
+    if predictor:
+        shapes |= {"predictor_weight": (width, width), "predictor_bias": (width,)}
+    tensors = {"target": torch.from_numpy(held.take("state.target", n_nodes, width))}
     for part, shape in shapes.items():
         for kind in ("mean", "square"):
             tensors[f"{kind}/{part}"] = torch.from_numpy(held.take(f"state.{kind}/{part}", *shape))

@@ -83,9 +83,13 @@ class BUIR(Recommender):
     walks: Annotated[int, AtLeast(1, most=10_000)] = 8
     """Random walks from each row in each call, for "walk". Raise it for steadier gradients at a cost in proportion;
     lower it for speed."""
-    momentum: Annotated[float, AtLeast(0, below=1)] = 0.995
+    momentum: Annotated[float, AtLeast(0, below=1)] = 0.9
     """tau: how much of the target network stays at each step (of up to 1,024 pairs where the batch is "auto"); 0.995 in
-    the paper. Raise it towards 1 if vectors collapse (``CollapseWarning``); lower it where an epoch has few steps."""
+    the paper, which asks for more epochs. Raise it towards 1 if vectors collapse (``CollapseWarning``)."""
+    predictor: Literal["none", "linear"] = "none"
+    """What stands between the online network and its target: "linear", a matrix and a bias that learn, as in the paper,
+    or "none", an extension: vectors then learn what a predictor would take over, and uniformity keeps them from
+    collapsing. Set "linear" to compare with the paper."""
     learning_rate: Annotated[float, Above(0)] = 2e-3
     """Adam's step size (for up to 1,024 pairs where the batch is "auto"); 1e-3 in the paper. Lower it where the loss
     stops being a number or the first epoch is the best; raise it where the last is."""
@@ -110,8 +114,9 @@ class BUIR(Recommender):
     """Count those validations in total instead of in a row; True in the author's code. Leave it but to compare with
     that."""
     uniformity: Annotated[float, AtLeast(0)] | Literal["auto"] = "auto"
-    """Weight of the uniformity term, an extension; "auto": 0 or 0.3, the better on held-out pairs, 0 without them. 0 in
-    the paper. Set 0.1 to 1 for dense data without held-out pairs, or 0 to save the time of trying."""
+    """Weight of the uniformity term, an extension; "auto": 0.1, 0.3 or 1, the best on held-out pairs, 0.3 without them
+    (0 or 0.3, and 0, with a linear predictor). 0 in the paper. Set one of them to save the time of trying: the more
+    pairs a user has, the higher."""
     start: Literal["spectral", "random"] = "spectral"
     """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
     lead, an extension; "random": from Xavier's distribution, as in the paper. Leave it but to compare with the paper,
@@ -195,6 +200,7 @@ class BUIR(Recommender):
             "n_layers": 3,
             "edge_drop_rate": 0.0,
             "momentum": 0.995,
+            "predictor": "linear",
             "learning_rate": 1e-3,
             "weight_decay": 1e-4,
             "batch_size": 1024,

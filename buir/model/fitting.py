@@ -66,8 +66,10 @@ WIDTHS, CLEARLY = (64, 32, 16, 128), 1.025
 """Widths whose starts "auto" compares; the first is taken unless another validates so many times as well."""
 START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
-BRANCHES, BRANCH_EPOCHS = (0.0, 0.3), 2
-"""Weights of uniformity that are tried, for so many epochs each."""
+BRANCHES, BRANCH_EPOCHS = {"none": (0.1, 0.3, 1.0), "linear": (0.0, 0.3)}, 2
+"""Weights of uniformity that are tried, for so many epochs each, by the predictor."""
+BLIND_UNIFORMITY = {"none": 0.3, "linear": 0.0}
+"""What "auto" comes to where no held-out pairs decide: without a predictor vectors collapse at 0."""
 _ENDS = {
     "start": "its start, which no branch beat",
     "patience": "patience",
@@ -102,6 +104,7 @@ class Plan:
     """Of a step of this batch size."""
     momentum: float
     """Of a step of this batch size."""
+    predictor: Literal["none", "linear"]
     weight_decay: float
     start: Literal["spectral", "random"]
     embedding_dim: int | Literal["auto"]
@@ -177,6 +180,7 @@ class Plan:
             encoder,
             graph.n_users,
             momentum=self.momentum,
+            predictor=self.predictor == "linear",
             uniformity=uniformity,
             row_sparse=self.row_sparse,
         )
@@ -506,7 +510,8 @@ class _Training:
             self.weights, self.width = weights, weights.table.shape[1]
         elif plan.start == "random":
             kind = "id" if plan.encoder == "id" else "graph"
-            self.weights = initial_weights(*matrix.shape, self.width, kind, plan.seed)
+            drawn = initial_weights(*matrix.shape, self.width, kind, plan.seed)
+            self.weights = drawn if plan.predictor == "linear" else Weights.of(drawn.table)
         else:
             self.whole = self._spectrum()
             self._start_with(self.width)
@@ -554,10 +559,8 @@ class _Training:
     def _start_with(self, width: int) -> None:
         """Start with so many of the vectors, and give the blocks of the score as many."""
         assert self.whole is not None
-        self.spectrum, self.width, device = self.whole.cut(width), width, self.plan.device
-        users, items = self.spectrum.tables(START_RMS)
-        bias = torch.zeros(width, device=device)
-        self.weights = Weights(torch.cat([users, items]), torch.eye(width, device=device), bias)
+        self.spectrum, self.width = self.whole.cut(width), width
+        self.weights = Weights.of(torch.cat(self.spectrum.tables(START_RMS)))
 
     @property
     def widened(self) -> bool:
@@ -660,7 +663,7 @@ class _Training:
         reached: dict[str, dict[float, float]] = {metric: {} for metric in self.metrics}
         start: dict[str, Any] = {}
         promised = -np.inf
-        for weight in BRANCHES:
+        for weight in BRANCHES[plan.predictor]:
             learner = self.learner(weight)
             watch.marks = {"branch": weight}
             watching = {"callback": watch, "show_progress": False}
@@ -689,7 +692,7 @@ class _Training:
     ) -> tuple[BootstrapLearner, _Trained]:
         """Try the branches, and train the best of them to its end, watching one metric at most."""
         plan, metric = self.plan, self.metrics[0] if self.metrics else None
-        uniformity = 0.0 if plan.uniformity == "auto" else plan.uniformity
+        uniformity = BLIND_UNIFORMITY[plan.predictor] if plan.uniformity == "auto" else plan.uniformity
         if plan.uniformity == "auto" and metric is not None and plan.epochs > 0:
             found = self.branches(watch)
             if found.ended is not None:

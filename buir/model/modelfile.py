@@ -119,7 +119,9 @@ def _restored(cls: Any, held: Contents, facts: dict[str, Any]) -> Any:
     model.seen_ = _seen(held, shape, weights=model.weight_unit_ is not None) if "seen.indptr" in held else None
     saved = any(name.startswith("state.") for name in held.arrays)
     epoch = number(facts, "epoch", int, 0) if saved else 0
-    model.state_ = training_state(held, epoch, width, sum(shape)) if saved else None
+    model.state_ = (
+        training_state(held, epoch, width, sum(shape), predictor=model.predictor == "linear") if saved else None
+    )
     model.history = facts["history"]
     if not model.history or not all(isinstance(record, dict) for record in model.history):
         msg = "its history is no list of records"
@@ -204,6 +206,7 @@ def _known_parameters(**saved: Any) -> dict[str, Any]:
         terms = "auto" if weight == "auto" else {"popularity": weight} if weight else {}
         kept |= {"start": "random", "terms": terms, "inner_validation": False}
         kept.setdefault("uniformity", 0.0)
+    kept.setdefault("predictor", "linear")  # a file from before the choice
     return kept
 
 

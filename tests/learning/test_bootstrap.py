@@ -138,6 +138,38 @@ def test_row_sparse_gradients_equal_dense_ones():
         torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("encoder", [EmbeddingEncoder(), WalkEncoder(GRAPH, 2, 3)], ids=["id", "walk"])
+def test_no_predictor_is_one_that_stays_the_identity(encoder):
+    table = weights_of().table
+    linear, none = (
+        Bootstrap(Weights.of(table.clone()), encoder, N, momentum=0.9, predictor=kind, uniformity=0.2)
+        for kind in (True, False)
+    )
+    for part in linear.weights.parts()[1:]:
+        part.requires_grad_(False)
+    losses = [each.loss(USERS, ITEMS, KEY) for each in (linear, none)]
+    torch.testing.assert_close(*losses, rtol=0, atol=1e-12)
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(linear.weights.table.grad, none.weights.table.grad, rtol=0, atol=1e-12)
+    assert len(none.learned) == 1
+    assert all(part.grad is None and not part.requires_grad for part in none.weights.parts()[1:])
+    users, items = none.factors()
+    vectors = none.vectors()
+    assert torch.equal(users, 2 * vectors[:N])
+    assert torch.equal(items, vectors[N:])
+
+
+def test_without_predictor_and_with_a_target_at_its_heels_the_gradient_is_that_of_the_distance_of_pairs():
+    """Then what is left of BUIR is alignment with uniformity (Wang et al., KDD 2022)."""
+    weights = Weights.of(weights_of().table.clone())
+    Bootstrap(weights, EmbeddingEncoder(), N, momentum=0.0, predictor=False).loss(USERS, ITEMS, KEY).backward()
+    table = weights.table.detach().clone().requires_grad_(True)
+    users, items = (torch.nn.functional.normalize(table[rows], dim=1) for rows in (USERS, ITEMS + N))
+    (users - items).square().sum(dim=1).mean().backward()
+    torch.testing.assert_close(weights.table.grad, table.grad, rtol=0, atol=1e-12)
+
+
 def test_uniformity_is_among_users_and_among_items_of_a_bounded_sample(monkeypatch: pytest.MonkeyPatch):
     weights = weights_of()
     plain = Bootstrap(weights, EmbeddingEncoder(), N, momentum=0.9).loss(USERS, ITEMS, KEY)

@@ -136,6 +136,25 @@ def test_the_predictor_and_the_online_table_learn(options: dict[str, bool]):
     assert_close(moved, MOMENTUM * target + (1 - MOMENTUM) * learner.bootstrap.weights.table.detach())
 
 
+@pytest.mark.parametrize("options", [{}, {"row_sparse": True}])
+def test_without_a_predictor_the_table_learns_alone(options: dict[str, bool]):
+    weights = Weights.of(weights_of().table)
+    learner = learner_of(WalkEncoder(GRAPH, 2, 2), weights, predictor=False, **options)
+    before = weights.clone()
+    for step in range(2):
+        learner.step(*batch(step), step)
+    assert not torch.equal(before.table, weights.table)
+    for old, new in zip(before.parts()[1:], weights.parts()[1:], strict=True):
+        assert torch.equal(old, new)
+    state = learner.state(1)
+    assert set(state.tensors) - {"age"} == {"target", "mean/table", "square/table", "steps/table"}
+    other = learner_of(WalkEncoder(GRAPH, 2, 2), weights.clone(), predictor=False, **options)
+    other.resume(state)
+    for each in (learner, other):
+        each.step(*batch(2), 2)
+    assert torch.equal(other.bootstrap.weights.table, weights.table)
+
+
 def test_validate_reports_what_the_diagnostics_and_the_evaluation_say():
     valid = csr_array((np.random.default_rng(1).random((N, N_ITEMS)) < 0.2) & (MATRIX.toarray() == 0)).astype(
         np.float32

@@ -86,7 +86,8 @@ def test_the_start_may_be_the_best():
 
 
 def test_training_may_be_better_than_the_start():
-    model = fit(TRAIN, VALID, learning_rate=0.01, epochs=20, embedding_dim=4, batch_size=16, encoder="graph")
+    settings = {"learning_rate": 0.01, "epochs": 20, "embedding_dim": 4, "batch_size": 16, "encoder": "graph"}
+    model = fit(TRAIN, VALID, predictor="linear", momentum=0.995, **settings)
     assert model.chosen_.epochs > 0
     assert model.chosen_.trained > model.chosen_.start == model.history[0]["ndcg_at_20"]
     best = [record["epoch"] for record in model.history if record["best"]]
@@ -95,14 +96,14 @@ def test_training_may_be_better_than_the_start():
     assert not np.allclose(model.user_factors, start.user_factors)
 
 
-def test_uniformity_is_the_better_of_two_and_none_where_the_start_is_best():
+def test_uniformity_is_the_best_of_three_and_none_where_the_start_is_best():
     asked = {"uniformity": "auto", "valid_metric": "ndcg_at_5"}
     stopped = fit(TRAIN, VALID, learning_rate=0.5, epochs=10, encoder="id", **asked)
     assert (stopped.chosen_.uniformity, stopped.chosen_.epochs) == (0.0, 0)
     trained = {"learning_rate": 0.01, "embedding_dim": 4, "batch_size": 16, "encoder": "graph"}
     model = fit(TRAIN, VALID, epochs=20, **trained, **asked)
     reached = {}
-    for weight in (0.0, 0.3):
+    for weight in (0.1, 0.3, 1.0):
         branch = fit(TRAIN, VALID, epochs=2, **trained, uniformity=weight, valid_metric="ndcg_at_5")
         reached[weight] = max(record["ndcg_at_5"] for record in branch.history[1:])
     assert model.chosen_.uniformity == max(reached, key=reached.get)
@@ -301,7 +302,7 @@ def test_too_few_users_are_told():
     model = BUIR(embedding_dim=4, device="cpu", inner_validation="auto")
     with pytest.warns(NoValidationWarning, match=r"^inner validation needs 200 users with at least 3 pairs, 60 have"):
         model.fit(csr_array(np.ones((60, 3), dtype=np.float32)), show_progress=False)
-    assert (model.chosen_.uniformity, model.chosen_.epochs, model.chosen_.strengths) == (0.0, 10, {})
+    assert (model.chosen_.uniformity, model.chosen_.epochs, model.chosen_.strengths) == (0.3, 10, {})
 
 
 @pytest.mark.filterwarnings("error::buir.errors.NoValidationWarning")
@@ -351,14 +352,14 @@ def test_what_a_fit_came_to_says_what_ended_it_and_every_auto():
     blind = fit(TRAIN, epochs=3)
     told = blind.chosen_
     assert (told.stopped, told.epochs_run, told.epochs, told.held_out) == ("epochs", 3, 3, "none")
-    assert (told.device, told.batch_size, told.learning_rate, told.momentum) == ("cpu", 64, 2e-3, 0.995)
+    assert (told.device, told.batch_size, told.learning_rate, told.momentum) == ("cpu", 64, 2e-3, 0.9)
     assert (told.row_sparse, told.value, told.bare, told.kept, told.other) == (False, None, None, None, None)
     assert fit(TRAIN, epochs=3, batch_size="auto").chosen_.batch_size == 128
     patient = fit(TRAIN, VALID, epochs=60, patience=1).chosen_
     assert (patient.stopped, patient.held_out, patient.epochs_run) == ("patience", "given", patient.epochs + 1)
     made = BUIR(**SMALL | {"terms": {}}).fit(TRAIN, VALID, show_progress=False, callback=lambda record: True)
     assert (made.chosen_.stopped, made.chosen_.epochs_run) == ("callback", 0)
-    assert "device cpu, batch 64, learning rate 0.002, momentum 0.995" in repr(blind)
+    assert "device cpu, batch 64, learning rate 0.002, momentum 0.9" in repr(blind)
     assert "ended by its number of epochs; decided on nothing: no pairs held out; terms: none" in repr(blind)
     terms = fit(TRAIN, VALID, terms="auto", epochs=2).chosen_
     assert terms.value >= terms.bare > 0
@@ -402,7 +403,7 @@ def test_records_of_branches_say_so_and_the_history_has_none():
         train, valid, show_progress=False, callback=lambda r: told.append(r) and None
     )
     branches = [record["branch"] for record in told if "branch" in record]
-    assert branches == [0.0] * 3 + [0.3] * 3  # the start and two epochs of each
+    assert branches == [0.1] * 3 + [0.3] * 3 + [1.0] * 3  # the start and two epochs of each
     # a further training is told only where the two ways to watch want different branches
     first, second = (
         [r for r in told if "branch" not in r and ("watched" in r) == further] for further in (False, True)

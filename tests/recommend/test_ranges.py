@@ -54,7 +54,7 @@ def test_every_field_has_wrong_values():
         (
             {"momentum": 1},
             InputError,
-            "momentum is 1; expected a number of at least 0 and below 1; the default is 0.995",
+            "momentum is 1; expected a number of at least 0 and below 1; the default is 0.9",
         ),
         ({"learning_rate": "fast"}, TypeError, "expected a number above 0; the default is 0.002"),
         ({"batch_size": 0}, InputError, "expected a whole number of at least 1 or 'auto'; the default is 'auto'"),

@@ -28,7 +28,7 @@ EVERYBODY = np.arange(N_USERS)
 
 
 def fit(terms, **settings) -> BUIR:
-    made = {"encoder": "graph", "embedding_dim": 8, "epochs": 2, "batch_size": 64, "device": "cpu", "uniformity": 0.0}
+    made = {"encoder": "graph", "embedding_dim": 8, "epochs": 3, "batch_size": 64, "device": "cpu", "uniformity": 0.0}
     return BUIR(**made | {"inner_validation": False, "terms": terms} | settings).fit(TRAIN, show_progress=False)
 
 

@@ -57,13 +57,16 @@ def file_content(file: Path | io.BytesIO) -> dict[str, object]:
 
 WIDE = {"embedding_dim": 8, "learning_rate": 0.02, "terms": {}}
 CASES = {
-    "id, as in the paper": ({"encoder": "id", "start": "random", "terms": {}, "uniformity": 0.0}, True),
+    "id, as in the paper": (
+        {"encoder": "id", "start": "random", "predictor": "linear", "momentum": 0.995, "terms": {}, "uniformity": 0.0},
+        True,
+    ),
     "id, rows alone": (WIDE | {"encoder": "id", "row_sparse": True, "validate_every": 2, "epochs": 6}, True),
     "graph, early stopping": (WIDE | {"encoder": "graph", "edge_drop_rate": 0.3, "epochs": 9, "patience": 1}, True),
     "walk, all decided": ({"embedding_dim": "auto", "learning_rate": 0.03}, True),
-    "walk, rows alone": (WIDE | {"row_sparse": True, "uniformity": 0.0, "validate_every": 3, "epochs": 6}, True),
+    "walk, rows alone": (WIDE | {"row_sparse": True, "uniformity": 0.1, "validate_every": 3, "epochs": 6}, True),
     "inner validation": ({"inner_validation": True, "start": "random", "learning_rate": 0.02, "epochs": 3}, False),
-    "inner validation of a start": ({"inner_validation": True, "learning_rate": 0.05, "terms": {}}, False),
+    "inner validation of a start": ({"inner_validation": True, "learning_rate": 0.02, "terms": {}}, False),
     "blind": ({"inner_validation": False, "uniformity": 0.1, "terms": {"popularity": 0.3}, "epochs": 2}, False),
 }
 
