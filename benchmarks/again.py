@@ -1,0 +1,87 @@
+"""The sweep's rivals with the settings that its searches found, beside BUIR as it is today.
+
+    python -m benchmarks.again [--jobs 2] [--out results/sweep-again]
+    buir report --out results/sweep-again --to docs/results/sweep-again
+
+The searches of a sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
+data set and level by level, on the same splits, for as long as there; BUIR decides everything anew. So a change of BUIR is judged against all
+rivals, user by user, in less than an hour. Finished fits are not run again.
+"""
+
+import argparse
+import re
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from benchmarks.ledger import RESULTS
+from buir.experiment.config import load
+from buir.experiment.records import Cell, Journal
+from buir.experiment.run import Forecast, Progress, Sources
+from buir.experiment.run import plan as benchmark
+
+NAME = "sweep-again"
+NOTE = (
+    "The settings of the rivals are those that the searches of the sweep found on the same validation parts; their rows here show no search. A rival trains "
+    "as long as in the sweep (30 seconds, if it trains in epochs); one that it did not finish there is not here."
+)
+TRIED = 3.0
+"""Seconds of the single trial by which a model without anything to search gets its fit."""
+
+
+def settings_found(page: Path) -> dict[tuple[str, float, str], dict[str, Any]]:
+    """Read the settings of each data set, level and model from a report's table of all settings."""
+    found: dict[tuple[str, float, str], dict[str, Any]] = {}
+    _, _, table = page.read_text(encoding="utf-8").partition("| data set | level | model | seeds | settings |\n")
+    for line in table.splitlines()[1:]:
+        if not line.startswith("|"):
+            break
+        data, level, model, _, told = (part.strip() for part in line.strip("|").split(" | "))
+        pairs = re.findall(r"(\w+)=(\{[^}]*\}|\[[^]]*\]|[^,]+)", told.strip("` "))
+        settings = {name: yaml.safe_load(value) for name, value in pairs if value != "None"}
+        found[data, float(level.removesuffix(" %")) / 100, model] = settings
+    return found
+
+
+def cells_of(planned: list[Cell], found: dict[tuple[str, float, str], dict[str, Any]]) -> list[Cell]:
+    """Give each rival the settings that were found; leave out what has none."""
+    cells = []
+    for cell in planned:
+        settings = found.get((cell.dataset, cell.level, cell.model))
+        assert cell.tuning is not None
+        if cell.kind == "buir" and (cell.dataset, cell.level, "popularity") in found:
+            cells.append(cell)
+        elif settings is not None:
+            tuning = dict(cell.tuning) | {"space": {}}
+            cells.append(replace(cell, params=settings, tuning=tuning, searched_as=None))
+    return cells
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("results") / NAME)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    folder = RESULTS / "sweep"
+    config = load(folder / "sweep.yaml", [f"name={NAME}", f"tuning.max_seconds={TRIED}", "tuning.trials=1"])
+    config = config.model_copy(update={"notes": [*config.notes, NOTE]})
+    found = settings_found(folder / "sweep.md")
+    whole = {(data, level) for data, level, model in found if model == "BUIR"}
+    found = {place: settings for place, settings in found.items() if place[:2] in whole}
+    sources, journal = Sources(config), Journal(args.out)
+    cells = cells_of(benchmark.plan(config, sources), found)
+    missing = benchmark.unfinished(cells, journal)
+    print(f"{len(missing)} of {len(cells)} fits are to be run", flush=True)
+    forecast = Forecast(sources.sizes(), journal.records())
+    with closing(Progress(missing, forecast, jobs=args.jobs, log=lambda _: None)) as progress:
+        benchmark.run(config, args.out, progress, jobs=args.jobs, sources=sources, cells=cells)
+
+
+if __name__ == "__main__":
+    main()
