@@ -1,6 +1,6 @@
 """The sweep's rivals with the settings that its searches found, beside BUIR as it is today.
 
-    python -m benchmarks.again [--jobs 2] [--out results/sweep-again]
+    python -m benchmarks.again [--jobs 2] [--only citeulike] [--out results/sweep-again]
     buir report --out results/sweep-again --to docs/results/sweep-again
 
 The searches of a sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
@@ -65,6 +65,9 @@ def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument(
+        "--only", help="a data set that another call does not work on; a last call without it makes the report"
+    )
     parser.add_argument("--out", type=Path, default=Path("results") / NAME)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -75,7 +78,7 @@ def main() -> None:
     whole = {(data, level) for data, level, model in found if model == "BUIR"}
     found = {place: settings for place, settings in found.items() if place[:2] in whole}
     sources, journal = Sources(config), Journal(args.out)
-    cells = cells_of(benchmark.plan(config, sources), found)
+    cells = [cell for cell in cells_of(benchmark.plan(config, sources), found) if args.only in (None, cell.dataset)]
     missing = benchmark.unfinished(cells, journal)
     print(f"{len(missing)} of {len(cells)} fits are to be run", flush=True)
     forecast = Forecast(sources.sizes(), journal.records())

@@ -12,8 +12,16 @@ from buir import BUIR
 from buir.graph.hashing import stream
 from buir.learning.loop import run_epoch
 
-FROM_RANDOM: dict[str, Any] = {"start": "random", "terms": {}, "uniformity": 0.0, "inner_validation": False}
-"""Settings of a training from random weights, as the plain implementation has it, with nothing added to its score."""
+FROM_RANDOM: dict[str, Any] = {
+    "start": "random",
+    "predictor": "linear",
+    "momentum": 0.995,
+    "terms": {},
+    "uniformity": 0.0,
+    "inner_validation": False,
+}
+"""Settings of a training as the plain implementation has it: random weights, predictor and slow target, and nothing
+added to its score."""
 
 
 class LoopReached(Exception):  # noqa: N818 (nothing went wrong)
@@ -26,8 +34,8 @@ class OurTraining:
     Parameters
     ----------
     model
-        Its fields are the settings, apart from start, terms and inner validation, which no step knows; it is left
-        unfitted.
+        Its fields are the settings, apart from start, terms and inner validation, which no step knows, and the
+        predictor, which is the paper's; it is left unfitted.
     train
         Training pairs, shape (n_users, n_items).
     """
@@ -39,7 +47,8 @@ class OurTraining:
             caught.extend(args)
             raise LoopReached
 
-        alone = type(model)(**model.get_params() | FROM_RANDOM | {"uniformity": model.uniformity})
+        own = {"uniformity": model.uniformity, "momentum": model.momentum}
+        alone = type(model)(**model.get_params() | FROM_RANDOM | own)
         with mock.patch("buir.model.checkpoint.train", instead_of_the_loop), contextlib.suppress(LoopReached):
             alone.fit(train, show_progress=False)
         self.learner, self.pairs, self.schedule = caught

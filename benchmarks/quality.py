@@ -66,8 +66,8 @@ def variants(table: str) -> list[tuple[str, float, str, dict[str, Any]]]:
 
 
 def rates(size: int) -> dict[str, Any]:
-    """Scale the default rates as ``batch_size="auto"`` does (see `Plan.of` in buir/model/fitting.py)."""
-    growth, plain = size / 1024, BUIR()
+    """Scale the rates as ``batch_size="auto"`` does (see `Plan.of` in buir/model/fitting.py)."""
+    growth, plain = size / 1024, BUIR(**FROM_RANDOM)
     return {
         "batch_size": size,
         "learning_rate": plain.learning_rate * growth**0.5,

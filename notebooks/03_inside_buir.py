@@ -36,11 +36,13 @@ data
 # %% [markdown]
 # ## A collapse, made to happen
 #
-# Both models have the same width and start at random, without terms. The second one looks twelve steps far into the
+# Both models are trained as in the paper, with a predictor and a slow target, from a random start. They have the same
+# width and no terms. The second one looks twelve steps far into the
 # graph, where every neighbourhood is nearly everybody. What the fits warn of is printed.
 
 # %%
-plain = {"encoder": "graph", "start": "random", "terms": {}, "uniformity": 0.0, "embedding_dim": 32}
+plain = {"encoder": "graph", "start": "random", "predictor": "linear", "momentum": 0.995, "terms": {}}
+plain |= {"uniformity": 0.0, "embedding_dim": 32}
 COLLAPSE = {"n_layers": 12}
 plain |= {"epochs": 4, "patience": 4} if SMOKE else {"epochs": 20, "patience": 20}
 models = {"sound": BUIR(**plain), "collapsed": BUIR(**plain | COLLAPSE)}
@@ -159,4 +161,5 @@ for level, row in found.iterrows():
 # * `COLLAPSE`: from how many layers on? Add `"uniformity": 0.3`: does it stay? Take a `weight_decay` of 0.3 with a
 #   `learning_rate` of 0.01 instead: which numbers show that one?
 # * `plain`: take `"start": "spectral"`. Where does the path of alignment and uniformity begin then?
+# * `plain`: take `"predictor": "none"`. What happens without uniformity, and what with `"uniformity": 0.1`?
 # * `data`: your own file. Is popularity's strength larger at 10 % there as well?

@@ -45,13 +45,15 @@ print(split, f"and {hidden.n_pairs:,} positives that no training sees", sep="\n"
 # %% [markdown]
 # ## What happens to the scores?
 #
-# Two models of the same width, from a random start and without terms: BUIR, which only draws partners together, and the
+# Two models of the same width, from a random start and without terms: BUIR as in the paper, which only draws partners
+# together, and the
 # softmax loss with negatives (`baselines.Contrastive`), which also pushes everything else away. While they train, both
 # look at three samples of pairs: training pairs, held-out pairs, and pairs that nobody observed.
 
 # %%
 epochs = 4 if SMOKE else 16
-plain = BUIR(start="random", terms={}, embedding_dim=32, uniformity=0, epochs=epochs, patience=epochs)
+as_in_the_paper = {"start": "random", "predictor": "linear", "momentum": 0.995, "terms": {}, "uniformity": 0}
+plain = BUIR(**as_in_the_paper, embedding_dim=32, epochs=epochs, patience=epochs)
 pushed = baselines.Contrastive(embedding_dim=32, epochs=epochs, validate_every=1, patience=epochs)
 trained = {"BUIR": plain, "Contrastive": pushed}
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
