@@ -1,11 +1,11 @@
-"""The sweep's rivals with the settings that its searches found, beside BUIR as it is today.
+"""The rivals of a comparison with the settings that its searches found, beside BUIR as it is today.
 
-    python -m benchmarks.again [--jobs 2] [--only citeulike] [--out results/sweep-again]
+    python -m benchmarks.again sweep [--jobs 2] [--only citeulike]
     buir report --out results/sweep-again --to docs/results/sweep-again
 
-The searches of a sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
+The searches of the sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
 data set and level by level, on the same splits, for as long as there; BUIR decides everything anew. So a change of BUIR is judged against all
-rivals, user by user, in less than an hour. Finished fits are not run again.
+rivals, user by user, in less than an hour. Finished fits are not run again. The same of the other comparisons in docs/results.
 """
 
 import argparse
@@ -24,10 +24,9 @@ from buir.experiment.records import Cell, Journal
 from buir.experiment.run import Forecast, Progress, Sources
 from buir.experiment.run import plan as benchmark
 
-NAME = "sweep-again"
 NOTE = (
-    "The settings of the rivals are those that the searches of the sweep found on the same validation parts; their rows here show no search. A rival trains "
-    "as long as in the sweep (30 seconds, if it trains in epochs); one that it did not finish there is not here."
+    "The settings of the rivals are those that the searches of {name} found on the same validation parts; their rows here show no search. A rival trains "
+    "as long as there (30 seconds, if it trains in epochs); one that was not finished there is not here."
 )
 TRIED = 3.0
 """Seconds of the single trial by which a model without anything to search gets its fit."""
@@ -64,26 +63,28 @@ def cells_of(planned: list[Cell], found: dict[tuple[str, float, str], dict[str, 
 def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of a folder in docs/results")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument(
         "--only", help="a data set that another call does not work on; a last call without it makes the report"
     )
-    parser.add_argument("--out", type=Path, default=Path("results") / NAME)
+    parser.add_argument("--out", type=Path, help="results/NAME-again by default")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    folder = RESULTS / "sweep"
-    config = load(folder / "sweep.yaml", [f"name={NAME}", f"tuning.max_seconds={TRIED}", "tuning.trials=1"])
-    config = config.model_copy(update={"notes": [*config.notes, NOTE]})
-    found = settings_found(folder / "sweep.md")
+    folder, name = RESULTS / args.name, f"{args.name}-again"
+    out = args.out or Path("results") / name
+    config = load(folder / f"{args.name}.yaml", [f"name={name}", f"tuning.max_seconds={TRIED}", "tuning.trials=1"])
+    config = config.model_copy(update={"notes": [*config.notes, NOTE.format(name=args.name)]})
+    found = settings_found(folder / f"{args.name}.md")
     whole = {(data, level) for data, level, model in found if model == "BUIR"}
     found = {place: settings for place, settings in found.items() if place[:2] in whole}
-    sources, journal = Sources(config), Journal(args.out)
+    sources, journal = Sources(config), Journal(out)
     cells = [cell for cell in cells_of(benchmark.plan(config, sources), found) if args.only in (None, cell.dataset)]
     missing = benchmark.unfinished(cells, journal)
     print(f"{len(missing)} of {len(cells)} fits are to be run", flush=True)
     forecast = Forecast(sources.sizes(), journal.records())
     with closing(Progress(missing, forecast, jobs=args.jobs, log=lambda _: None)) as progress:
-        benchmark.run(config, args.out, progress, jobs=args.jobs, sources=sources, cells=cells)
+        benchmark.run(config, out, progress, jobs=args.jobs, sources=sources, cells=cells)
 
 
 if __name__ == "__main__":
