@@ -24,9 +24,10 @@ from buir.experiment.records import Cell, Journal
 from buir.experiment.run import Forecast, Progress, Sources
 from buir.experiment.run import plan as benchmark
 
-NOTE = (
-    "The settings of the rivals are those that the searches of {name} found on the same validation parts; their rows here show no search. A rival trains "
-    "as long as there (30 seconds, if it trains in epochs); one that was not finished there is not here."
+DESCRIPTION = (
+    "the levels, splits and models of {name}, and for each rival the settings that its search found there, on the same validation parts: it is fitted "
+    "again, as long as there (30 seconds, if it trains in epochs), and its rows show no search; BUIR decides everything anew, and no model is trained on "
+    "validation pairs"
 )
 TRIED = 3.0
 """Seconds of the single trial by which a model without anything to search gets its fit."""
@@ -74,7 +75,7 @@ def main() -> None:
     folder, name = RESULTS / args.name, f"{args.name}-again"
     out = args.out or Path("results") / name
     config = load(folder / f"{args.name}.yaml", [f"name={name}", f"tuning.max_seconds={TRIED}", "tuning.trials=1"])
-    config = config.model_copy(update={"notes": [*config.notes, NOTE.format(name=args.name)]})
+    config = config.model_copy(update={"description": DESCRIPTION.format(name=args.name)})
     found = settings_found(folder / f"{args.name}.md")
     whole = {(data, level) for data, level, model in found if model == "BUIR"}
     found = {place: settings for place, settings in found.items() if place[:2] in whole}
@@ -84,7 +85,8 @@ def main() -> None:
     print(f"{len(missing)} of {len(cells)} fits are to be run", flush=True)
     forecast = Forecast(sources.sizes(), journal.records())
     with closing(Progress(missing, forecast, jobs=args.jobs, log=lambda _: None)) as progress:
-        benchmark.run(config, out, progress, jobs=args.jobs, sources=sources, cells=cells)
+        told = {"sources": sources, "cells": cells, "command": f"python -m benchmarks.again {args.name}"}
+        benchmark.run(config, out, progress, jobs=args.jobs, **told)
 
 
 if __name__ == "__main__":
