@@ -1,6 +1,6 @@
 """The rivals of a comparison with the settings that its searches found, beside BUIR as it is today.
 
-    python -m benchmarks.again sweep [--jobs 2] [--only citeulike]
+    python -m benchmarks.again sweep [--jobs 2]
     buir report --out results/sweep-again --to docs/results/sweep-again
 
 The searches of the sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
@@ -66,9 +66,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of a folder in docs/results")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument(
-        "--only", help="a data set that another call does not work on; a last call without it makes the report"
-    )
     parser.add_argument("--out", type=Path, help="results/NAME-again by default")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -80,11 +77,11 @@ def main() -> None:
     whole = {(data, level) for data, level, model in found if model == "BUIR"}
     found = {place: settings for place, settings in found.items() if place[:2] in whole}
     sources, journal = Sources(config), Journal(out)
-    cells = [cell for cell in cells_of(benchmark.plan(config, sources), found) if args.only in (None, cell.dataset)]
-    missing = benchmark.unfinished(cells, journal)
+    cells = cells_of(benchmark.plan(config, sources), found)
+    forecast, missing = Forecast(sources.sizes(), journal.records()), benchmark.unfinished(cells, journal)
     print(f"{len(missing)} of {len(cells)} fits are to be run", flush=True)
-    forecast = Forecast(sources.sizes(), journal.records())
-    with closing(Progress(missing, forecast, jobs=args.jobs, log=lambda _: None)) as progress:
+    progress = Progress(missing, forecast, jobs=args.jobs, log=lambda _: None)
+    with journal.exclusive(), closing(progress):
         told = {"sources": sources, "cells": cells, "command": f"python -m benchmarks.again {args.name}"}
         benchmark.run(config, out, progress, jobs=args.jobs, **told)
 

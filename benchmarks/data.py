@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from buir.data import keep
 from buir.data.files.readers import read, read_split
 from buir.data.interactions import Interactions
 from buir.data.splits import Split, nested_split
@@ -32,6 +33,14 @@ def load(data: str) -> Interactions:
 def nested(data: str, level: float, seed: int = 0) -> Split:
     """Split one of ``SETS`` by the nested protocol."""
     return nested_split(load(data), level, seed=seed)
+
+
+def halves(split: Split) -> tuple[csr_array, csr_array]:
+    """Cut held-out pairs in two by their users, so that what one half decides is measured on the other."""
+    valid = split.valid.matrix
+    rows = np.repeat(np.arange(valid.shape[0]), np.diff(valid.indptr))
+    first = np.random.default_rng(0).random(valid.shape[0])[rows] < 0.5
+    return keep(valid, first), keep(valid, ~first)
 
 
 def data_dir() -> Path:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.data import nested
+from benchmarks.data import halves, nested
 from benchmarks.ledger import RESULTS, Ledger
 from buir import BUIR
-from buir.data import keep
 from buir.ranking import evaluate
 
 CELLS = {
@@ -40,14 +39,11 @@ WAYS: dict[str, dict[str, Any]] = {
 def measured(data: str, level: float, way: str) -> dict[str, object]:
     """Decide on each half of the users with held-out pairs, measure on the other."""
     split = nested(data, level)
-    train, valid = split.train.matrix, split.valid.matrix
-    rows = np.repeat(np.arange(train.shape[0]), np.diff(valid.indptr))
-    first = np.random.default_rng(0).random(train.shape[0])[rows] < 0.5
-    halves = keep(valid, first), keep(valid, ~first)
+    parts = halves(split)
     values, told, started = [], [], time.process_time()
-    for seed, (mine, other) in enumerate((halves, halves[::-1])):
-        model = BUIR(**WAYS[way], seed=seed).fit(train, mine, show_progress=False)
-        values.append(evaluate(model, train, other, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"])
+    for seed, (mine, other) in enumerate((parts, parts[::-1])):
+        model = BUIR(**WAYS[way], seed=seed).fit(split.train, mine, show_progress=False)
+        values.append(evaluate(model, split.train, other, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"])
         chosen = model.chosen_
         told.append(f"{chosen.epochs} of {chosen.epochs_run} at {chosen.uniformity:g}")
     seconds = (time.process_time() - started) / 2

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from benchmarks.data import nested
+from benchmarks.data import halves, nested
 from benchmarks.ledger import RESULTS, Ledger
-from buir.data import keep
 from buir.graph import spectral_factors
 from buir.ranking import FactorScorer, Scorer, Term, TermScorer, choose_terms
 from buir.recommend import FILTERS, make_terms, with_filter
@@ -28,10 +27,10 @@ def value(scorer: Scorer, train: csr_array, held: csr_array) -> float:
     return choose_terms(TermScorer(scorer, {}), train, held, metric=METRIC).value
 
 
-def crossed(base: Scorer, terms: dict[str, Term], train: csr_array, halves: tuple[csr_array, csr_array]) -> float:
+def crossed(base: Scorer, terms: dict[str, Term], train: csr_array, parts: tuple[csr_array, csr_array]) -> float:
     """Choose strengths on each half, measure on the other."""
     values = []
-    for mine, other in (halves, halves[::-1]):
+    for mine, other in (parts, parts[::-1]):
         strengths = choose_terms(TermScorer(base, terms), train, mine, metric=METRIC).strengths
         values.append(value(TermScorer(base, terms).with_strengths(strengths), train, other))
     return float(np.mean(values))
@@ -41,9 +40,6 @@ def measured(data: str, level: float) -> dict[str, object]:
     """Measure both filters on a level of a data set."""
     split = nested(data, level)
     train, valid = split.train.matrix, split.valid.matrix
-    rows = np.repeat(np.arange(train.shape[0]), np.diff(valid.indptr))
-    first = np.random.default_rng(0).random(train.shape[0])[rows] < 0.5
-    halves = keep(valid, first), keep(valid, ~first)
     spectrum = spectral_factors(train, WIDTH)
     base = FactorScorer(*spectrum.tables())
     terms = make_terms(train, width=WIDTH, spectrum=spectrum)
@@ -53,7 +49,7 @@ def measured(data: str, level: float) -> dict[str, object]:
         alone = mine[name]
         assert isinstance(alone, Scorer)
         told[f"{name}_alone"] = f"{value(alone, train, valid):.4f}"
-        told[f"{name}_with_terms"] = f"{crossed(base, mine, train, halves):.4f}"
+        told[f"{name}_with_terms"] = f"{crossed(base, mine, train, halves(split)):.4f}"
     return told
 
 

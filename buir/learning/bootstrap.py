@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from buir.errors import InputError
 from buir.graph import Encoder, stream
 from buir.learning.losses import bootstrap_loss, uniformity_loss
 from buir.learning.targets import LazyTarget, TableTarget, Target
@@ -89,11 +90,16 @@ class Bootstrap:
     momentum
         tau of the target's moving average.
     predictor
-        Whether q learns, as in the paper; otherwise it stays as it is, and is passed over: it must be the identity.
+        Whether q learns, as in the paper; otherwise it is passed over.
     uniformity
         Weight of the uniformity term, an extension; 0 in the paper.
     row_sparse
         Touch only the rows of a step: a sparse gradient of the table and a lazy target.
+
+    Raises
+    ------
+    InputError
+        If q is passed over but has learned: scores would not be those of what is trained.
 
     References
     ----------
@@ -111,6 +117,12 @@ class Bootstrap:
         uniformity: float = 0.0,
         row_sparse: bool = False,
     ) -> None:
+        if not predictor and any(
+            not torch.equal(mine, none)
+            for mine, none in zip(weights.parts()[1:], Weights.of(weights.table).parts()[1:], strict=True)
+        ):
+            msg = "predictor is 'none', but the weights hold one that has learned; expected 'linear', or a new fit"
+            raise InputError(msg, argument="predictor")
         self.weights, self.predictor = weights, predictor
         for part in self.learned:
             part.requires_grad_(True)

@@ -252,13 +252,13 @@ def collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int]) 
         return (
             f"the representation collapsed: its effective rank is {rank:.1f} of {n_dimensions} dimensions and its "
             f"lists show {share:.1%} of the catalogue they could; raise momentum, lower learning_rate or weight_decay, "
-            "or set uniformity=0.1"
+            "or raise uniformity, such as to 0.3"
         )
     if least <= 0.1 and share < ALIKE * least:
         return (
             f"the lists are nearly the same for everybody: {min(LISTS, shape[0])} lists of {LENGTH}, popularity and "
             f"seen items aside, show {round(share / least * LENGTH)} different items of {shape[1]:,}; lower "
-            "weight_decay, train for more epochs, take fewer layers, or set uniformity=0.1"
+            "weight_decay, train for more epochs, take fewer layers, or raise uniformity, such as to 0.3"
         )
     return None
 

@@ -33,6 +33,11 @@ class TrainingState:
     """"target" (n_nodes, d), and for each weight "mean/...", "square/..." (Adam's moments) and "steps/..."; between
     validations of a row-sparse training also "age" (n_nodes,), see ``LazyTarget``."""
 
+    @property
+    def predictor(self) -> bool:
+        """Whether it is one of a predictor, too."""
+        return "mean/predictor_weight" in self.tensors
+
 
 class BootstrapLearner:
     """Bootstrap and optimiser: the five lines of a step.

@@ -368,10 +368,14 @@ class BUIR(Recommender):
         arrived = partial_fit_inputs(new_interactions, weights, self.weight_unit_)
         growth = grow(self.seen_, self.user_ids_, self.item_ids_, arrived, self.weight_unit_)
         matrix = growth.labelled.matrix
-        parameters |= {"terms": self.terms_.strengths, "uniformity": self.chosen_.uniformity}
+        parameters["terms"] = self.terms_.strengths
+        if self.chosen_.epochs:  # a start that no training beat has chosen no weight to train with
+            parameters["uniformity"] = self.chosen_.uniformity
         plan = Plan.of(parameters, n_pairs=matrix.nnz, n_nodes=sum(matrix.shape))
         start = start_new_rows(growth, self.weights_, self._fresh_weights(matrix, width), self.folding_)
-        state = None if self.state_ is None else grow_state(self.state_, growth, start)
+        state = None
+        if self.state_ is not None and self.state_.predictor == (self.predictor == "linear"):
+            state = grow_state(self.state_, growth, start)
         _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
         earlier = {"state": state, "before": self.history}
         fitted = run(plan, matrix, start, **earlier, callback=callback, show_progress=show_progress)

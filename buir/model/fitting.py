@@ -110,7 +110,7 @@ class Plan:
     embedding_dim: int | Literal["auto"]
     block_dim: int | Literal["auto"]
     uniformity: float | Literal["auto"]
-    """"auto" is tried on held-out pairs; 0 without."""
+    """"auto" is tried on held-out pairs, and what ``BLIND_UNIFORMITY`` says without."""
     row_sparse: bool
     terms: Mapping[str, float] | Literal["auto"]
     """Strengths of the score's terms; "auto" is chosen on held-out pairs, none without."""

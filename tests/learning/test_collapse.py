@@ -39,7 +39,7 @@ def test_a_sound_one(rank: float, n_dimensions: int, n_listed: int, shape: tuple
 def test_the_same_list_for_everybody(n_listed: int):
     text = (
         rf"^the lists are nearly the same for everybody: 256 lists of 10, popularity and seen items aside, show {n_listed} different items of "
-        r"2,000; lower weight_decay, train for more epochs, take fewer layers, or set uniformity=0\.1$"
+        r"2,000; lower weight_decay, train for more epochs, take fewer layers, or raise uniformity, such as to 0\.3$"
     )
     with pytest.warns(CollapseWarning, match=text) as caught:
         warn_of_collapse(collapse({"effective_rank": 60.0, "catalogue_share": n_listed / 2000}, 64, SHAPE))

@@ -10,6 +10,7 @@ import torch
 from scipy.sparse import csr_array
 
 from buir import BUIR, Interactions
+from buir.errors import InputError
 from tests.support.plain_training import PLAIN
 
 SMALL = {"embedding_dim": 8, "epochs": 6, "batch_size": 32, "device": "cpu"} | PLAIN
@@ -38,14 +39,47 @@ def test_tables_grow_by_id_and_old_rows_keep_their_place(frame, encoder):
     assert not set(listed["item"]) & {"i1", "fresh"}
 
 
+@pytest.mark.parametrize("through_a_file", [False, True])
+@pytest.mark.parametrize("changed", [{}, {"predictor": "none", "momentum": 0.9, "uniformity": 0.1}])
 @pytest.mark.parametrize("row_sparse", [False, True])
-def test_nothing_new_goes_on_exactly_like_an_uninterrupted_fit(frame, row_sparse):
-    whole = BUIR(row_sparse=row_sparse, **(SMALL | {"epochs": 9})).fit(frame, show_progress=False)
-    model = BUIR(row_sparse=row_sparse, **SMALL).fit(frame, show_progress=False)
+def test_nothing_new_goes_on_exactly_like_an_uninterrupted_fit(frame, row_sparse, changed, through_a_file):
+    settings = SMALL | changed | {"row_sparse": row_sparse}
+    whole = BUIR(**(settings | {"epochs": 9})).fit(frame, show_progress=False)
+    model = BUIR(**settings).fit(frame, show_progress=False)
+    if through_a_file:
+        stream = io.BytesIO()
+        model.save(stream, optimiser=True)
+        stream.seek(0)
+        model = BUIR.load(stream)
     model.partial_fit(frame[:1], epochs=3, show_progress=False)
     np.testing.assert_allclose(model.user_factors, whole.user_factors, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(model.item_factors, whole.item_factors, rtol=1e-5, atol=1e-7)
     assert model.history[-1]["epoch"] == 9
+
+
+def test_where_the_start_was_kept_going_on_spreads_as_a_fit_without_held_out_pairs_does(frame):
+    held = frame.groupby("user").head(1)
+    settings = {"embedding_dim": 8, "learning_rate": 1e-9, "epochs": 3, "terms": {}}
+    settings |= {"valid_metric": "ndcg_at_5", "device": "cpu"}
+    model = BUIR(**settings).fit(frame.drop(held.index), held, show_progress=False)
+    assert (model.chosen_.epochs, model.chosen_.uniformity) == (0, 0)
+    model.learning_rate = 0.002
+    told = BUIR(**model.get_params() | {"uniformity": 0.3}).fit(frame.drop(held.index), held, show_progress=False)
+    told.weights_, told.chosen_ = model.weights_.clone(), model.chosen_
+    for each in (model, told):
+        each.partial_fit(held, epochs=2, show_progress=False)
+    np.testing.assert_array_equal(model.user_factors, told.user_factors)
+
+
+def test_another_predictor_than_the_fit_had(frame, caplog):
+    linear, none = BUIR(**SMALL).fit(frame), BUIR(**SMALL | {"predictor": "none", "uniformity": 0.3}).fit(frame)
+    linear.predictor, none.predictor = none.predictor, linear.predictor
+    with pytest.raises(InputError, match=r"^predictor is 'none', but the weights hold one that has learned"):
+        linear.partial_fit(frame[:1], epochs=1)
+    with caplog.at_level(logging.INFO, logger="buir.model"):
+        none.partial_fit(frame[:1], epochs=1)
+    assert "optimiser and target network restart" in caplog.text
+    assert not torch.equal(none.weights_.predictor_weight, torch.eye(8))
 
 
 def test_saved_with_the_optimiser_it_continues_and_without_it_restarts(frame, caplog):

@@ -371,7 +371,7 @@ def test_what_a_fit_came_to_says_what_ended_it_and_every_auto():
 
 def test_old_files_load_as_they_were_trained():
     model = BUIR.load(GOLDEN)
-    assert (model.start, model.inner_validation) == ("random", False)
+    assert (model.start, model.predictor, model.inner_validation) == ("random", "linear", False)
     assert model.chosen_.epochs == model.history[-1]["epoch"]
     assert model.terms_.strengths == {}
     model.partial_fit(

@@ -10,12 +10,17 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from benchmarks.data import generated
+from benchmarks.again import settings_found
+from benchmarks.data import generated, halves
+from benchmarks.ledger import RESULTS
 from benchmarks.measure import alternate
 from benchmarks.ours import OurTraining
 from benchmarks.plain import PlainBUIR
 from benchmarks.scaling import exponent
-from buir import BUIR
+from buir import BUIR, Interactions
+from buir.data import nested_split
+from buir.experiment.config import load
+from buir.experiment.config.models import build
 
 ROOT = Path(__file__).parents[2]
 ADAM_EPS = 1e-8
@@ -151,6 +156,42 @@ def test_an_epoch_learns():
     model = PlainBUIR(small_train(), embedding_dim=4, n_layers=1, batch_size=5, learning_rate=0.05)
     losses = [model.epoch() for _ in range(15)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["sweep", "confirmation", "confirmation-time"])
+def test_the_settings_of_a_report_are_those_of_its_models(name):
+    found = settings_found(RESULTS / name / f"{name}.md")
+    config = load(RESULTS / name / f"{name}.yaml")
+    kinds = {model.label: model.kind for model in config.models}
+    levels = {(data.label, level) for data in config.data for level in getattr(config.protocol, "levels", (1.0,))}
+    assert {place[:2] for place in found} <= levels
+    assert {place[2] for place in found} == set(kinds)
+    for (_, _, model), settings in found.items():
+        if kinds[model] not in {"buir", "popularity"}:
+            made = build(kinds[model], settings)
+            assert {key: value for key, value in made.get_params().items() if key in settings} == settings
+
+
+def test_a_setting_of_the_sweep_by_hand():
+    found = settings_found(RESULTS / "sweep" / "sweep.md")
+    assert found["filmtrust", 0.1, "ALS-terms"] == {
+        "alpha": 29.37,
+        "factors": 128,
+        "iterations": 25,
+        "num_threads": 0,
+        "regularization": 0.1614,
+        "terms": "auto",
+    }
+    assert found["filmtrust", 0.1, "popularity"] == {}
+
+
+def test_halves_are_whole_users():
+    frame = generated(3000)
+    split = nested_split(Interactions.from_matrix(frame), 1.0)
+    one, other = (part.toarray() > 0 for part in halves(split))
+    assert ((one | other) == (split.valid.matrix.toarray() > 0)).all()
+    assert not (one.any(axis=1) & other.any(axis=1)).any()
+    assert 0.3 < one.sum() / (one.sum() + other.sum()) < 0.7
 
 
 def test_generated_data_have_the_asked_size_and_a_long_tail():
