@@ -27,7 +27,7 @@ BLOCK = 10_000
 """Users, or items, whose lists are made and written at once."""
 _TABLES = (".csv", ".tsv", ".parquet")
 _PICTURES = (".png", ".svg", ".pdf")
-_WORDS = {"true": True, "false": False, "none": None, "null": None}
+_WORDS = {"true": True, "false": False}
 
 
 def columns_of(texts: Sequence[str] | None) -> dict[str, str] | None:
@@ -296,7 +296,7 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 
 def _value(text: str) -> Any:
-    """Read a setting: a number, true, false or none; all else is a text."""
+    """Read a setting: a number, true or false; all else is a text, such as the none of a predictor."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     try:

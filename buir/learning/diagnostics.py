@@ -229,7 +229,7 @@ class ScoreSample:
         return found
 
 
-def collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int]) -> str | None:
+def collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int], uniformity: float = 0.0) -> str | None:
     """Say how the last record of a training shows a collapsed representation; None where it is sound.
 
     Parameters
@@ -240,6 +240,8 @@ def collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int]) 
         The largest effective rank there could be.
     shape
         Users and items.
+    uniformity
+        The weight that was trained with.
 
     Returns
     -------
@@ -248,17 +250,18 @@ def collapse(record: dict[str, Any], n_dimensions: int, shape: tuple[int, int]) 
     """
     rank, share = record["effective_rank"], record["catalogue_share"]
     least = least_catalogue_share(*shape, LENGTH, sample=LISTS)
+    spread = f"or raise uniformity from {uniformity:g} to {max(0.1, 3 * uniformity):.1g}"
     if n_dimensions >= 10 and rank < LOST * n_dimensions:
         return (
             f"the representation collapsed: its effective rank is {rank:.1f} of {n_dimensions} dimensions and its "
             f"lists show {share:.1%} of the catalogue they could; raise momentum, lower learning_rate or weight_decay, "
-            "or raise uniformity, such as to 0.3"
+            f"{spread}"
         )
     if least <= 0.1 and share < ALIKE * least:
         return (
             f"the lists are nearly the same for everybody: {min(LISTS, shape[0])} lists of {LENGTH}, popularity and "
             f"seen items aside, show {round(share / least * LENGTH)} different items of {shape[1]:,}; lower "
-            "weight_decay, train for more epochs, take fewer layers, or raise uniformity, such as to 0.3"
+            f"weight_decay, train for more epochs, take fewer layers, {spread}"
         )
     return None
 

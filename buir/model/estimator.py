@@ -84,14 +84,14 @@ class BUIR(Recommender):
     """Random walks from each row in each call, for "walk". Raise it for steadier gradients at a cost in proportion;
     lower it for speed."""
     momentum: Annotated[float, AtLeast(0, below=1)] = 0.9
-    """tau: how much of the target network stays at each step (of up to 1,024 pairs where the batch is "auto"); 0.995 in
-    the paper, which asks for more epochs. Raise it towards 1 if vectors collapse (``CollapseWarning``)."""
+    """tau: how much of the target network stays at each step (of 1,024 pairs where the batch is "auto"); 0.995 in the
+    paper, which asks for more epochs. Raise it towards 1 if vectors collapse (``CollapseWarning``)."""
     predictor: Literal["none", "linear"] = "none"
     """What stands between the online network and its target: "linear", a matrix and a bias that learn, as in the paper,
     or "none", an extension: vectors then learn what a predictor would take over, and uniformity keeps them from
     collapsing. Set "linear" to compare with the paper."""
     learning_rate: Annotated[float, Above(0)] = 2e-3
-    """Adam's step size (for up to 1,024 pairs where the batch is "auto"); 1e-3 in the paper. Lower it where the loss
+    """Adam's step size (for 1,024 pairs where the batch is "auto"); 1e-3 in the paper. Lower it where the loss
     stops being a number or the first epoch is the best; raise it where the last is."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
     """L2 decay (decoupled where training is row-sparse); 1e-4 in the paper. Raise it to 1e-6 to 1e-4 where validation
@@ -337,7 +337,9 @@ class BUIR(Recommender):
             As in ``fit``, in the unit of that fit's; they add to the weights that old pairs have. None: the new pairs
             of a model with weights weigh as much as its average pair.
         epochs
-            Passes over all pairs; None is a tenth of ``epochs``, rounded up, or of what "auto" came to.
+            Passes over all pairs; None is a tenth of ``epochs``, rounded up, or of what "auto" came to. Other
+            parameters are those of now, with what "auto" came to; the weight of uniformity is that of a fit without
+            held-out pairs where none was chosen, as the start was kept.
         show_progress, callback
             As in ``fit``.
 
@@ -369,7 +371,7 @@ class BUIR(Recommender):
         growth = grow(self.seen_, self.user_ids_, self.item_ids_, arrived, self.weight_unit_)
         matrix = growth.labelled.matrix
         parameters["terms"] = self.terms_.strengths
-        if self.chosen_.epochs:  # a start that no training beat has chosen no weight to train with
+        if self.uniformity == "auto" and self.chosen_.epochs:  # a start that was kept has chosen none to train with
             parameters["uniformity"] = self.chosen_.uniformity
         plan = Plan.of(parameters, n_pairs=matrix.nnz, n_nodes=sum(matrix.shape))
         start = start_new_rows(growth, self.weights_, self._fresh_weights(matrix, width), self.folding_)
@@ -447,7 +449,8 @@ class BUIR(Recommender):
         self.folding_, self.weights_, self.state_ = fitted.folding, fitted.weights, fitted.state
         self._remember(labelled)
         shape = labelled.matrix.shape
-        found = collapse(self.history[-1], min(self.weights_.table.shape[1], sum(shape)), shape)
+        n_dimensions = min(self.weights_.table.shape[1], sum(shape))
+        found = collapse(self.history[-1], n_dimensions, shape, fitted.chosen.uniformity)
         self.chosen_ = replace(fitted.chosen, collapse=found)
         warn_of_collapse(found)
         return self

@@ -119,9 +119,8 @@ def _restored(cls: Any, held: Contents, facts: dict[str, Any]) -> Any:
     model.seen_ = _seen(held, shape, weights=model.weight_unit_ is not None) if "seen.indptr" in held else None
     saved = any(name.startswith("state.") for name in held.arrays)
     epoch = number(facts, "epoch", int, 0) if saved else 0
-    model.state_ = (
-        training_state(held, epoch, width, sum(shape), predictor=model.predictor == "linear") if saved else None
-    )
+    learned = "state.mean/predictor_weight" in held  # by the state's own fit, whatever the parameter was set to since
+    model.state_ = training_state(held, epoch, width, sum(shape), predictor=learned) if saved else None
     model.history = facts["history"]
     if not model.history or not all(isinstance(record, dict) for record in model.history):
         msg = "its history is no list of records"

@@ -65,10 +65,32 @@ def test_where_the_start_was_kept_going_on_spreads_as_a_fit_without_held_out_pai
     assert (model.chosen_.epochs, model.chosen_.uniformity) == (0, 0)
     model.learning_rate = 0.002
     told = BUIR(**model.get_params() | {"uniformity": 0.3}).fit(frame.drop(held.index), held, show_progress=False)
-    told.weights_, told.chosen_ = model.weights_.clone(), model.chosen_
-    for each in (model, told):
+    flat = BUIR(**model.get_params() | {"uniformity": 0.0}).fit(frame.drop(held.index), held, show_progress=False)
+    for each in (told, flat):
+        each.weights_, each.chosen_ = model.weights_.clone(), model.chosen_
+    for each in (model, told, flat):
         each.partial_fit(held, epochs=2, show_progress=False)
     np.testing.assert_array_equal(model.user_factors, told.user_factors)
+    assert not np.array_equal(model.user_factors, flat.user_factors)
+
+
+@pytest.mark.parametrize(("before", "after"), [("none", "linear"), ("linear", "none")])
+def test_a_predictor_set_after_the_fit_loses_no_file(frame, before, after):
+    model = BUIR(**SMALL | {"predictor": before}).fit(frame, show_progress=False)
+    model.predictor = after
+    stream = io.BytesIO()
+    model.save(stream, optimiser=True)
+    stream.seek(0)
+    loaded = BUIR.load(stream)
+    assert (loaded.predictor, loaded.state_.predictor) == (after, before == "linear")
+    np.testing.assert_array_equal(loaded.user_factors, model.user_factors)
+
+
+def test_a_weight_of_uniformity_set_after_the_fit_is_that_of_going_on(frame):
+    models = [BUIR(**SMALL | {"uniformity": weight}).fit(frame, show_progress=False) for weight in (0.3, 0.3)]
+    models[1].uniformity = 3.0
+    one, other = (model.partial_fit(frame[:1], epochs=1, show_progress=False).user_factors for model in models)
+    assert not np.array_equal(one, other)
 
 
 def test_another_predictor_than_the_fit_had(frame, caplog):
