@@ -15,7 +15,7 @@ from buir.data import Labelled, PairWeights, fit_inputs, html_table, partial_fit
 from buir.errors import InputError
 from buir.learning import Weights, collapse, initial_weights, warn_of_collapse
 from buir.model.checkpoint import Checkpoint
-from buir.model.fitting import BLIND_EPOCHS, LEAST_HELD, Chosen, Fitted, Plan, hold_out, run, warn_of_defaults
+from buir.model.fitting import LEAST_HELD, Chosen, Fitted, Plan, blind_epochs, hold_out, run, warn_of_defaults
 from buir.model.folding import explain_score
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model
@@ -100,8 +100,9 @@ class BUIR(Recommender):
     """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``fitting.Plan.of``).
     1,024 in the paper. Lower it where memory is short; of a number of yours, nothing is scaled."""
     epochs: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto"
-    """Passes over the pairs, at most; "auto": 100 where held-out pairs end them, 10 otherwise. 1,000 in the paper. Set
-    it where nothing is held out and time counts; 0 keeps the start."""
+    """Passes over the pairs, at most; "auto": 100 where held-out pairs end them, otherwise 10, or 0 from the spectral
+    start of data with more than ten pairs for each user and item. 1,000 in the paper. Set it where nothing is held out
+    and time counts; 0 keeps the start."""
     validate_every: Annotated[int, AtLeast(1)] = 1
     """Epochs between validations; 10 in the paper. Raise it where validation takes longer than an epoch."""
     valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
@@ -114,9 +115,9 @@ class BUIR(Recommender):
     """Count those validations in total instead of in a row; True in the author's code. Leave it but to compare with
     that."""
     uniformity: Annotated[float, AtLeast(0)] | Literal["auto"] = "auto"
-    """Weight of the uniformity term, an extension; "auto": 0.1, 0.3 or 1, the best on held-out pairs, 0.3 without them
-    (0 or 0.3, and 0, with a linear predictor). 0 in the paper. Set one of them to save the time of trying: the more
-    pairs a user has, the higher."""
+    """Weight of the uniformity term, an extension; "auto": 0.1, 0.3 or 1, the best on held-out pairs; without them 0.1,
+    or 0.3 where there are many pairs (0 or 0.3, and 0, with a linear predictor). 0 in the paper. Set one of them to
+    save the time of trying: the more pairs a user has, the higher."""
     start: Literal["spectral", "random"] = "spectral"
     """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
     lead, an extension; "random": from Xavier's distribution, as in the paper. Leave it but to compare with the paper,
@@ -309,7 +310,8 @@ class BUIR(Recommender):
         left_open = (self.epochs, self.embedding_dim, self.uniformity, self.terms)
         if self.inner_validation and "auto" in left_open:
             warn_of_defaults(matrix)
-        return run(plan if self.epochs != "auto" else replace(plan, epochs=BLIND_EPOCHS), matrix, **report)
+        epochs = blind_epochs(self.start, matrix) if self.epochs == "auto" else plan.epochs
+        return run(replace(plan, epochs=epochs), matrix, **report)
 
     @answering
     def partial_fit(

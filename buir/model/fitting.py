@@ -53,23 +53,26 @@ from buir.recommend import (
     with_strengths,
 )
 
-__all__ = ["Chosen", "Fitted", "Plan", "hold_out", "run"]
+__all__ = ["Chosen", "Fitted", "Plan", "blind_epochs", "blind_uniformity", "hold_out", "run", "warn_of_defaults"]
 
 SMALLEST_BATCH = 128
 REFERENCE_BATCH = 1024
 LARGEST_BATCH = 8192
 MOST_EPOCHS = 100
 """What "auto" comes to: with held-out pairs training stops long before."""
-BLIND_EPOCHS = 10
-"""What "auto" comes to where no held-out pairs say when to stop."""
+BLIND_EPOCHS, DENSE = 10, 10.0
+"""What "auto" comes to where no held-out pairs say when to stop; with more pairs than so many for each user and item a
+spectral start is kept: training it unwatched costs quality (docs/results/README.md)."""
 WIDTHS, CLEARLY = (64, 32, 16, 128), 1.025
 """Widths whose starts "auto" compares; the first is taken unless another validates so many times as well."""
 START_RMS = 0.02
 """Root mean square of the spectral start's entries: the loss sees directions only, so this is the real step size."""
 BRANCHES, BRANCH_EPOCHS = {"none": (0.1, 0.3, 1.0), "linear": (0.0, 0.3)}, 2
 """Weights of uniformity that are tried, for so many epochs each, by the predictor."""
-BLIND_UNIFORMITY = {"none": 0.3, "linear": 0.0}
-"""What "auto" comes to where no held-out pairs decide: without a predictor vectors collapse at 0."""
+BLIND_UNIFORMITY, MANY_PAIRS = {"none": (0.1, 0.3), "linear": (0.0, 0.0)}, 45_000
+"""What "auto" comes to where no held-out pairs decide, for few pairs and for many, which collapse at the weight that
+few want. Many are those whose number times that for each user and item is more than this; for fewer of either a low
+weight was better (docs/results/README.md)."""
 _ENDS = {
     "start": "its start, which no branch beat",
     "patience": "patience",
@@ -110,7 +113,7 @@ class Plan:
     embedding_dim: int | Literal["auto"]
     block_dim: int | Literal["auto"]
     uniformity: float | Literal["auto"]
-    """"auto" is tried on held-out pairs, and what ``BLIND_UNIFORMITY`` says without."""
+    """"auto" is tried on held-out pairs, and what ``blind_uniformity`` says without."""
     row_sparse: bool
     terms: Mapping[str, float] | Literal["auto"]
     """Strengths of the score's terms; "auto" is chosen on held-out pairs, none without."""
@@ -315,6 +318,17 @@ def hold_out(matrix: csr_array, seed: int, least: int = 200) -> tuple[csr_array,
     held = np.zeros(matrix.nnz, dtype=bool)
     held[matrix.indptr[users] + (rng.random(len(users)) * lengths[users]).astype(np.int64)] = True
     return keep(matrix, ~held), pattern(keep(matrix, held))
+
+
+def blind_uniformity(predictor: Literal["none", "linear"], matrix: csr_array) -> float:
+    """Return the weight of uniformity of a training that no held-out pairs decide."""
+    few, many = BLIND_UNIFORMITY[predictor]
+    return many if matrix.nnz**2 > MANY_PAIRS * sum(matrix.shape) else few
+
+
+def blind_epochs(start: Literal["spectral", "random"], matrix: csr_array) -> int:
+    """Return the number of epochs of a training that no held-out pairs end."""
+    return 0 if start == "spectral" and matrix.nnz > DENSE * sum(matrix.shape) else BLIND_EPOCHS
 
 
 def warn_of_defaults(matrix: csr_array) -> None:
@@ -692,7 +706,7 @@ class _Training:
     ) -> tuple[BootstrapLearner, _Trained]:
         """Try the branches, and train the best of them to its end, watching one metric at most."""
         plan, metric = self.plan, self.metrics[0] if self.metrics else None
-        uniformity = BLIND_UNIFORMITY[plan.predictor] if plan.uniformity == "auto" else plan.uniformity
+        uniformity = blind_uniformity(plan.predictor, self.matrix) if plan.uniformity == "auto" else plan.uniformity
         if plan.uniformity == "auto" and metric is not None and plan.epochs > 0:
             found = self.branches(watch)
             if found.ended is not None:

@@ -2,15 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from buir.graph.bipartite import BipartiteGraph
 from buir.graph.encoders import EmbeddingEncoder, GraphEncoder, WalkEncoder
-from buir.learning.bootstrap import initial_weights
+from buir.learning.bootstrap import Weights, initial_weights
 from buir.learning.targets import LazyTarget, TableTarget
 from buir.model.estimator import BUIR
-from buir.model.fitting import Plan
+from buir.model.fitting import Plan, blind_epochs, blind_uniformity
 from tests.support import dense
 from tests.support.plain_training import PLAIN
 
@@ -110,7 +112,8 @@ def test_a_plan_is_decided_and_keeps_what_was_given():
 def test_settings_reach_the_networks(settings, encoder, target):
     matrix = dense.random_matrix()
     model = BUIR(batch_size=10, momentum=0.9, **settings)
-    weights, graph = initial_weights(*matrix.shape, 4, "graph", 0), BipartiteGraph.from_matrix(matrix)
+    weights = Weights.of(initial_weights(*matrix.shape, 4, "graph", 0).table)
+    graph = BipartiteGraph.from_matrix(matrix)
     bootstrap = plan_of(model).bootstrap(weights, graph, 0.3)
     assert type(bootstrap.encoder) is encoder
     assert type(bootstrap.target) is target
@@ -147,3 +150,23 @@ def test_settings_reach_the_loop():
 def test_auto_epochs_are_a_number():
     assert plan_of(BUIR()).epochs == 100
     assert plan_of(BUIR(epochs=0)).epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "shape", "weight", "epochs"),
+    [
+        (8_400, (943, 1_682), 0.1, 10),
+        (16_400, (943, 1_682), 0.3, 10),
+        (64_400, (943, 1_682), 0.3, 0),
+        (810_000, (29_858, 40_981), 0.3, 0),
+        (37_000, (22_363, 12_101), 0.1, 10),
+        (1, (1, 1), 0.1, 10),
+    ],
+)
+def test_what_no_held_out_pairs_decide(n_pairs: int, shape: tuple[int, int], weight: float, epochs: int):
+    """Weights of few and of many pairs, and a start that is kept, as docs/results/ablation/blind.csv has them."""
+    picked = np.arange(n_pairs) * (shape[0] * shape[1] // n_pairs)
+    matrix = csr_array((np.ones(n_pairs, np.float32), (picked // shape[1], picked % shape[1])), shape=shape)
+    assert blind_uniformity("none", matrix) == weight
+    assert blind_uniformity("linear", matrix) == 0
+    assert (blind_epochs("spectral", matrix), blind_epochs("random", matrix)) == (epochs, 10)

@@ -302,7 +302,7 @@ def test_too_few_users_are_told():
     model = BUIR(embedding_dim=4, device="cpu", inner_validation="auto")
     with pytest.warns(NoValidationWarning, match=r"^inner validation needs 200 users with at least 3 pairs, 60 have"):
         model.fit(csr_array(np.ones((60, 3), dtype=np.float32)), show_progress=False)
-    assert (model.chosen_.uniformity, model.chosen_.epochs, model.chosen_.strengths) == (0.3, 10, {})
+    assert (model.chosen_.uniformity, model.chosen_.epochs, model.chosen_.strengths) == (0.1, 10, {})
 
 
 @pytest.mark.filterwarnings("error::buir.errors.NoValidationWarning")
