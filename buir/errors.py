@@ -168,6 +168,10 @@ class NoValidationWarning(InputWarning):
     """No held-out pairs, given or to be taken from training, so that defaults stand where they would decide."""
 
 
+class StartKeptWarning(InputWarning):
+    """Epochs of going on, though no training was better than the start on the fit's held-out pairs."""
+
+
 class CheckpointWarning(InputWarning):
     """A checkpoint that could not be written while a fit went on."""
 

@@ -46,9 +46,8 @@ print(split, f"and {hidden.n_pairs:,} positives that no training sees", sep="\n"
 # ## What happens to the scores?
 #
 # Two models of the same width, from a random start and without terms: BUIR as in the paper, which only draws partners
-# together, and the
-# softmax loss with negatives (`baselines.Contrastive`), which also pushes everything else away. While they train, both
-# look at three samples of pairs: training pairs, held-out pairs, and pairs that nobody observed.
+# together, and the softmax loss with negatives (`baselines.Contrastive`), which also pushes everything else away. While
+# they train, both look at three samples of pairs: training pairs, held-out pairs, and pairs that nobody observed.
 
 # %%
 epochs = 4 if SMOKE else 16

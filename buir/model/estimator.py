@@ -12,7 +12,7 @@ import torch
 from scipy.sparse import csr_array
 
 from buir.data import Labelled, PairWeights, fit_inputs, html_table, partial_fit_inputs, take
-from buir.errors import InputError
+from buir.errors import InputError, StartKeptWarning, counted, report
 from buir.learning import Weights, collapse, initial_weights, warn_of_collapse
 from buir.model.checkpoint import Checkpoint
 from buir.model.fitting import LEAST_HELD, Chosen, Fitted, Plan, blind_epochs, hold_out, run, warn_of_defaults
@@ -339,9 +339,9 @@ class BUIR(Recommender):
             As in ``fit``, in the unit of that fit's; they add to the weights that old pairs have. None: the new pairs
             of a model with weights weigh as much as its average pair.
         epochs
-            Passes over all pairs; None is a tenth of ``epochs``, rounded up, or of what "auto" came to. Other
-            parameters are those of now, with what "auto" came to; the weight of uniformity is that of a fit without
-            held-out pairs where none was chosen, as the start was kept.
+            Passes over all pairs; None is a tenth of ``epochs``, rounded up, or of what "auto" came to, so none where
+            the fit kept its start; asking for some there is warned of (``StartKeptWarning``), and trains with the
+            weight of uniformity of a fit without held-out pairs, as none was chosen.
         show_progress, callback
             As in ``fit``.
 
@@ -362,13 +362,20 @@ class BUIR(Recommender):
                 "save it with training_matrix=True"
             )
             raise InputError(msg)
-        most = self.chosen_.epochs if self.epochs == "auto" else self.epochs
+        start_kept = self.chosen_.stopped == "start"
+        most = self.chosen_.epochs if self.epochs == "auto" or start_kept else self.epochs
         epochs = -(-most // 10) if epochs is None else epochs
         width = self.weights_.table.shape[1]
         block = self.terms_.width_of_block or "auto"
         parameters = self.get_params() | {"epochs": epochs, "embedding_dim": width, "block_dim": block}
         check_parameters(type(self), parameters)
         check_callback(callback)
+        if epochs and start_kept:
+            msg = (
+                f"partial_fit is to train for {counted(epochs, 'epoch')}, but the fit kept its start, as no training "
+                "was better on held-out pairs; expected no epochs, which new rows do not need, or a new fit"
+            )
+            report([StartKeptWarning(msg, argument="epochs")])
         arrived = partial_fit_inputs(new_interactions, weights, self.weight_unit_)
         growth = grow(self.seen_, self.user_ids_, self.item_ids_, arrived, self.weight_unit_)
         matrix = growth.labelled.matrix

@@ -1,5 +1,6 @@
 """partial_fit: what grows, what is kept, what goes on."""
 
+import copy
 import io
 import logging
 
@@ -10,7 +11,7 @@ import torch
 from scipy.sparse import csr_array
 
 from buir import BUIR, Interactions
-from buir.errors import InputError
+from buir.errors import InputError, StartKeptWarning
 from tests.support.plain_training import PLAIN
 
 SMALL = {"embedding_dim": 8, "epochs": 6, "batch_size": 32, "device": "cpu"} | PLAIN
@@ -68,8 +69,11 @@ def test_where_the_start_was_kept_going_on_spreads_as_a_fit_without_held_out_pai
     flat = BUIR(**model.get_params() | {"uniformity": 0.0}).fit(frame.drop(held.index), held, show_progress=False)
     for each in (told, flat):
         each.weights_, each.chosen_ = model.weights_.clone(), model.chosen_
+    copy.deepcopy(model).partial_fit(held, show_progress=False)  # no epochs, no warning
     for each in (model, told, flat):
-        each.partial_fit(held, epochs=2, show_progress=False)
+        text = "^partial_fit is to train for 2 epochs, but the fit kept its start, as no training was better"
+        with pytest.warns(StartKeptWarning, match=text):
+            each.partial_fit(held, epochs=2, show_progress=False)
     np.testing.assert_array_equal(model.user_factors, told.user_factors)
     assert not np.array_equal(model.user_factors, flat.user_factors)
 
