@@ -1,4 +1,4 @@
-"""What stands between the online network and its target: a predictor or none, and how fast the target follows.
+"""What stands between the online network and its target, how fast the target follows, and where training starts.
 
     python -m benchmarks.predictor
     python -m benchmarks.predictor --blind
@@ -32,13 +32,15 @@ CELLS = {
     "ciao": (0.2, 0.8),
 }
 WAYS: dict[str, dict[str, Any]] = {
-    "linear .995": {"predictor": "linear", "momentum": 0.995},
-    "none .9": {"predictor": "none", "momentum": 0.9},
-    "linear .9": {"predictor": "linear", "momentum": 0.9},
-    "none 0": {"predictor": "none", "momentum": 0.0},
-    "none .995": {"predictor": "none", "momentum": 0.995},
+    "linear .995": {"predictor": "linear", "momentum": 0.995, "start": "spectral"},
+    "none .9": {"predictor": "none", "momentum": 0.9, "start": "spectral"},
+    "none .9, random": {"predictor": "none", "momentum": 0.9, "start": "random"},
+    "none .9, both": {"predictor": "none", "momentum": 0.9, "start": "auto"},
+    "linear .9": {"predictor": "linear", "momentum": 0.9, "start": "spectral"},
+    "none 0": {"predictor": "none", "momentum": 0.0, "start": "spectral"},
+    "none .995": {"predictor": "none", "momentum": 0.995, "start": "spectral"},
 }
-"""The paper's first, the default second."""
+"""The paper's predictor and target first, then the default of today, and what it decides between where pairs are few."""
 BLIND: dict[str, dict[str, Any]] = {
     "auto": {},
     "start": {"epochs": 0},
@@ -60,7 +62,8 @@ def measured(data: str, level: float, way: str) -> dict[str, object]:
         model = BUIR(**WAYS[way], seed=seed).fit(split.train, mine, show_progress=False)
         values.append(evaluate(model, split.train, other, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"])
         chosen = model.chosen_
-        told.append(f"{chosen.epochs} of {chosen.epochs_run} at {chosen.uniformity:g}")
+        began = f" from {chosen.began}" if chosen.beside is not None else ""
+        told.append(f"{chosen.epochs} of {chosen.epochs_run} at {chosen.uniformity:g}{began}")
     seconds = (time.process_time() - started) / 2
     return {"ndcg_at_20": f"{np.mean(values):.4f}", "cpu_seconds": f"{seconds:.1f}", "epochs": " and ".join(told)}
 

@@ -4,7 +4,8 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -147,6 +148,15 @@ class Checkpoint:
             raise InputError(msg, "another ", Argument("checkpoint"))
         self._write()
         self._accepted = True
+
+    @contextmanager
+    def within(self, name: str) -> Iterator[None]:
+        """Name the phases of this block as those within another."""
+        self._phases.append(f"{self._phases[-1]}{name}/")
+        try:
+            yield
+        finally:
+            self._phases.pop()
 
     def once(self, name: str, make: Callable[[], Result], kind: type[Result], **shapes: tuple[int, ...]) -> Result:
         """Return the result of a phase, made now or by an earlier process.

@@ -118,10 +118,10 @@ class BUIR(Recommender):
     """Weight of the uniformity term, an extension; "auto": 0.1, 0.3 or 1, the best on held-out pairs; without them 0.1,
     or 0.3 where there are many pairs (0 or 0.3, and 0, with a linear predictor). 0 in the paper. Set one of them to
     save the time of trying: the more pairs a user has, the higher."""
-    start: Literal["spectral", "random"] = "spectral"
+    start: Literal["auto", "spectral", "random"] = "auto"
     """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
-    lead, an extension; "random": from Xavier's distribution, as in the paper. Leave it but to compare with the paper,
-    whose start wants more epochs."""
+    lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral; where pairs are few and
+    the terms "auto", both are trained and held-out pairs decide. Set "spectral" to save that time."""
     terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
     """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
     ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper. Set {}
@@ -305,7 +305,8 @@ class BUIR(Recommender):
                 "block_dim": "auto" if chosen.block_dim is None else chosen.block_dim,
                 "terms": chosen.strengths,
             }
-            fitted = run(replace(plan, **decided), matrix, **report)
+            began = plan.beside if plan.beside is not None and chosen.began == "random" else plan
+            fitted = run(replace(began, **decided), matrix, **report)
             return fitted._replace(chosen=replace(chosen, held_out="inner"))
         left_open = (self.epochs, self.embedding_dim, self.uniformity, self.terms)
         if self.inner_validation and "auto" in left_open:
@@ -380,6 +381,8 @@ class BUIR(Recommender):
         growth = grow(self.seen_, self.user_ids_, self.item_ids_, arrived, self.weight_unit_)
         matrix = growth.labelled.matrix
         parameters["terms"] = self.terms_.strengths
+        if self.start == "auto":
+            parameters["start"] = self.chosen_.began or "spectral"
         if self.uniformity == "auto" and self.chosen_.epochs:  # a start that was kept has chosen none to train with
             parameters["uniformity"] = self.chosen_.uniformity
         plan = Plan.of(parameters, n_pairs=matrix.nnz, n_nodes=sum(matrix.shape))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -110,6 +110,7 @@ class Plan:
     predictor: Literal["none", "linear"]
     weight_decay: float
     start: Literal["spectral", "random"]
+    """The first one that is tried; see ``beside``."""
     embedding_dim: int | Literal["auto"]
     block_dim: int | Literal["auto"]
     uniformity: float | Literal["auto"]
@@ -123,6 +124,8 @@ class Plan:
     patience: int
     cumulative_patience: bool
     seed: int
+    beside: "Plan | None" = None
+    """The same from a random start, where pairs are so few that held-out pairs decide between both."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any], *, n_pairs: int, n_nodes: int) -> "Plan":
@@ -152,7 +155,12 @@ class Plan:
         ValueError
             If the device is not there.
         """
-        decided = {field.name: parameters[field.name] for field in fields(cls)}
+        if parameters["start"] == "auto":
+            sizes = {"n_pairs": n_pairs, "n_nodes": n_nodes}
+            spectral = cls.of({**parameters, "start": "spectral"}, **sizes)
+            beside = None if many_pairs(n_pairs, n_nodes) else cls.of({**parameters, "start": "random"}, **sizes)
+            return replace(spectral, beside=beside)
+        decided = {field.name: parameters[field.name] for field in fields(cls) if field.name != "beside"}
         decided["device"] = training_device(parameters["device"])
         if parameters["epochs"] == "auto":
             decided["epochs"] = MOST_EPOCHS
@@ -244,6 +252,10 @@ class Chosen:
     stopped: str | None = None
     """What ended it: "patience"; "epochs", all that were allowed; "callback"; or "start", which no branch beat, so that
     it did not begin."""
+    began: str | None = None
+    """Which start the kept state was trained from, "spectral" or "random"."""
+    beside: float | None = None
+    """What ``value`` was from the other start, where both were trained."""
     held_out: str | None = None
     """Which pairs decided: "given", "inner" (held out by the fit, which then trained again on everything), "none"."""
     device: str | None = None
@@ -267,6 +279,10 @@ class Chosen:
             said.append(f"device {self.device}, batch {self.batch_size:,}, {rates}{rows}")
         said += [f"ended by {_ENDS[self.stopped]}"] if self.stopped in _ENDS else []
         said += [f"decided on {_HELD_OUT[self.held_out]}"] if self.held_out in _HELD_OUT else []
+        if self.value is not None and self.beside is not None:
+            other = "spectral" if self.began == "random" else "random"
+            values = f"{self.value:.4f}, and not from the {other} one, {self.beside:.4f}"
+            said.append(f"kept is the state from the {self.began} start, {values}")
         terms = ", ".join(f"{name} {self.strengths[name]:g}" for name in TERMS if name in self.strengths)
         said.append(f"terms: {terms or 'none'}")
         held_out = "on held-out pairs" if self.with_terms else "on held-out pairs without the terms"
@@ -320,15 +336,20 @@ def hold_out(matrix: csr_array, seed: int, least: int = 200) -> tuple[csr_array,
     return keep(matrix, ~held), pattern(keep(matrix, held))
 
 
+def many_pairs(n_pairs: int, n_nodes: int) -> bool:
+    """Whether there are many pairs, in all and for each user and item; see ``MANY_PAIRS``."""
+    return n_pairs**2 > MANY_PAIRS * n_nodes
+
+
 def blind_uniformity(predictor: Literal["none", "linear"], matrix: csr_array) -> float:
     """Return the weight of uniformity of a training that no held-out pairs decide."""
     few, many = BLIND_UNIFORMITY[predictor]
-    return many if matrix.nnz**2 > MANY_PAIRS * sum(matrix.shape) else few
+    return many if many_pairs(matrix.nnz, sum(matrix.shape)) else few
 
 
-def blind_epochs(start: Literal["spectral", "random"], matrix: csr_array) -> int:
+def blind_epochs(start: Literal["auto", "spectral", "random"], matrix: csr_array) -> int:
     """Return the number of epochs of a training that no held-out pairs end."""
-    return 0 if start == "spectral" and matrix.nnz > DENSE * sum(matrix.shape) else BLIND_EPOCHS
+    return 0 if start != "random" and matrix.nnz > DENSE * sum(matrix.shape) else BLIND_EPOCHS
 
 
 def warn_of_defaults(matrix: csr_array) -> None:
@@ -360,6 +381,9 @@ def run(
     of uniformity, by a branch of two epochs for each, or that none beats the start; the epoch, by early stopping; and
     the strengths of the terms, by the best state.
 
+    Where pairs are few the leading singular vectors are those of small parts of the graph, and most rows have little of
+    them: there a random start is trained as well (``Plan.beside``), and kept if its state validates better in the end.
+
     From a spectral start with open strengths the states are watched in two ways, with the terms that the start wants
     and without any, because training and terms gain partly the same. Each way has its branch and its best epoch, and
     mostly they share the training. The state is kept that validates better with the terms that it wants itself.
@@ -383,8 +407,31 @@ def run(
     checkpoint
         Keeps what the phases come to; None keeps nothing.
     """
-    training = _Training(plan, matrix, weights, valid, Checkpoint() if checkpoint is None else checkpoint)
-    watch = _Watch(callback, show_progress=show_progress)
+    checkpoint, watch = (
+        Checkpoint() if checkpoint is None else checkpoint,
+        _Watch(callback, show_progress=show_progress),
+    )
+    first = _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
+    value = first.chosen.value
+    ended = watch.ended or first.chosen.stopped == "callback"
+    if plan.beside is None or value is None or plan.epochs == 0 or ended:
+        return first
+    watch.about = {"began": "random"}
+    with checkpoint.within("random start"):
+        second = _run(_Training(plan.beside, matrix, None, valid, checkpoint), watch)
+    assert second.chosen.value is not None
+    kept, other = (first, second) if value >= second.chosen.value else (second, first)
+    n_candidates = first.chosen.n_candidates + second.chosen.n_candidates
+    return kept._replace(chosen=replace(kept.chosen, beside=other.chosen.value, n_candidates=n_candidates))
+
+
+def _run(
+    training: "_Training",
+    watch: "_Watch",
+    state: TrainingState | None = None,
+    before: Sequence[dict[str, Any]] = (),
+) -> Fitted:
+    """Train from one start."""
     if not training.twice:
         watched = training.watched()
         learner, trained = watched.train(watch, state, before)
@@ -484,11 +531,13 @@ class _Watch:
 
     def __init__(self, callback: Callback, *, show_progress: bool) -> None:
         self.callback, self.show_progress, self.ended = callback, show_progress, False
+        self.about: dict[str, Any] = {}
+        """What is put into all records."""
         self.marks: dict[str, Any] = {}
         """What is put into the records of a training that is only tried."""
 
     def __call__(self, record: dict[str, Any]) -> bool:
-        answer = None if self.callback is None else self.callback(record | self.marks)
+        answer = None if self.callback is None else self.callback(record | self.about | self.marks)
         ends = isinstance(answer, bool | np.bool_) and bool(answer)
         self.ended = self.ended or ends
         return ends
@@ -820,6 +869,7 @@ class _Training:
             other=compared[1],
             n_candidates=sum(self.candidates),
             with_terms=trained.metric in (None, plan.valid_metric),
+            began=plan.start,
             epochs_run=history[-1]["epoch"] - told,
             stopped=trained.stopped,
             held_out="none" if self.valid is None else "given",

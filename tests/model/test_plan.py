@@ -94,7 +94,7 @@ def test_a_plan_is_decided_and_keeps_what_was_given():
     plan = plan_of(model)
     decided = {"device": torch.device("cpu"), "batch_size": 128, "row_sparse": False}
     kept = {name: value for name, value in model.get_params().items() if name not in {*decided, "inner_validation"}}
-    assert dataclasses.asdict(plan) == kept | decided
+    assert dataclasses.asdict(plan) == kept | decided | {"beside": None}
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.epochs = 8  # type: ignore[misc]
     assert plan_of(BUIR(encoder="id", n_layers=3)).n_layers == 0
@@ -150,6 +150,13 @@ def test_settings_reach_the_loop():
 def test_auto_epochs_are_a_number():
     assert plan_of(BUIR()).epochs == 100
     assert plan_of(BUIR(epochs=0)).epochs == 0
+
+
+def test_few_pairs_are_trained_from_both_starts():
+    few, many = plan_of(BUIR(), n_pairs=3000), plan_of(BUIR(), n_pairs=50_000)
+    assert (few.start, many.start, many.beside) == ("spectral", "spectral", None)
+    assert few.beside == plan_of(BUIR(start="random"), n_pairs=3000)
+    assert [plan_of(BUIR(start=start), n_pairs=3000).beside for start in ("spectral", "random")] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,45 @@ def lists(table: np.ndarray, n: int) -> np.ndarray:
 # The start
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_of_both_starts_the_one_is_kept_that_validates_better(seed):
+    """The same model comes of naming that start."""
+    train, valid = tastes(seed=seed)
+    made = {"embedding_dim": 8, "device": "cpu", "valid_metric": "ndcg_at_5", "seed": seed}
+    told = []
+    auto, *both = (
+        BUIR(**made, start=start).fit(train, valid, show_progress=False, callback=callback)
+        for start, callback in (("auto", told.append), ("spectral", None), ("random", None))
+    )
+    kept, other = sorted(both, key=lambda model: -model.chosen_.value)
+    assert (auto.chosen_.value, auto.chosen_.beside) == (kept.chosen_.value, other.chosen_.value)
+    assert auto.chosen_.began == kept.start
+    np.testing.assert_array_equal(auto.user_factors, kept.user_factors)
+    assert auto.chosen_.n_candidates == sum(model.chosen_.n_candidates for model in both)
+    assert f"from the {kept.start} start, {kept.chosen_.value:.4f}, and not from the {other.start}" in str(auto.chosen_)
+    assert {record.get("began") for record in told} == {None, "random"}
+
+
+def test_one_start_where_nothing_could_decide_between_two():
+    asked = []
+    ended = BUIR(device="cpu").fit(
+        TRAIN, VALID, show_progress=False, callback=lambda record: asked.append(record) or True
+    )
+    models = [ended, fit(TRAIN, VALID), fit(TRAIN, terms="auto"), fit(TRAIN, VALID, terms="auto", epochs=0)]
+    assert [(model.chosen_.began, model.chosen_.beside) for model in models] == [("spectral", None)] * 4
+    assert len(asked) == 1
+
+
+def test_what_was_held_out_inside_decides_between_the_starts():
+    matrix = csr_array((np.random.default_rng(1).random((80, 40)) < 0.2).astype(np.float32))
+    made = {"embedding_dim": 4, "device": "cpu", "inner_validation": True}
+    model = BUIR(**made).fit(matrix, show_progress=False)
+    same = BUIR(**made, start=model.chosen_.began).fit(matrix, show_progress=False)
+    np.testing.assert_array_equal(model.item_factors, same.item_factors)
+    assert model.chosen_.beside is not None
+    assert through_file(model).chosen_ == model.chosen_
+
+
 def test_the_start_gives_the_lists_of_the_dense_singular_vectors():
     matrix = TRAIN.toarray().astype(np.float64)
     of_users, of_items = matrix.sum(axis=1), matrix.sum(axis=0)
@@ -150,7 +189,8 @@ def test_held_out_pairs_choose_the_terms(encoder):
     assert model.terms_.strengths == {name: value for name, value in choice.strengths.items() if value}
     assert model.chosen_.strengths == model.terms_.strengths
     assert model.chosen_.n_candidates > choice.n_candidates
-    given = fit(terms=model.terms_.strengths, encoder=encoder, epochs=model.chosen_.epochs)
+    settings = {"encoder": encoder, "epochs": model.chosen_.epochs, "start": model.chosen_.began}
+    given = fit(terms=model.terms_.strengths, **settings)
     np.testing.assert_allclose(scores(given), scores(model), rtol=1e-5, atol=1e-6 * np.abs(scores(model)).max())
 
 
@@ -308,7 +348,7 @@ def test_too_few_users_are_told():
 @pytest.mark.filterwarnings("error::buir.errors.NoValidationWarning")
 def test_few_users_hold_out_where_it_is_asked_for_and_nobody_warns_of_what_is_given():
     few = csr_array((np.random.default_rng(0).random((60, 30)) < 0.3).astype(np.float32))
-    asked = BUIR(embedding_dim=4, device="cpu", inner_validation=True).fit(few, show_progress=False)
+    asked = BUIR(embedding_dim=4, device="cpu", start="spectral", inner_validation=True).fit(few, show_progress=False)
     assert asked.chosen_.start is not None
     given = {"embedding_dim": 4, "epochs": 2, "uniformity": 0.0, "terms": {}}
     assert BUIR(**given, device="cpu").fit(few, show_progress=False).chosen_.epochs == 2
@@ -399,7 +439,7 @@ def little_held_out():
 def test_records_of_branches_say_so_and_the_history_has_none():
     train, valid = little_held_out()
     told = []
-    model = BUIR(device="cpu", epochs=3).fit(
+    model = BUIR(device="cpu", start="spectral", epochs=3).fit(
         train, valid, show_progress=False, callback=lambda r: told.append(r) and None
     )
     branches = [record["branch"] for record in told if "branch" in record]

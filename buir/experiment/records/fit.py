@@ -25,6 +25,7 @@ _DECIDED = (
     "row_sparse",
     "embedding_dim",
     "block_dim",
+    "began",
     "uniformity",
     "held_out",
 )
