@@ -251,8 +251,9 @@ class BUIR(Recommender):
             Show a progress bar on a terminal or, with ipywidgets, in a notebook.
         callback
             Called with the record of each validation (see ``history``); returning True ends the training. Records of a
-            branch that is only tried have its weight of uniformity as ``branch``, those of a further training (see
-            ``terms``) what it is ``watched`` with. A training that is resumed tells its earlier records first.
+            branch that is only tried have its weight of uniformity as ``branch``, those of a further training what it
+            is ``watched`` with (see ``terms``) or how it ``began`` (see ``start``). A training that is resumed tells
+            its earlier records first.
         checkpoint
             A file that keeps the state of the fit, replaced as a whole every ``checkpoint_minutes`` or, where an epoch
             takes longer, after each, and whenever the fit ends, by Ctrl-C too; three to five more tables in memory. It

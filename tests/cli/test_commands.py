@@ -65,7 +65,7 @@ def test_fit_says_what_it_did(tmp_path):
     path = write(tmp_path / "train.csv", TRAIN)
     said = run("fit", path, "--out", tmp_path / "m", *TINY, "--set", "encoder=graph").stdout
     assert re.fullmatch(
-        r"\S+m: BUIR, encoder graph, 5 users, 6 items, 12 pairs; 3 epochs.*, width 4, uniformity 0.3; .*terms: none.*\n",
+        r"\S+m: BUIR, encoder graph, 5 users, 6 items, 12 pairs; 3 epochs.*, width 4, uniformity 0.1; .*terms: none.*\n",
         said,
     )
 

@@ -289,7 +289,7 @@ def test_the_clock_ends_fits_of_models_with_epochs_and_says_so(tmp_path):
 
 
 def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
-    settings = {"encoder": "graph", "embedding_dim": 4, "epochs": 3, "learning_rate": 0.01, "device": "cpu"}
+    settings = {"encoder": "graph", "embedding_dim": 4, "epochs": 3, "learning_rate": 0.01, "device": "cpu"} | {"start": "spectral"}
     config = make_config(
         models=[{"kind": "popularity"}, {"kind": "buir", "params": settings}],
         protocol={"kind": "nested", "levels": [1.0]},
@@ -298,7 +298,7 @@ def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
     popular, ours = benchmark.run(config, tmp_path, Watcher()).records
     assert popular.chosen == {}
     decided = {"embedding_dim", "uniformity", "epochs", "strengths", "start", "trained", "value"}
-    came_to = {"bare", "kept", "other", "epochs_run", "stopped", "held_out", "collapse"}
+    came_to = {"bare", "kept", "other", "epochs_run", "stopped", "held_out", "collapse", "began", "beside"}
     plan = {"device", "block_dim", "batch_size", "learning_rate", "momentum", "row_sparse"}
     assert decided | came_to | plan | {"n_candidates", "with_terms"} == set(ours.chosen)
     assert (ours.chosen["epochs_run"], ours.chosen["held_out"], ours.chosen["device"]) == (3, "given", "cpu")

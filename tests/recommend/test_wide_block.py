@@ -143,7 +143,7 @@ def test_training_that_no_branch_promises_is_left_out(monkeypatch, promised, goe
     monkeypatch.setattr(_Training, "choose", chosen)
     monkeypatch.setattr(_Training, "branches", better_alone)
     monkeypatch.setattr("buir.model.fitting.PAYS", 0.0)  # so each branch is asked about
-    model = BUIR(**SETTINGS).fit(pairs(400, 90), show_progress=False)
+    model = BUIR(**SETTINGS, start="spectral").fit(pairs(400, 90), show_progress=False)
     assert sum(phase.startswith("terms of branch") for phase in asked) == 3
     assert any(phase.startswith("terms, best by") for phase in asked) == goes_on
     assert model.chosen_.held_out == "inner"

@@ -156,7 +156,11 @@ def check_valid_is_measured(case: Case) -> None:
 
     # what is only tried is heard of, too, beside the training that the history tells of
     def plain(record: dict[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in record.items() if k not in ("branch", "watched", "best") and not k.startswith("best_")}
+        return {
+            k: v
+            for k, v in record.items()
+            if k not in ("branch", "watched", "began", "best") and not k.startswith("best_")
+        }
 
     told = list(map(plain, records))
     assert all(plain(record) in told for record in model.history)
