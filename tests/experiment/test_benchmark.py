@@ -289,7 +289,8 @@ def test_the_clock_ends_fits_of_models_with_epochs_and_says_so(tmp_path):
 
 
 def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
-    settings = {"encoder": "graph", "embedding_dim": 4, "epochs": 3, "learning_rate": 0.01, "device": "cpu"} | {"start": "spectral"}
+    settings = {"encoder": "graph", "embedding_dim": 4, "epochs": 3, "learning_rate": 0.01, "start": "spectral"}
+    settings |= {"device": "cpu"}
     config = make_config(
         models=[{"kind": "popularity"}, {"kind": "buir", "params": settings}],
         protocol={"kind": "nested", "levels": [1.0]},
