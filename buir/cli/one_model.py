@@ -219,7 +219,9 @@ def recommend(
     more_like: Annotated[
         list[str] | None, typer.Option("--more-like", help="Id of an item; lists have more of its kind. Repeatable.")
     ] = None,
-    strength: Annotated[float, typer.Option("--strength", help="How far such an item turns lists, from 0.")] = 0.5,
+    strength: Annotated[
+        float | None, typer.Option("--strength", help="How far such an item turns lists, from 0; 0.5 unless said.")
+    ] = None,
     excel: Excel = False,
 ) -> None:
     """List the best items for users. Rows hold user, item, score and rank.
@@ -232,6 +234,9 @@ def recommend(
 
         if everybody and (user or users):
             msg = "--all asks for everybody, and --user and --users for some; expected one of them"
+            raise InputError(msg)
+        if strength is not None and not less_like and not more_like:
+            msg = f"--strength is {strength:g} and no item is named; expected --less-like or --more-like beside it"
             raise InputError(msg)
         if out is not None:
             options.check_target(out, model_file, users, history, allow, deny, titles, table=True)
@@ -246,7 +251,7 @@ def recommend(
             "unknown": unknown,
             "less_like": as_labels(less_like or [], model.item_ids_),
             "more_like": as_labels(more_like or [], model.item_ids_),
-            "strength": strength,
+            "strength": 0.5 if strength is None else strength,
         }
         named = [*(user or []), *(options.read_ids(users) if users else [])]
         asked = as_labels(named, ids) if named else [*(told or ()), *([] if told and not everybody else ids.tolist())]

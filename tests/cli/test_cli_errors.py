@@ -246,6 +246,16 @@ WRONG_ORDERS = {
         2,
         ("--less-like and --more-like both name item 10", "one side"),
     ),
+    "recommend: a strength of nothing": (
+        ["recommend", "model", "--strength", "2"],
+        2,
+        ("--strength is 2 and no item is named", "--less-like or --more-like"),
+    ),
+    "a predictor that is none of both": (
+        [*FIT, "--set", "predictor=foo"],
+        2,
+        ("--set: predictor is 'foo'", "'none', 'linear'"),
+    ),
     "recommend: a negative strength": (
         ["recommend", "model", "--less-like", "10", "--strength", "-1"],
         2,

@@ -70,6 +70,12 @@ def test_fit_says_what_it_did(tmp_path):
     )
 
 
+def test_the_predictor_none_is_a_word(tmp_path):
+    path = write(tmp_path / "train.csv", TRAIN)
+    run("fit", path, "--out", tmp_path / "m", *TINY, "--paper", "--set", "predictor=none", "--set", "uniformity=0.1")
+    assert BUIR.load(tmp_path / "m").predictor == "none"
+
+
 def test_one_of_a_thing_is_not_many(tmp_path):
     path = write(tmp_path / "train.csv", [("ann", 10), ("ann", 20)])
     options = ["--set", "epochs=1", "--set", "batch_size=2"]
