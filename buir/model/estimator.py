@@ -364,7 +364,7 @@ class BUIR(Recommender):
                 "save it with training_matrix=True"
             )
             raise InputError(msg)
-        start_kept = self.chosen_.stopped == "start"
+        start_kept = self.chosen_.stopped == "start" or (self.chosen_.epochs == 0 and bool(self.chosen_.epochs_run))
         most = self.chosen_.epochs if self.epochs == "auto" or start_kept else self.epochs
         epochs = -(-most // 10) if epochs is None else epochs
         width = self.weights_.table.shape[1]

@@ -811,6 +811,7 @@ class _Training:
                 stopped = _end(both.history[-1]["epoch"], self.plan.epochs, ended=both.ended)
                 yield _Trained.of(Weights(*parts), weight, both.history, metric, stopped)
             if both.ended:
+                watch.ended = True  # of an earlier process: this one has not been asked
                 return
 
     def both(self, uniformity: float, metrics: Sequence[str], watch: _Watch) -> _Both:

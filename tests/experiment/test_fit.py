@@ -77,7 +77,11 @@ def test_of_buir():
 
 
 def test_the_clock_a_start_and_a_collapse_are_said():
-    assert Fit.of(buir(chosen=BUIR, capped=True)).stopped == "seconds"
+    assert Fit.of(buir(chosen=BUIR | {"stopped": "callback"}, capped=True)).stopped == "seconds"
+    other_cut = Fit.of(buir(chosen=BUIR | {"began": "spectral", "beside": 0.24}, capped=True))
+    assert other_cut.stopped == "patience"
+    said = "Two starts were trained: kept is what began from the spectral one (0.2600; from the random one 0.2400)."
+    assert said in list(other_cut.words())
     start = Fit.of(buir(chosen=BUIR | {"stopped": "start", "epochs": 0, "epochs_run": 0}))
     assert start.end == "its start, which no training beat"
     assert next(start.words()).startswith("Its start was kept: no branch of training validated better")

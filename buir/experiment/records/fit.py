@@ -60,6 +60,8 @@ class Fit:
     compared: tuple[float, float] | None = None
     """Of the kept one and of the other what decided between them: the metric with the terms that each wants of those
     that are added to a score, on the users looked at between epochs."""
+    starts: tuple[str, float] | None = None
+    """Where two starts were trained, which one was kept, and what ``value`` was from the other one."""
     decided: Mapping[str, Any] = field(default_factory=dict)
     """What every "auto" came to, and what the model decided besides."""
     collapse: str | None = None
@@ -99,9 +101,10 @@ class Fit:
         stopped = chosen.get("stopped") or ("start" if run == 0 else _end(record, run))
         kept, other = chosen.get("kept"), chosen.get("other")
         compared = None if kept is None or other is None else (float(kept), float(other))
+        cut = record.capped and stopped == "callback"  # a limit may have cut the training from the other start
         twice = compared is not None or not chosen.get("with_terms", True)
         return cls(
-            stopped="seconds" if record.capped else stopped,
+            stopped="seconds" if cut else stopped,
             metric=record.params.get("valid_metric", "ndcg_at_20"),
             epochs_run=run,
             best_epoch=int(chosen.get("epochs", run)),
@@ -113,6 +116,7 @@ class Fit:
             kept=("with terms" if chosen.get("with_terms", True) else "without terms") if twice else None,
             compared=compared,
             decided={name: chosen[name] for name in _DECIDED if chosen.get(name) is not None},
+            starts=(chosen["began"], float(chosen["beside"])) if chosen.get("beside") is not None else None,
             collapse=chosen.get("collapse"),
         )
 
@@ -154,6 +158,11 @@ class Fit:
         if self.gain is not None:
             added = f"{self.gain:+.4f}" if self.gain else "nothing"
             yield f"Training added {added} over its start: {self.start:.4f} before, {self.trained:.4f} after."
+        if self.starts is not None:
+            kept, other = self.starts
+            left = "spectral" if kept == "random" else "random"
+            values = f"{self.value:.4f}; from the {left} one {other:.4f}"
+            yield f"Two starts were trained: kept is what began from the {kept} one ({values})."
         if self.kept is not None:
             both = "" if self.compared is None else " ({:.4f}; the other one {:.4f})".format(*self.compared)
             yield f"Of the two best states the one watched {self.kept} was kept{both}."
