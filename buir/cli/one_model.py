@@ -220,7 +220,7 @@ def recommend(
         list[str] | None, typer.Option("--more-like", help="Id of an item; lists have more of its kind. Repeatable.")
     ] = None,
     strength: Annotated[
-        float | None, typer.Option("--strength", help="How far such an item turns lists, from 0; 0.5 unless said.")
+        float | None, typer.Option("--strength", help="How far such an item turns lists, from 0.")
     ] = None,
     excel: Excel = False,
 ) -> None:
@@ -251,8 +251,8 @@ def recommend(
             "unknown": unknown,
             "less_like": as_labels(less_like or [], model.item_ids_),
             "more_like": as_labels(more_like or [], model.item_ids_),
-            "strength": 0.5 if strength is None else strength,
         }
+        further |= {} if strength is None else {"strength": strength}
         named = [*(user or []), *(options.read_ids(users) if users else [])]
         asked = as_labels(named, ids) if named else [*(told or ()), *([] if told and not everybody else ids.tolist())]
         asked = list(dict.fromkeys(asked))

@@ -394,7 +394,8 @@ class BUIR(Recommender):
         _LOG.info("partial_fit: optimiser and target network %s", "restart" if state is None else "continue")
         earlier = {"state": state, "before": self.history}
         fitted = run(plan, matrix, start, **earlier, callback=callback, show_progress=show_progress)
-        return self._take(fitted._replace(chosen=self.chosen_), growth.labelled)
+        trained = {"uniformity": fitted.chosen.uniformity} if epochs else {}
+        return self._take(fitted._replace(chosen=replace(self.chosen_, **trained)), growth.labelled)
 
     def export_factors(self) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of the user and item factors for serving elsewhere.

@@ -407,18 +407,17 @@ def run(
     checkpoint
         Keeps what the phases come to; None keeps nothing.
     """
-    checkpoint, watch = (
-        Checkpoint() if checkpoint is None else checkpoint,
-        _Watch(callback, show_progress=show_progress),
-    )
-    first = _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
+    checkpoint = Checkpoint() if checkpoint is None else checkpoint
+    watch = _Watch(callback, show_progress=show_progress)
+    training = _Training(plan, matrix, weights, valid, checkpoint)
+    first = _run(training, watch, state, before)
     value = first.chosen.value
     ended = watch.ended or first.chosen.stopped == "callback"
     if plan.beside is None or value is None or plan.epochs == 0 or ended:
         return first
-    watch.about = {"began": "random"}
+    watch.about, watch.marks = {"began": "random"}, {}
     with checkpoint.within("random start"):
-        second = _run(_Training(plan.beside, matrix, None, valid, checkpoint), watch)
+        second = _run(_Training(plan.beside, matrix, None, valid, checkpoint, training.whole), watch)
     assert second.chosen.value is not None
     kept, other = (first, second) if value >= second.chosen.value else (second, first)
     n_candidates = first.chosen.n_candidates + second.chosen.n_candidates
@@ -553,7 +552,9 @@ class _Training:
         weights: Weights | None,
         valid: csr_array | None,
         checkpoint: Checkpoint,
+        found: Spectrum | None = None,
     ) -> None:
+        """Prepare it; ``found`` are the vectors of ``_spectrum`` where another start has found them."""
         self.plan, self.matrix, self.valid, self.checkpoint = plan, matrix, valid, checkpoint
         self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
         users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
@@ -581,7 +582,7 @@ class _Training:
         given = None if plan.terms == "auto" else plan.terms
         if self.spectrum is None and (given is None or any(name in given for name in BLOCKS)):
             # the same vectors as those of a start, so that going on with no epoch changes no score
-            self.spectrum = self._spectrum().cut(self.width)
+            self.spectrum = (self._spectrum() if found is None else found).cut(self.width)
         self.terms: dict[str, Term] = {}
         if given is not None or valid is not None:
             self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)

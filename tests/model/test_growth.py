@@ -76,6 +76,7 @@ def test_where_the_start_was_kept_going_on_spreads_as_a_fit_without_held_out_pai
             each.partial_fit(held, epochs=2, show_progress=False)
     np.testing.assert_array_equal(model.user_factors, told.user_factors)
     assert not np.array_equal(model.user_factors, flat.user_factors)
+    assert [each.chosen_.uniformity for each in (model, told, flat)] == [0.1, 0.1, 0]  # what advice begins from
 
 
 @pytest.mark.parametrize(("before", "after"), [("none", "linear"), ("linear", "none")])
