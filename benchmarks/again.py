@@ -1,11 +1,12 @@
 """The rivals of a comparison with the settings that its searches found, beside BUIR as it is today.
 
-    python -m benchmarks.again sweep [--jobs 2]
+    python -m benchmarks.again sweep --missing [--jobs 2]
     buir report --out results/sweep-again --to docs/results/sweep-again
 
 The searches of the sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
 data set and level by level, on the same splits, for as long as there; BUIR decides everything anew. So a change of BUIR is judged against all
-rivals, user by user, in less than an hour. Finished fits are not run again. The same of the other comparisons in docs/results.
+rivals, user by user, in less than an hour. With --missing the data sets and levels of configs/sweep.yaml that the page lacks are run as well, with
+its searches, which takes half an hour each. Finished fits are not run again. The same of the other comparisons in docs/results.
 """
 
 import argparse
@@ -27,8 +28,9 @@ from buir.experiment.run import plan as benchmark
 DESCRIPTION = (
     "the levels, splits and models of {name}, and for each rival the settings that its search found there, on the same validation parts: it is fitted "
     "again, as long as there (30 seconds, if it trains in epochs), and its rows show no search; BUIR decides everything anew, and no model is trained on "
-    "validation pairs"
+    "validation pairs{searched}"
 )
+SEARCHED = ". Rivals are searched here on {places}"
 TRIED = 3.0
 """Seconds of the single trial by which a model without anything to search gets its fit."""
 
@@ -48,12 +50,14 @@ def settings_found(page: Path) -> dict[tuple[str, float, str], dict[str, Any]]:
 
 
 def cells_of(planned: list[Cell], found: dict[tuple[str, float, str], dict[str, Any]]) -> list[Cell]:
-    """Give each rival the settings that were found; leave out what has none."""
+    """Give each rival the settings that were found; leave out places without BUIR, and rivals without settings."""
     cells = []
     for cell in planned:
         settings = found.get((cell.dataset, cell.level, cell.model))
         assert cell.tuning is not None
-        if cell.kind == "buir" and (cell.dataset, cell.level, "popularity") in found:
+        if (cell.dataset, cell.level, "BUIR") not in found:
+            continue
+        if cell.kind == "buir":
             cells.append(cell)
         elif settings is not None:
             tuning = dict(cell.tuning) | {"space": {}}
@@ -65,25 +69,35 @@ def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of a folder in docs/results")
+    parser.add_argument(
+        "--missing", action="store_true", help="search the places of configs/NAME.yaml that the page lacks"
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="results/NAME-again by default")
     args = parser.parse_args()
     torch.set_num_threads(1)
     folder, name = RESULTS / args.name, f"{args.name}-again"
     out = args.out or Path("results") / name
-    config = load(folder / f"{args.name}.yaml", [f"name={name}", f"tuning.max_seconds={TRIED}", "tuning.trials=1"])
-    config = config.model_copy(update={"description": DESCRIPTION.format(name=args.name)})
+    page = load(folder / f"{args.name}.yaml", [f"name={name}"])
+    config = load(Path("configs") / f"{args.name}.yaml", [f"name={name}"]) if args.missing else page
+    config = config.model_copy(update={"protocol": page.protocol, "seeds": page.seeds})
+    assert config.tuning is not None
+    single = config.tuning.model_copy(update={"trials": 1, "max_seconds": TRIED})
     found = settings_found(folder / f"{args.name}.md")
-    whole = {(data, level) for data, level, model in found if model == "BUIR"}
-    found = {place: settings for place, settings in found.items() if place[:2] in whole}
     sources, journal = Sources(config), Journal(out)
-    cells = cells_of(benchmark.plan(config, sources), found)
+    again = cells_of(benchmark.plan(config.model_copy(update={"tuning": single}), sources), found)
+    searched = benchmark.plan(config, sources) if args.missing else []
+    searched = [cell for cell in searched if (cell.dataset, cell.level, "BUIR") not in found]
+    cells = again + searched
+    places = ", ".join(dict.fromkeys(f"{cell.dataset} at {cell.level:.0%}".replace("%", " %") for cell in searched))
+    told_of = SEARCHED.format(places=places) if searched else ""
+    config = config.model_copy(update={"description": DESCRIPTION.format(name=args.name, searched=told_of)})
     forecast, missing = Forecast(sources.sizes(), journal.records()), benchmark.unfinished(cells, journal)
     print(f"{len(missing)} of {len(cells)} fits are to be run", flush=True)
     progress = Progress(missing, forecast, jobs=args.jobs, log=lambda _: None)
+    command = f"python -m benchmarks.again {args.name}{' --missing' if args.missing else ''}"
     with journal.exclusive(), closing(progress):
-        told = {"sources": sources, "cells": cells, "command": f"python -m benchmarks.again {args.name}"}
-        benchmark.run(config, out, progress, jobs=args.jobs, **told)
+        benchmark.run(config, out, progress, jobs=args.jobs, sources=sources, cells=cells, command=command)
 
 
 if __name__ == "__main__":
