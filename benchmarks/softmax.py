@@ -44,13 +44,13 @@ class Curve:
         self.ledger.add(
             self.about | {"cpu_seconds": f"{took:.0f}", "epoch": record["epoch"], "held_out_ndcg_at_20": f"{value:.4f}"}
         )
-        return took > self.seconds
+        return took >= self.seconds
 
 
 def noted(curves: Ledger, about: tuple[object, ...]) -> float | None:
     """Return the best value of a training that an earlier call has finished; None without one."""
     rows = [row for row in curves.rows if tuple(row[name] for name in curves.key[:-1]) == tuple(map(str, about))]
-    over = any(float(row["cpu_seconds"]) > float(row["limit"]) for row in rows)
+    over = any(float(row["cpu_seconds"]) >= float(row["limit"]) for row in rows)
     return max(float(row["held_out_ndcg_at_20"]) for row in rows) if over else None
 
 
