@@ -161,6 +161,9 @@ class Contrastive(FittedInEpochs):
             check_groups(self.groups, user_items.shape[1])
         return ContrastiveLearner(self, user_items, validation, device)
 
+    def _decided(self) -> dict[str, Any]:
+        return super()._decided() | {"score": self.chosen_.score}
+
     def _decide(self, learner: ContrastiveLearner) -> None:
         self.chosen_ = ChosenScore(learner.choose_score())
 

@@ -84,6 +84,30 @@ class Baseline(Recommender):
         self.history = self._fit(labelled, held_out, show_progress=show_progress, callback=callback)
         return self
 
+    def again(self, user_items: Any, *, weights: PairWeights = None) -> Self:
+        """Learn from other pairs with what held-out pairs have decided: epochs, terms and what else was open.
+
+        So a model that has chosen by pairs held out of its training part is trained on all of it.
+
+        Parameters
+        ----------
+        user_items, weights
+            As in ``fit``.
+
+        Returns
+        -------
+        A new model, with the history of the one that decided.
+        """
+        model = type(self)(**self.get_params() | self._decided())
+        model._block_dim = self.terms_.width_of_block if "terms" in self.get_params() else None
+        model.fit(user_items, weights=weights, show_progress=False)
+        model.history = self.history
+        return model
+
+    def _decided(self) -> dict[str, Any]:
+        """Return what held-out pairs have decided, by the names of parameters."""
+        return {"terms": self.terms_.strengths} if self.get_params().get("terms") == "auto" else {}
+
 
 class FittedAtOnce(Baseline):
     """Base of the models that are fitted in one go: held-out pairs only tell how good they are."""
@@ -173,6 +197,10 @@ class FittedInEpochs(Baseline):
     @abstractmethod
     def _learner(self, user_items: csr_array, validation: Validation | None, device: torch.device) -> Learner:
         """Make the model with its optimiser; ``user_items`` is canonical."""
+
+    def _decided(self) -> dict[str, Any]:
+        best = [record["epoch"] for record in self.history if record.get("best")]
+        return super()._decided() | {"epochs": int((best or [self.history[-1]["epoch"]])[-1])}
 
     def _decide(self, learner: Any) -> None:
         """Let the trained learner decide what its settings leave open; a hook."""

@@ -33,12 +33,25 @@ from buir.data.sparse import (
     take,
     weighted,
 )
-from buir.data.splits import Split, author_split, given_split, leave_one_out, nested_levels, nested_split, time_split
+from buir.data.splits import (
+    LEAST_HELD,
+    LEAST_PAIRS,
+    Split,
+    author_split,
+    given_split,
+    hold_out,
+    leave_one_out,
+    nested_levels,
+    nested_split,
+    time_split,
+)
 from buir.data.synthetic import make_interactions
 from buir.data.weights import WEIGHTINGS, PairWeights, bm25, counts, half_life, log_counts, reading_weights, weighting
 
 __all__ = [
     "FORMATS",
+    "LEAST_HELD",
+    "LEAST_PAIRS",
     "ROLES",
     "WEIGHTINGS",
     "IngestReport",
@@ -64,6 +77,7 @@ __all__ = [
     "given_split",
     "half_life",
     "has_weights",
+    "hold_out",
     "html_table",
     "is_frame",
     "keep",

@@ -7,18 +7,23 @@ test has a training pair.  Held-out items that no training pair shows stay and c
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from buir.data.inputs import as_interactions
 from buir.data.interactions import Interactions, in_one_space
+from buir.data.sparse import keep, pattern
 from buir.errors import Argument, InputError, counted
 
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
+LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
+"""A user with so many training pairs lends one to inner validation; with fewer such users nobody does, with more only
+so many. The last is the first number of the seed that draws them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,23 @@ class Split:
     def test_users(self) -> np.ndarray:
         """Rows of the users that have test pairs, ascending."""
         return np.flatnonzero(np.diff(self.test.matrix.indptr))
+
+    def inside(self, seed: int = 0) -> "Split":
+        """Hold out pairs of the training part, as ``hold_out`` does, to decide by in place of the validation part.
+
+        Raises
+        ------
+        buir.errors.InputError
+            If too few users can lend one.
+        """
+        held = _lent(self.train.matrix, seed, LEAST_HELD)
+        if held is None:
+            able = int((np.diff(self.train.matrix.indptr) >= LEAST_PAIRS).sum())
+            needs = f"{LEAST_HELD} users with at least {LEAST_PAIRS} training pairs, {able:,} have so many"
+            msg = f"to decide inside the training part takes {needs}; decide by the validation part"
+            raise InputError(msg)
+        params = self.params | {"inside": int(seed)}
+        return replace(self, train=self.train.keep(~held), valid=self.train.keep(held), params=params)
 
     def __repr__(self) -> str:
         sizes = f"{self.train.n_pairs} / {self.valid.n_pairs} / {self.test.n_pairs}"
@@ -279,6 +301,31 @@ def given_split(train: Any, test: Any, valid_fraction: float = 0.1, seed: int = 
         "given",
         {"valid_fraction": float(valid_fraction), "seed": int(seed)},
     )
+
+
+def hold_out(matrix: csr_array, seed: int, least: int = LEAST_HELD) -> tuple[csr_array, csr_array] | None:
+    """Hold out one pair of every user with at least three, of at most 20,000; None where fewer than ``least`` can.
+
+    Returns
+    -------
+    The remaining pairs, with their weights, and the held-out ones, without, both of the matrix's shape.
+    """
+    held = _lent(matrix, seed, least)
+    return None if held is None else (keep(matrix, ~held), pattern(keep(matrix, held)))
+
+
+def _lent(matrix: csr_array, seed: int, least: int) -> np.ndarray | None:
+    """Draw which pairs are lent to inner validation, in the order of the matrix; None where too few users can."""
+    lengths = np.diff(matrix.indptr)
+    users = np.flatnonzero(lengths >= LEAST_PAIRS)
+    if len(users) < least:
+        return None
+    rng = np.random.default_rng([seed, HOLD_OUT])
+    if len(users) > MOST_HELD:
+        users = np.sort(rng.choice(users, MOST_HELD, replace=False))
+    held = np.zeros(matrix.nnz, dtype=bool)
+    held[matrix.indptr[users] + (rng.random(len(users)) * lengths[users]).astype(np.int64)] = True
+    return held
 
 
 def _usable(part: Interactions, train: Interactions) -> np.ndarray:

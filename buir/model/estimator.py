@@ -11,11 +11,20 @@ import pandas as pd
 import torch
 from scipy.sparse import csr_array
 
-from buir.data import Labelled, PairWeights, fit_inputs, html_table, partial_fit_inputs, take
+from buir.data import (
+    LEAST_HELD,
+    Labelled,
+    PairWeights,
+    fit_inputs,
+    hold_out,
+    html_table,
+    partial_fit_inputs,
+    take,
+)
 from buir.errors import InputError, StartKeptWarning, counted, report
 from buir.learning import Weights, collapse, initial_weights, warn_of_collapse
 from buir.model.checkpoint import Checkpoint
-from buir.model.fitting import LEAST_HELD, Chosen, Fitted, Plan, blind_epochs, hold_out, run, warn_of_defaults
+from buir.model.fitting import Chosen, Fitted, Plan, blind_epochs, run, warn_of_defaults
 from buir.model.folding import explain_score
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model

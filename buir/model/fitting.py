@@ -10,7 +10,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import has_weights, keep, of_some_users, pattern
+from buir.data import LEAST_HELD, LEAST_PAIRS, has_weights, of_some_users
 from buir.errors import NoValidationWarning, counted, report
 from buir.graph import (
     BipartiteGraph,
@@ -53,7 +53,7 @@ from buir.recommend import (
     with_strengths,
 )
 
-__all__ = ["Chosen", "Fitted", "Plan", "blind_epochs", "blind_uniformity", "hold_out", "run", "warn_of_defaults"]
+__all__ = ["Chosen", "Fitted", "Plan", "blind_epochs", "blind_uniformity", "run", "warn_of_defaults"]
 
 SMALLEST_BATCH = 128
 REFERENCE_BATCH = 1024
@@ -85,9 +85,6 @@ PAYS, WIDE_PAYS = 1.005, 1.025
 what it must promise beside a wide block, as an epoch of such data takes long and moves a small part of the score."""
 MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
 """Users looked at between epochs, with their terms as long as those are so many numbers."""
-LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
-"""A user with so many pairs lends one to validation; with fewer such users nobody does, with more only so many. The
-last is the first number of the seed that draws them."""
 
 Callback = Callable[[dict[str, Any]], bool | None] | None
 
@@ -315,25 +312,6 @@ class Fitted(NamedTuple):
     state: TrainingState | None
     """None after early stopping: the best weights are then not those that optimiser and target belong to."""
     chosen: Chosen
-
-
-def hold_out(matrix: csr_array, seed: int, least: int = 200) -> tuple[csr_array, csr_array] | None:
-    """Hold out one pair of every user with at least three, of at most 20,000; None where fewer than ``least`` can.
-
-    Returns
-    -------
-    The remaining pairs, with their weights, and the held-out ones, without, both of the matrix's shape.
-    """
-    lengths = np.diff(matrix.indptr)
-    users = np.flatnonzero(lengths >= LEAST_PAIRS)
-    if len(users) < least:
-        return None
-    rng = np.random.default_rng([seed, HOLD_OUT])
-    if len(users) > MOST_HELD:
-        users = np.sort(rng.choice(users, MOST_HELD, replace=False))
-    held = np.zeros(matrix.nnz, dtype=bool)
-    held[matrix.indptr[users] + (rng.random(len(users)) * lengths[users]).astype(np.int64)] = True
-    return keep(matrix, ~held), pattern(keep(matrix, held))
 
 
 def many_pairs(n_pairs: int, n_nodes: int) -> bool:

@@ -19,13 +19,14 @@ from buir.errors import (
     counted,
     report,
 )
+from buir.graph import spectral_factors
 from buir.ranking import FactorScorer, Scorer, as_count, as_rows, top_k
 from buir.recommend.arguments import as_audiences, as_histories, as_item_lists, is_one, shaped
 from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.lookup import lookups
 from buir.recommend.parameters import answering, instead_of
 from buir.recommend.ranges import check_parameters
-from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms
+from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms, with_block
 from buir.recommend.similarity import cosines, most_similar, similar_frame, vectors_of
 from buir.recommend.steering import Steering
 
@@ -48,6 +49,8 @@ class Recommender:
 
     takes_weights: ClassVar[bool] = False
     """Whether ``fit`` takes weights of pairs."""
+    _block_dim: int | None = None
+    """Singular vectors of the block of even weights where strengths of terms are given; None is as many as usual."""
     weight_unit_: float | None = None
     """What 1 in ``seen_`` stands for: the mean weight of the pairs of ``fit``; None where pairs have no weights."""
 
@@ -220,6 +223,8 @@ class Recommender:
                 msg = f"terms is {given!r}; expected none of dial and norm, which change factors: {name} has none"
                 raise InputError(msg, argument="terms")
             terms = make_terms(matrix, given, factors=factors)
+            if self._block_dim is not None:
+                terms = with_block(terms, spectral_factors(matrix, self._block_dim))
         self.terms_, score = ScoreTerms.of(own, matrix, terms, choice)
         if factors and terms:
             assert score.tables is not None

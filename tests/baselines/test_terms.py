@@ -177,3 +177,23 @@ def test_dial_and_norm_need_factors(name):
     with pytest.raises(InputError, match="dial and norm") as caught:
         fit(name, {"norm": -0.5})
     assert caught.value.argument == "terms"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_again_learns_other_pairs_with_what_was_decided(name):
+    whole = TRAIN.matrix + VALID.matrix
+    model = MODELS[name](terms="auto").fit(TRAIN, VALID, show_progress=False)
+    again = model.again(whole)
+    assert again is not model
+    assert again.history == model.history
+    assert again.terms == again.terms_.strengths == model.terms_.strengths
+    # with what was decided, a model of its own is the same
+    decided = {"terms": model.terms_.strengths}
+    if hasattr(model, "epochs"):
+        decided["epochs"] = [record["epoch"] for record in model.history if record["best"]][-1]
+    if isinstance(model, Contrastive):
+        decided["score"] = model.chosen_.score
+    alone = type(model)(**model.get_params() | decided).fit(whole, show_progress=False)
+    users = np.arange(whole.shape[0])
+    for mine, other in zip(again.recommend(users, N=10), alone.recommend(users, N=10), strict=True):
+        np.testing.assert_array_equal(mine, other)

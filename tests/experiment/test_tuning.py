@@ -19,8 +19,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages.journal import JournalFileBackend
 from scipy.sparse import csr_array
 
-from baselines import Refused
-from buir.errors import ConfigError, DamagedWarning, TuningError
+from baselines import ALS, Refused
+from buir.errors import ConfigError, DamagedWarning, ExperimentError, TuningError
 from buir.experiment.config import TuningConfig, models
 from buir.experiment.records import Journal
 from buir.experiment.run import Sources
@@ -28,6 +28,7 @@ from buir.experiment.run import plan as benchmark
 from buir.experiment.search import search as search_cell
 from buir.experiment.search.spaces import as_json, contains, find_space, read_space
 from buir.experiment.search.tuning import Tuned, tune
+from buir.ranking import evaluate
 from buir.ranking.top_k import FactorScorer
 from tests.support.benchmarks import Watcher, make_config
 
@@ -491,3 +492,44 @@ def test_a_cell_takes_the_settings_that_another_ones_search_found(tmp_path):
     assert {name: terms.params[name] for name in found} == {name: bare.params[name] for name in found}
     assert terms.params["terms"] == "auto"
     assert bare.params["iterations"] == 2
+
+
+def test_deciding_inside_the_training_part_never_looks_at_the_validation_part(tmp_path):
+    data = [{"dataset": "synthetic", "options": {"n_users": 300, "n_items": 60, "n_pairs": 4000, "seed": 0}}]
+    models = [
+        {"kind": "popularity"},
+        {"kind": "als", "params": {"factors": 4, "iterations": 2, "terms": "auto"}},
+        {"kind": "lightgcn", "params": {"embedding_dim": 4, "n_layers": 1, "epochs": 4}},
+        {"kind": "buir", "params": {"embedding_dim": 4, "epochs": 2}},
+        {"kind": "buir", "preset": "paper", "params": {"embedding_dim": 4, "epochs": 2}},
+    ]
+    tuning = {"trials": 2, "fit_seconds": 5}
+    config = make_config(data=data, models=models, seeds=[0], tuning=tuning, decided_on="inner")
+    sources = Sources(config)
+    for level, split in sources.splits("synthetic", 0).items():
+        # without it: whoever decides by the validation part fails, and measuring needs only what it hides
+        empty = split.valid.keep(np.zeros(split.valid.n_pairs, dtype=bool))
+        sources.splits("synthetic", 0)[level] = replace(split, valid=empty)
+    outcome = benchmark.run(config, tmp_path, Watcher(), sources=sources)
+    assert outcome.failures == []
+    assert {record.decided_on for record in outcome.records} == {"inner"}
+    for record in outcome.records:
+        if record.kind == "buir":
+            assert record.chosen["held_out"] == "inner"
+        if record.kind == "als":
+            split = sources.splits("synthetic", 0)[record.level]
+            inside = split.inside(0)
+            settings = record.params | {"seed": 0}
+            model = ALS(**settings).fit(inside.train, inside.valid, show_progress=False).again(split.train)
+            value = evaluate(model, split.train, split.test, ks=(20,), metrics=("ndcg",)).means["ndcg_at_20"]
+            assert value == pytest.approx(record.metrics["ndcg_at_20"])
+
+
+def test_what_decides_is_part_of_a_cell_and_too_little_to_decide_by_is_said_before_anything_runs():
+    usual, inner = make_config(tuning={"trials": 1}), make_config(tuning={"trials": 1}, decided_on="inner")
+    with pytest.raises(ExperimentError, match=r"^synthetic at 50 %: .* 200 users with at least 3 training pairs, \d+ "):
+        benchmark.plan(inner, Sources(inner))
+    (cell, *_) = benchmark.plan(usual, Sources(usual))
+    other = replace(cell, decided_on="inner")
+    assert cell.key != other.key
+    assert cell.search_key != other.search_key

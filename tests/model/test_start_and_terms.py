@@ -10,9 +10,9 @@ import torch
 from scipy.sparse import csr_array
 
 from buir import BUIR
-from buir.data import binary, datasets, nested_split
+from buir.data import binary, datasets, hold_out, nested_split
+from buir.data.splits import MOST_HELD
 from buir.errors import NoValidationWarning
-from buir.model.fitting import MOST_HELD, hold_out
 from buir.recommend import TERMS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "format1.safetensors"

@@ -9,12 +9,11 @@ import torch
 from scipy.sparse import csr_array
 
 from buir import BUIR, Interactions, evaluate
-from buir.data import log_counts, weighted
+from buir.data import hold_out, log_counts, weighted
 from buir.errors import PairsDroppedWarning, StorageError
 from buir.graph import BipartiteGraph, GraphEncoder
 from buir.learning import Bootstrap, Weights
 from buir.learning.losses import bootstrap_loss
-from buir.model.fitting import hold_out
 from buir.model.folding import fit_folding
 from buir.model.storage import read_file, write_file
 from tests.support import dense

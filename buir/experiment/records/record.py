@@ -45,6 +45,8 @@ class Cell:
     """The cell whose search gives this one its settings; None for a search of its own."""
     weight: str | None = None
     """How much training pairs count, by a name of ``buir.data.weighting``; None: all alike."""
+    decided_on: Literal["valid", "inner"] = "valid"
+    """Which pairs decide; see ``BenchmarkConfig``."""
 
     @cached_property
     def key(self) -> str:
@@ -52,10 +54,15 @@ class Cell:
 
         Every parameter counts, defaults included, so that a changed default is a new cell.
         """
-        apart = ("params", "preset", "searched_as", *(() if self.weight else ("weight",)))
+        apart = {"params", "preset", "searched_as", *self._usual}
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         parts |= {} if self.searched_as is None else {"search": self.search_key}
         return cell_key(parts | {"params": self.resolved, "version": version("buir")})
+
+    @property
+    def _usual(self) -> tuple[str, ...]:
+        """Fields that are as they were before there was a choice, and which no key counts then."""
+        return (*(() if self.weight else ("weight",)), *(("decided_on",) if self.decided_on == "valid" else ()))
 
     @property
     def train_pct(self) -> float:
@@ -69,7 +76,7 @@ class Cell:
             return self.searched_as.search_key
         tuning = {name: value for name, value in (self.tuning or {}).items() if name != "fit_seconds"}
         names = ("dataset", "protocol", "level", "split_seed", "split_digest", "model", "kind")
-        names += ("weight",) if self.weight else ()
+        names += tuple(name for name in ("weight", "decided_on") if name not in self._usual)
         parts = {name: getattr(self, name) for name in names} | {"tuning": tuning}
         return cell_key(parts | {"params": self.resolved, "version": version("buir")})
 
@@ -131,6 +138,8 @@ class Record:
     split_digest: str = ""
     weight: str | None = None
     """How much training pairs count, for a model that takes weights."""
+    decided_on: Literal["valid", "inner"] = "valid"
+    """Which pairs decided settings, epochs and terms: the validation part, or pairs held out of the training part."""
     seed: int = 0
     """The model's; 0 for a search."""
     status: Literal["ok", "refused"] = "ok"
@@ -207,7 +216,7 @@ class Record:
             "git_commit": git_commit(),
             "machine": machine(),
         }
-        same = ("dataset", "protocol", "level", "model", "kind", "split_seed", "weight")
+        same = ("dataset", "protocol", "level", "model", "kind", "split_seed", "weight", "decided_on")
         return cls(key=key, **{name: getattr(cell, name) for name in same} | given | facts)
 
     def to_json(self) -> str:

@@ -76,8 +76,8 @@ def _tuning(
     return Section(
         "Tuning",
         [
-            f"A search is made anew for each data set, each level and each split. Trials maximise {metric} on the "
-            "validation part; the first trial is the model's defaults; hopeless trials are pruned and count.",
+            f"A search is made anew for each data set, each level and each split. Trials maximise {metric} on "
+            f"{_deciding(tuned)}; the first trial is the model's defaults; hopeless trials are pruned and count.",
             _budgets(own, shared),
             limit,
             _limits(records),
@@ -85,12 +85,24 @@ def _tuning(
             _longest_trials(own, free),
             "Settings were searched on one split and used on another: pairs that decided there may be test pairs here."
             if _shared_over_splits(tuned)
-            else "Each search saw the training and validation part of its own split only: no test pair has decided "
-            "anything.",
+            else f"Each search saw the {_seen(tuned)} of its own split only: no test pair has decided anything.",
             Section("Search spaces", [_spaces(own)]),
             Section("Best trials", [_best_trials(own, metric)]),
         ],
     )
+
+
+def _deciding(tuned: Sequence[Record]) -> str:
+    """Name the pairs that decide."""
+    return "pairs held out of the training part" if _inside(tuned) else "the validation part"
+
+
+def _seen(tuned: Sequence[Record]) -> str:
+    return "training part" if _inside(tuned) else "training and validation part"
+
+
+def _inside(tuned: Sequence[Record]) -> bool:
+    return {record.decided_on for record in tuned} == {"inner"}
 
 
 def _budgets(own: Sequence[Record], shared: Mapping[str, str]) -> list[str]:

@@ -175,6 +175,7 @@ def _protocol(runs: pd.DataFrame, found: Sequence[Findings]) -> Section:
         f"Brackets are {percent} intervals; here they cover: {sources}. Users are resampled (the same ones for all "
         "models); with several split seeds each split is one run, with one split seed each model seed is; the error of "
         "the mean of these few runs follows Student's t and is added. What was run once only cannot be covered.",
+        *_inside(runs),
         *_weights(runs),
         scope,
         "Intervals of two means may overlap although the difference is certain, because the same users were measured: "
@@ -187,6 +188,16 @@ def _protocol(runs: pd.DataFrame, found: Sequence[Findings]) -> Section:
         "over all pairs of models of that place, corrected over all pairs.",
     ]
     return Section("How to read the numbers", [sentences])
+
+
+def _inside(runs: pd.DataFrame) -> Iterator[str]:
+    """Say so where the validation part has decided nothing."""
+    if "inner" in set(runs["decided_on"]):
+        yield (
+            "**Every model decided inside its training part**: settings, epochs and terms by one pair of each user "
+            "with at least three, held out there; with what was decided it was trained again on all of that part. The "
+            "validation part decided nothing."
+        )
 
 
 def _weights(runs: pd.DataFrame) -> Iterator[str]:

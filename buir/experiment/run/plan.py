@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from buir.experiment.config import BenchmarkConfig, ModelConfig, TuningConfig
+from buir.errors import ExperimentError, InputError
+from buir.experiment.config import BenchmarkConfig, ModelConfig, TuningConfig, per_cent
 from buir.experiment.records import Cell, Journal, Record, headline, tidy, versions
 from buir.experiment.run import workers
 from buir.experiment.run.progress import Progress
@@ -45,6 +46,8 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
     by_name = {model.label: model for model in config.models}
     weights = {data.label: data.weight for data in config.data}
 
+    inner = config.decided_on == "inner"
+
     def cell(model: ModelConfig, data: str, level: float, split_seed: int, seed: int, digest: str) -> Cell:
         made = Cell(
             dataset=data,
@@ -54,11 +57,12 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
             model=model.label,
             kind=model.kind,
             preset=model.preset,
-            params=model.params,
+            params={"inner_validation": "auto", **model.params} if inner and model.kind == "buir" else model.params,
             seed=seed,
             ks=config.metrics.ks,
             split_digest=digest,
             weight=weights[data],
+            decided_on=config.decided_on,
         )
         if model.settings_of is not None:
             searched = cell(by_name[model.settings_of], data, level, split_seed, seed, digest)
@@ -66,6 +70,8 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
         budget = config.budget(data, model)
         return made if budget is None else _with_search(made, budget)
 
+    if inner:
+        _check_inside(config, sources)
     return [
         cell(model, data.label, level, split_seed, seed, split.digest)
         for data in config.data
@@ -74,6 +80,18 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
         for level, split in sources.splits(data.label, split_seed).items()
         for model in config.models
     ]
+
+
+def _check_inside(config: BenchmarkConfig, sources: Sources) -> None:
+    """Make sure that every training part can lend pairs to decide by."""
+    for data in config.data:
+        for split_seed in config.protocol.split_seeds:
+            for level, split in sources.splits(data.label, split_seed).items():
+                try:
+                    split.inside()
+                except InputError as error:
+                    msg = f"{data.label} at {per_cent(level)} %: {error}"
+                    raise ExperimentError(msg) from error
 
 
 def _with_search(cell: Cell, budget: TuningConfig) -> Cell:

@@ -110,10 +110,12 @@ def measure(
 
         def watch(entry: dict[str, Any]) -> bool:
             callback(entry)
-            return clock.is_up(entry)
+            # what is trained again with what was decided looks at no held-out pairs, and takes as long as it takes
+            decides = cell.decided_on == "valid" or any("_at_" in name for name in entry)
+            return decides and clock.is_up(entry)
 
         told = {"show_progress": False, "callback": watch, **cell.weights, **sitting.options}
-        model = model.fit(split.train, split.valid, **told)
+        model = _fitted(model, cell, split, told)
         fit_s = clock.seconds
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)
@@ -141,6 +143,16 @@ def measure(
         examples=_examples(evaluation, split),
     )
     return measured, evaluation.to_frame().assign(user=evaluation.users), model  # rows: ids may be text
+
+
+def _fitted(model: Any, cell: Cell, split: Split, told: Mapping[str, Any]) -> Any:
+    """Fit a model, with its choices made on the pairs that decide."""
+    if cell.decided_on == "valid":
+        return model.fit(split.train, split.valid, **told)
+    if cell.kind == "buir":  # which holds out the same pairs by itself
+        return model.fit(split.train, **told)
+    parts = split.inside(cell.seed)
+    return model.fit(parts.train, parts.valid, **told).again(split.train, **cell.weights)
 
 
 def _head(cell: Cell, split: Split) -> Record:

@@ -62,7 +62,7 @@ class Tuned:
 
 
 def search(cell: Cell, split: Split, journal: Journal, on_trial: Callable[[str], object]) -> Tuned:
-    """Search the settings of a cell's model with its own split's validation part, or read what was found before.
+    """Search the settings of a cell's model with the held-out pairs that decide, or read what was found before.
 
     All cells of one ``search_key`` share the search; ``on_trial`` is told how far it is, such as "trial 3/20".
 
@@ -82,7 +82,7 @@ def search(cell: Cell, split: Split, journal: Journal, on_trial: Callable[[str],
     try:
         tuned = tune(
             lambda found: replace(cell, params={**cell.params, **found}, seed=budget.seed).build(),
-            split,
+            split.inside(budget.seed) if cell.decided_on == "inner" else split,
             find_space(cell.kind, cell.fixed(), cell.model),
             budget,
             journal.tuning / f"{endless.search_key}.journal",
