@@ -146,7 +146,9 @@ def fit(
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         read_in = ", ".join(counted(size, noun) for noun, size in options.sizes_of(model).items())
-        typer.echo(f"{out}: BUIR, encoder {model.encoder}, {read_in}; {model.chosen_}")
+        left_out = interactions.report.left_out
+        rows = f" (of {counted(interactions.report.rows_read, 'row')}: {left_out})" if left_out else ""
+        typer.echo(f"{out}: BUIR, encoder {model.encoder}, {read_in}{rows}; {model.chosen_}")
 
 
 def update(

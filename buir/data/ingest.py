@@ -57,6 +57,14 @@ class IngestReport:
     columns: str = ""
     """Which column was read as what; empty where there was no choice."""
 
+    @property
+    def left_out(self) -> str:
+        """Say which rows are no pair of their own, such as "12 repeating a pair"; empty where all are."""
+        left = {"repeating a pair": self.merged, "below the rating": self.below_rating, "without a value": self.missing}
+        left |= {"below a minimum count": self.below_minimum, "outside the core": self.outside_core}
+        left |= {"of other events": self.elsewhere}
+        return ", ".join(f"{n:,} {why}" for why, n in left.items() if n)
+
 
 def surviving_rows(
     users: np.ndarray,

@@ -342,9 +342,6 @@ class Interactions:
     def _repr_html_(self) -> str:
         """Tabulate sizes, what is known besides the pairs, and where they come from."""
         told = self.report
-        left = {"repeat a pair": told.merged, "below the rating": told.below_rating, "without a value": told.missing}
-        left |= {"below a minimum count": told.below_minimum, "outside the core": told.outside_core}
-        counts = [f"{n:,} {why}" for why, n in left.items() if n]
         rows = [
             ("users, items, pairs", f"{self.n_users:,}, {self.n_items:,}, {self.n_pairs:,}"),
             ("density", f"{self.density:.3%}"),
@@ -352,7 +349,7 @@ class Interactions:
             ("pairs of an item", _spread(np.bincount(self.items, minlength=self.n_items))),
             ("times, weights", f"{'no' if self.times is None else 'yes'}, {'no' if self.weights is None else 'yes'}"),
             ("read from", f"{told.source} ({told.format}), {counted(told.rows_read, 'row')}"),
-            *([("of these", ", ".join(counts))] if counts else []),
+            *([("of these", told.left_out)] if told.left_out else []),
         ]
         return html_table("Interactions", rows)
 

@@ -22,8 +22,9 @@ from buir.errors import Argument, InputError, counted
 
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 LEAST_PAIRS, LEAST_HELD, MOST_HELD, HOLD_OUT = 3, 200, 20_000, 0x401D
-"""A user with so many training pairs lends one to inner validation; with fewer such users nobody does, with more only
-so many. The last is the first number of the seed that draws them."""
+"""A user with so many training pairs lends one to inner validation, and one with a pair less where most users have
+fewer; with fewer such users nobody does, with more only so many. The last is the first number of the seed that draws
+them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,6 +307,9 @@ def given_split(train: Any, test: Any, valid_fraction: float = 0.1, seed: int = 
 def hold_out(matrix: csr_array, seed: int, least: int = LEAST_HELD) -> tuple[csr_array, csr_array] | None:
     """Hold out one pair of every user with at least three, of at most 20,000; None where fewer than ``least`` can.
 
+    Where most users with pairs have fewer than three, those who have two lend one as well: long histories want other
+    strengths of terms than those of most users, for whom the lists are (docs/results/README.md).
+
     Returns
     -------
     The remaining pairs, with their weights, and the held-out ones, without, both of the matrix's shape.
@@ -320,6 +324,8 @@ def _lent(matrix: csr_array, seed: int, least: int) -> np.ndarray | None:
     users = np.flatnonzero(lengths >= LEAST_PAIRS)
     if len(users) < least:
         return None
+    if 2 * len(users) < np.count_nonzero(lengths):
+        users = np.flatnonzero(lengths >= LEAST_PAIRS - 1)
     rng = np.random.default_rng([seed, HOLD_OUT])
     if len(users) > MOST_HELD:
         users = np.sort(rng.choice(users, MOST_HELD, replace=False))

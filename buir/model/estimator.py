@@ -18,6 +18,7 @@ from buir.data import (
     fit_inputs,
     hold_out,
     html_table,
+    n_connected,
     partial_fit_inputs,
     take,
 )
@@ -129,16 +130,16 @@ class BUIR(Recommender):
     save the time of trying: the more pairs a user has, the higher."""
     start: Literal["auto", "spectral", "random"] = "auto"
     """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
-    lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral; where pairs are few and
-    the terms "auto", both are trained and held-out pairs decide. Set "spectral" to save that time."""
+    lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral; with fewer pairs than
+    users and items that have any, and the terms "auto", both, and held-out pairs decide. Set one to save that time."""
     terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
     """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
     ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper. Set {}
     for plain inner products of this width, or strengths that an earlier fit has chosen."""
     inner_validation: bool | Literal["auto"] = "auto"
-    """Where ``fit`` gets no validation pairs: hold out one pair of every user with at least three, decide by them, and
-    train again on everything. "auto": where at least 200 users have so many. False in the paper. Set False to train
-    once, with defaults where they would decide."""
+    """Where ``fit`` gets no validation pairs: hold out one pair of every user with at least three (two, where most
+    have fewer), decide by them, and train again on everything. "auto": where at least 200 users have three. False in
+    the paper. Set False to train once, with defaults where they would decide."""
     row_sparse: bool | Literal["auto"] = "auto"
     """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph". Leave it but
     to compare speed or results of the two optimisers."""
@@ -294,7 +295,8 @@ class BUIR(Recommender):
             labelled, valid_matrix = fit_inputs(
                 user_items, valid, weights=weights, valid_metric=self.valid_metric, **known
             )
-            plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
+            sizes = {"n_pairs": labelled.matrix.nnz, "n_nodes": sum(labelled.matrix.shape)}
+            plan = Plan.of(parameters, **sizes, n_connected=n_connected(labelled.matrix))
             journal.learns_from(labelled, valid_matrix)
             report = {"callback": callback, "show_progress": show_progress, "checkpoint": journal}
             return self._take(self._trained(plan, labelled.matrix, valid_matrix, report), labelled)

@@ -107,7 +107,7 @@ class Plan:
     predictor: Literal["none", "linear"]
     weight_decay: float
     start: Literal["spectral", "random"]
-    """The first one that is tried; see ``beside``."""
+    """The one that is taken where nothing decides; see ``beside``."""
     embedding_dim: int | Literal["auto"]
     block_dim: int | Literal["auto"]
     uniformity: float | Literal["auto"]
@@ -122,10 +122,10 @@ class Plan:
     cumulative_patience: bool
     seed: int
     beside: "Plan | None" = None
-    """The same from a random start, where pairs are so few that held-out pairs decide between both."""
+    """The same from a random start, where the graph is in pieces, so that held-out pairs decide between both."""
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any], *, n_pairs: int, n_nodes: int) -> "Plan":
+    def of(cls, parameters: Mapping[str, Any], *, n_pairs: int, n_nodes: int, n_connected: int | None = None) -> "Plan":
         r"""Decide what the hyper-parameters leave open.
 
         An automatic batch aims at 16 to 32 steps an epoch from a spectral start, which needs few steps, and at 32 to 64
@@ -146,6 +146,8 @@ class Plan:
             Every parameter of BUIR by its name, checked.
         n_pairs, n_nodes
             Training pairs; users and items together.
+        n_connected
+            Users and items that have pairs; None: all.
 
         Raises
         ------
@@ -154,9 +156,8 @@ class Plan:
         """
         if parameters["start"] == "auto":
             sizes = {"n_pairs": n_pairs, "n_nodes": n_nodes}
-            spectral = cls.of({**parameters, "start": "spectral"}, **sizes)
-            beside = None if many_pairs(n_pairs, n_nodes) else cls.of({**parameters, "start": "random"}, **sizes)
-            return replace(spectral, beside=beside)
+            spectral, random = (cls.of({**parameters, "start": start}, **sizes) for start in ("spectral", "random"))
+            return replace(spectral, beside=random if n_pairs < (n_connected or n_nodes) else None)
         decided = {field.name: parameters[field.name] for field in fields(cls) if field.name != "beside"}
         decided["device"] = training_device(parameters["device"])
         if parameters["epochs"] == "auto":
@@ -359,8 +360,9 @@ def run(
     of uniformity, by a branch of two epochs for each, or that none beats the start; the epoch, by early stopping; and
     the strengths of the terms, by the best state.
 
-    Where pairs are few the leading singular vectors are those of small parts of the graph, and most rows have little of
-    them: there a random start is trained as well (``Plan.beside``), and kept if its state validates better in the end.
+    With fewer pairs than users and items that have any, the graph is in pieces: the leading singular vectors are those
+    of single pieces, and most rows have little of them. There a random start is trained as well (``Plan.beside``), the
+    first of the two, as a limit on time may leave none for the second; kept is the state that validates better.
 
     From a spectral start with open strengths the states are watched in two ways, with the terms that the start wants
     and without any, because training and terms gain partly the same. Each way has its branch and its best epoch, and
@@ -387,18 +389,20 @@ def run(
     """
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
     watch = _Watch(callback, show_progress=show_progress)
-    training = _Training(plan, matrix, weights, valid, checkpoint)
-    first = _run(training, watch, state, before)
-    value = first.chosen.value
-    ended = watch.ended or first.chosen.stopped == "callback"
-    if plan.beside is None or value is None or plan.epochs == 0 or ended:
-        return first
-    watch.about, watch.marks = {"began": "random"}, {}
+    if plan.beside is None or valid is None or plan.terms != "auto" or plan.epochs == 0:
+        return _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
+    training = _Training(plan.beside, matrix, None, valid, checkpoint)
     with checkpoint.within("random start"):
-        second = _run(_Training(plan.beside, matrix, None, valid, checkpoint, training.whole), watch)
-    assert second.chosen.value is not None
-    kept, other = (first, second) if value >= second.chosen.value else (second, first)
-    n_candidates = first.chosen.n_candidates + second.chosen.n_candidates
+        random = _run(training, watch)
+    if watch.ended or random.chosen.stopped == "callback":
+        return random
+    watch.about, watch.marks = {"began": "spectral"}, {}
+    spectral = _run(_Training(plan, matrix, None, valid, checkpoint, training.found), watch)
+    values = spectral.chosen.value, random.chosen.value
+    assert values[0] is not None
+    assert values[1] is not None
+    kept, other = (spectral, random) if values[0] >= values[1] else (random, spectral)
+    n_candidates = spectral.chosen.n_candidates + random.chosen.n_candidates
     return kept._replace(chosen=replace(kept.chosen, beside=other.chosen.value, n_candidates=n_candidates))
 
 
@@ -532,7 +536,9 @@ class _Training:
         checkpoint: Checkpoint,
         found: Spectrum | None = None,
     ) -> None:
-        """Prepare it; ``found`` are the vectors of ``_spectrum`` where another start has found them."""
+        """Prepare it; ``found`` is that of the training from another start."""
+        self.found = found
+        """The vectors of ``_spectrum``, once they are found."""
         self.plan, self.matrix, self.valid, self.checkpoint = plan, matrix, valid, checkpoint
         self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
         users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
@@ -555,12 +561,13 @@ class _Training:
             drawn = initial_weights(*matrix.shape, self.width, kind, plan.seed)
             self.weights = drawn if plan.predictor == "linear" else Weights.of(drawn.table)
         else:
-            self.whole = self._spectrum()
+            self.whole = self.found = self._spectrum() if found is None else found
             self._start_with(self.width)
         given = None if plan.terms == "auto" else plan.terms
         if self.spectrum is None and (given is None or any(name in given for name in BLOCKS)):
             # the same vectors as those of a start, so that going on with no epoch changes no score
-            self.spectrum = (self._spectrum() if found is None else found).cut(self.width)
+            self.found = self._spectrum() if found is None else found
+            self.spectrum = self.found.cut(self.width)
         self.terms: dict[str, Term] = {}
         if given is not None or valid is not None:
             self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)

@@ -70,6 +70,12 @@ def test_fit_says_what_it_did(tmp_path):
     )
 
 
+def test_fit_says_which_rows_are_no_pair_of_their_own(tmp_path):
+    path = write(tmp_path / "train.csv", [*TRAIN, TRAIN[0]])
+    said = run("fit", path, "--out", tmp_path / "m", *TINY).stdout
+    assert ", 12 pairs (of 13 rows: 1 repeating a pair); " in said
+
+
 def test_the_predictor_none_is_a_word(tmp_path):
     path = write(tmp_path / "train.csv", TRAIN)
     run("fit", path, "--out", tmp_path / "m", *TINY, "--paper", "--set", "predictor=none", "--set", "uniformity=0.1")

@@ -416,7 +416,7 @@ def test_a_notebook_shows_sizes_and_no_arrays():
     assert "1 to 2, median 1.5" in text
     assert "yes, yes" in text  # a pair that comes twice weighs 2
     assert "&lt;b&gt;shop&lt;/b&gt; (frame), 4 rows" in text
-    assert "1 repeat a pair" in text
+    assert "1 repeating a pair" in text
     assert "<b>shop" not in text
     assert "ann" not in text
     assert "none" in Interactions.from_matrix(sp.csr_array((0, 0)))._repr_html_()

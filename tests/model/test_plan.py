@@ -152,11 +152,14 @@ def test_auto_epochs_are_a_number():
     assert plan_of(BUIR(epochs=0)).epochs == 0
 
 
-def test_few_pairs_are_trained_from_both_starts():
-    few, many = plan_of(BUIR(), n_pairs=3000), plan_of(BUIR(), n_pairs=50_000)
+def test_a_graph_in_pieces_is_trained_from_both_starts():
+    few, many = plan_of(BUIR(), n_pairs=299), plan_of(BUIR(), n_pairs=300)
     assert (few.start, many.start, many.beside) == ("spectral", "spectral", None)
-    assert few.beside == plan_of(BUIR(start="random"), n_pairs=3000)
-    assert [plan_of(BUIR(start=start), n_pairs=3000).beside for start in ("spectral", "random")] == [None, None]
+    assert few.beside == plan_of(BUIR(start="random"), n_pairs=299)
+    assert [plan_of(BUIR(start=start), n_pairs=299).beside for start in ("spectral", "random")] == [None, None]
+    # users and items that nobody knows anything of are in no piece
+    sizes = {"n_pairs": 250, "n_nodes": 300}
+    assert [Plan.of(BUIR().get_params(), **sizes, n_connected=n).beside is None for n in (250, 251)] == [True, False]
 
 
 @pytest.mark.parametrize(

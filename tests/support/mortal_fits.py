@@ -38,6 +38,19 @@ def tastes(seed: int = 0) -> tuple[csr_array, csr_array]:
     return csr_array((drawn & ~held).astype(np.float32)), csr_array(held.astype(np.float32))
 
 
+def pieces(seed: int = 0) -> tuple[csr_array, csr_array]:
+    """Ten groups of 40 users and 40 items that share nothing, with fewer pairs than users and items."""
+    rng = np.random.default_rng(seed)
+    group = np.arange(400) % 10
+    rows = np.repeat(np.arange(400), 1 + (rng.random(400) < 0.3))
+    taken, held = ((40 * (rng.random(n) ** 2)).astype(int) for n in (len(rows), 400))
+    train = csr_array((np.ones(len(rows), np.float32), (rows, 10 * taken + group[rows])), shape=(400, 400))
+    valid = csr_array((np.ones(400, np.float32), (np.arange(400), 10 * held + group)), shape=(400, 400))
+    train.data[:] = 1
+    shown = np.unique(train.indices)
+    return csr_array(train[:, shown]), csr_array((valid - valid.multiply(train))[:, shown])
+
+
 TRAIN, VALID = tastes()
 
 

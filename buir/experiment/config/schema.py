@@ -413,8 +413,8 @@ class BenchmarkConfig(Strict):
     """What is compared."""
     decided_on: Literal["valid", "inner"] = "valid"
     """Which pairs decide settings, epochs and terms: the split's validation part, or "inner": pairs held out of the
-    training part, one of each user with at least three. A model is then trained again on all of that part with what was
-    decided, and the validation part decides nothing."""
+    training part, one of each user with at least three (two, where most have fewer). A model is then trained again on
+    all of that part with what was decided, and the validation part decides nothing."""
     tuning: TuningConfig | None = None
     """A search for settings; without it every model has its defaults and ``params``."""
     panels: PanelsConfig | None = None

@@ -195,8 +195,8 @@ def _inside(runs: pd.DataFrame) -> Iterator[str]:
     if "inner" in set(runs["decided_on"]):
         yield (
             "**Every model decided inside its training part**: settings, epochs and terms by one pair of each user "
-            "with at least three, held out there; with what was decided it was trained again on all of that part. The "
-            "validation part decided nothing."
+            "with at least three (two, where most have fewer), held out there; with what was decided it was trained "
+            "again on all of that part. The validation part decided nothing."
         )
 
 
