@@ -80,7 +80,8 @@ def main() -> None:
     out = args.out or Path("results") / name
     page = load(folder / f"{args.name}.yaml", [f"name={name}"])
     config = load(Path("configs") / f"{args.name}.yaml", [f"name={name}"]) if args.missing else page
-    config = config.model_copy(update={"protocol": page.protocol, "seeds": page.seeds})
+    protocol = config.protocol.model_copy(update={"split_seeds": page.protocol.split_seeds})
+    config = config.model_copy(update={"protocol": protocol, "seeds": page.seeds})
     assert config.tuning is not None
     single = config.tuning.model_copy(update={"trials": 1, "max_seconds": TRIED})
     found = settings_found(folder / f"{args.name}.md")
@@ -89,7 +90,7 @@ def main() -> None:
     searched = benchmark.plan(config, sources) if args.missing else []
     searched = [cell for cell in searched if (cell.dataset, cell.level, "BUIR") not in found]
     cells = again + searched
-    places = ", ".join(dict.fromkeys(f"{cell.dataset} at {cell.level:.0%}".replace("%", " %") for cell in searched))
+    places = ", ".join(dict.fromkeys(f"{cell.dataset} at {cell.train_pct} %" for cell in searched))
     told_of = SEARCHED.format(places=places) if searched else ""
     config = config.model_copy(update={"description": DESCRIPTION.format(name=args.name, searched=told_of)})
     forecast, missing = Forecast(sources.sizes(), journal.records()), benchmark.unfinished(cells, journal)

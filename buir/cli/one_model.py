@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from buir.cli.terminal import AsJson, one_line_errors, show_json
-from buir.errors import InputError, PairsDroppedWarning, StorageError, counted
+from buir.cli.terminal import AsJson, one_line_errors, option, show_json
+from buir.errors import Argument, InputError, PairsDroppedWarning, StorageError, counted
 
 # What needs pandas or torch is imported within the commands: that takes longer than showing the help.
 if TYPE_CHECKING:
@@ -230,7 +230,12 @@ def recommend(
 
     Example: buir recommend model.safetensors --user 42 --k 10
     """
-    with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users"):
+
+    def typed(argument: Argument) -> str:
+        of_file = argument.name == "users" and argument.value is None and users is not None and not user
+        return f"--users {users}" if of_file else option(argument)
+
+    with one_line_errors(_NOTHING, "use a smaller number for --k, or fewer users", typed):
         from buir.cli import options
         from buir.data import as_labels
 

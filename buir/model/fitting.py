@@ -155,9 +155,9 @@ class Plan:
             If the device is not there.
         """
         if parameters["start"] == "auto":
-            sizes = {"n_pairs": n_pairs, "n_nodes": n_nodes}
+            sizes, connected = {"n_pairs": n_pairs, "n_nodes": n_nodes}, n_nodes if n_connected is None else n_connected
             spectral, random = (cls.of({**parameters, "start": start}, **sizes) for start in ("spectral", "random"))
-            return replace(spectral, beside=random if n_pairs < (n_connected or n_nodes) else None)
+            return replace(spectral, beside=random if n_pairs < connected else None)
         decided = {field.name: parameters[field.name] for field in fields(cls) if field.name != "beside"}
         decided["device"] = training_device(parameters["device"])
         if parameters["epochs"] == "auto":
@@ -360,9 +360,10 @@ def run(
     of uniformity, by a branch of two epochs for each, or that none beats the start; the epoch, by early stopping; and
     the strengths of the terms, by the best state.
 
-    With fewer pairs than users and items that have any, the graph is in pieces: the leading singular vectors are those
-    of single pieces, and most rows have little of them. There a random start is trained as well (``Plan.beside``), the
-    first of the two, as a limit on time may leave none for the second; kept is the state that validates better.
+    With fewer pairs than users and items that have any, the graph is in pieces (or a tree): the leading singular
+    vectors are those of single pieces, and most rows have little of them. There a random start is trained as well
+    (``Plan.beside``), the first of the two, as a limit on time may leave none for the second; kept is the state that
+    validates better.
 
     From a spectral start with open strengths the states are watched in two ways, with the terms that the start wants
     and without any, because training and terms gain partly the same. Each way has its branch and its best epoch, and
@@ -392,17 +393,18 @@ def run(
     if plan.beside is None or valid is None or plan.terms != "auto" or plan.epochs == 0:
         return _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
     training = _Training(plan.beside, matrix, None, valid, checkpoint)
+    training.notes_best = True  # the other training is the one that a checkpoint goes on with
     with checkpoint.within("random start"):
-        random = _run(training, watch)
-    if watch.ended or random.chosen.stopped == "callback":
-        return random
+        drawn = _run(training, watch)
+    if watch.ended or drawn.chosen.stopped == "callback":
+        return drawn
     watch.about, watch.marks = {"began": "spectral"}, {}
     spectral = _run(_Training(plan, matrix, None, valid, checkpoint, training.found), watch)
-    values = spectral.chosen.value, random.chosen.value
+    values = spectral.chosen.value, drawn.chosen.value
     assert values[0] is not None
     assert values[1] is not None
-    kept, other = (spectral, random) if values[0] >= values[1] else (random, spectral)
-    n_candidates = spectral.chosen.n_candidates + random.chosen.n_candidates
+    kept, other = (spectral, drawn) if values[0] >= values[1] else (drawn, spectral)
+    n_candidates = spectral.chosen.n_candidates + drawn.chosen.n_candidates
     return kept._replace(chosen=replace(kept.chosen, beside=other.chosen.value, n_candidates=n_candidates))
 
 
@@ -413,7 +415,7 @@ def _run(
     before: Sequence[dict[str, Any]] = (),
 ) -> Fitted:
     """Train from one start."""
-    if not training.twice:
+    if not training.notes_best:
         watched = training.watched()
         learner, trained = watched.train(watch, state, before)
         return watched.fitted(learner, trained, before)
@@ -574,6 +576,8 @@ class _Training:
         self._take_block()
         self.twice = given is None and valid is not None and self.whole is not None and plan.epochs > 0
         """Whether both ways to watch a training are tried."""
+        self.notes_best = self.twice
+        """Whether a checkpoint keeps the best states of a training beyond the next one that begins."""
 
     def _spectrum(self, least: int = 0) -> Spectrum:
         """Find the vectors; always at least as many as the widest start has, so that a narrow one is a part of them."""
@@ -866,7 +870,7 @@ class _Training:
             momentum=plan.momentum,
             row_sparse=plan.row_sparse,
         )
-        alive = not self.twice and (self.valid is None or history[-1]["best"])
+        alive = not self.notes_best and (self.valid is None or history[-1]["best"])
         return Fitted(
             [*before, *history],
             score.tables.user_factors.cpu().numpy(),

@@ -26,7 +26,7 @@ from buir.recommend.frames import Catalogue, steering_rows
 from buir.recommend.lookup import lookups
 from buir.recommend.parameters import answering, instead_of
 from buir.recommend.ranges import check_parameters
-from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms, with_block
+from buir.recommend.score_terms import SHAPES, ScoreTerms, make_terms, width_of_block, with_block
 from buir.recommend.similarity import cosines, most_similar, similar_frame, vectors_of
 from buir.recommend.steering import Steering
 
@@ -223,7 +223,7 @@ class Recommender:
                 msg = f"terms is {given!r}; expected none of dial and norm, which change factors: {name} has none"
                 raise InputError(msg, argument="terms")
             terms = make_terms(matrix, given, factors=factors)
-            if self._block_dim is not None:
+            if self._block_dim not in (None, width_of_block(terms)):
                 terms = with_block(terms, spectral_factors(matrix, self._block_dim))
         self.terms_, score = ScoreTerms.of(own, matrix, terms, choice)
         if factors and terms:

@@ -312,6 +312,18 @@ def test_similar_items_and_users(folder, model, tmp_path, monkeypatch):
     assert re.search("holds item ids unknown to the model: 7; .* --unknown skip", said)
 
 
+def test_an_unknown_user_is_told_by_the_option_that_named_it(folder, tmp_path):
+    (tmp_path / "users.txt").write_text("zoe\n")
+    asked = ["recommend", folder / "model.safetensors"]
+    for named, option in (
+        (["--users", tmp_path / "users.txt"], f"--users {tmp_path / 'users.txt'}"),
+        (["--user", "zoe"], "--user"),
+    ):
+        assert run(*asked, *named, code=2).stderr.startswith(
+            f"error: {option} holds user ids unknown to the model: 'zoe';"
+        )
+
+
 def test_allow_deny_and_users_from_files(folder, tmp_path):
     (tmp_path / "allow.txt").write_text("50\n60\n\n20\n")
     (tmp_path / "deny.txt").write_text("60")

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from buir.data.files.readers import read, read_split
 from buir.data.interactions import Interactions
 from buir.data.splits import (
     author_split,
     given_split,
+    hold_out,
     leave_one_out,
     nested_levels,
     nested_split,
@@ -371,3 +373,16 @@ class TestGiven:
         assert 0.09 < split.valid.n_pairs / train.n_pairs < 0.105
         # every test item occurs in train, as in the published files
         assert set(split.test.items) <= set(split.train.items)
+
+
+def test_inside_a_training_part_pairs_are_held_out_as_a_fit_holds_them_out():
+    rng = np.random.default_rng(0)
+    matrix = csr_array((rng.random((400, 30)) < 0.3).astype(np.float32))
+    split = nested_split(Interactions.from_matrix(matrix), 0.8, seed=0)
+    for seed in (0, 3):
+        inside = split.inside(seed)
+        rest, held = hold_out(split.train.matrix, seed)
+        assert (inside.train.matrix != rest).nnz == (inside.valid.matrix != held).nnz == 0
+        assert (inside.train.matrix + inside.valid.matrix != split.train.matrix).nnz == 0
+        assert inside.test is split.test
+        assert inside.digest != split.digest

@@ -489,6 +489,29 @@ def test_budgets_of_data_sets_and_fits_ended_by_the_clock_are_told():
     assert "The clock limits trials only" in Content(*make_cells({"ALS": 0.3}, tuned=True)).said("Tuning")
 
 
+def test_levels_with_other_budgets_are_told_apart():
+    records, frames = make_cells({"ALS": 0.3}, seeds=(0,), tuned=True, levels=(0.2, 0.5))
+    again = {"space": {}, "trials": 1, "max_seconds": 3.0}
+    first = {"max_seconds": 10.0, "trials": 8}
+    records = [replace(r, tuning=r.tuning | (again if r.level == 0.2 else first)) for r in records]
+    said = Content(records, frames).said("Tuning")
+    assert "nothing to search on toy at 20 %; 8 trials on toy at 50 %: ALS" in said
+    assert "first validation after 10 processor seconds" in said, "what nothing is searched with limits nothing"
+
+
+def test_deciding_inside_the_training_part_is_told():
+    records, frames = make_cells({"ALS": 0.3, "LightGCN": 0.2}, seeds=(0,), tuned=True, levels=(0.2,))
+    inside = [replace(r, decided_on="inner", fit_seconds=9.0, tuning=r.tuning | {"fit_seconds": 9.0}) for r in records]
+    for these, is_inner in ((records, False), (inside, True)):
+        content = Content(these, frames)
+        assert ("Every model decided inside its training part" in content.said("How to read the numbers")) is is_inner
+        said = content.said("Tuning")
+        assert ("on pairs held out of the training part" in said) is is_inner
+        assert ("Training again on everything" in said) is is_inner
+    mixed = Content([records[0], *inside[1:]], frames)
+    assert "Every model decided" not in mixed.said("How to read the numbers")
+
+
 def test_without_searches_there_is_no_table_of_them():
     assert Content(*make_cells({"ALS": 0.3}, levels=(0.2,), n_users=20)).tables("Tuning") == []
 

@@ -22,7 +22,7 @@ from scipy.sparse import csr_array
 from baselines import ALS, Refused
 from buir.errors import ConfigError, DamagedWarning, ExperimentError, TuningError
 from buir.experiment.config import TuningConfig, models
-from buir.experiment.records import Journal
+from buir.experiment.records import Fit, Journal, Record
 from buir.experiment.run import Sources
 from buir.experiment.run import plan as benchmark
 from buir.experiment.search import search as search_cell
@@ -533,3 +533,39 @@ def test_what_decides_is_part_of_a_cell_and_too_little_to_decide_by_is_said_befo
     other = replace(cell, decided_on="inner")
     assert cell.key != other.key
     assert cell.search_key != other.search_key
+    # and results from before there was a choice keep their keys
+    assert "decided_on" in cell._left_out_of_keys
+    assert "decided_on" not in other._left_out_of_keys
+    facts = {
+        "key": cell.key,
+        "dataset": "toy",
+        "protocol": "nested",
+        "level": 0.5,
+        "model": "m",
+        "kind": "als",
+        "params": {},
+    }
+    assert Record(**facts).decided_on == "valid"
+
+
+def test_inner_validation_that_is_off_does_not_go_with_deciding_inside():
+    models = [{"kind": "buir", "params": {"inner_validation": False}}]
+    with pytest.raises(ValueError, match="inner_validation is False, and with 'decided_on: inner' every model"):
+        make_config(models=models, decided_on="inner")
+    make_config(models=models)
+
+
+def test_who_was_ended_by_the_clock_inside_is_told_of_rivals_as_of_buir(tmp_path):
+    data = [{"dataset": "synthetic", "options": {"n_users": 300, "n_items": 60, "n_pairs": 4000, "seed": 0}}]
+    long = {"epochs": 100_000, "patience": 100_000}
+    models = [
+        {"kind": "lightgcn", "params": {"embedding_dim": 4, "n_layers": 1, **long}},
+        {"kind": "buir", "params": {"embedding_dim": 4, "uniformity": 0.1, "learning_rate": 0.03, "terms": {}, **long}},
+    ]
+    protocol = {"kind": "nested", "levels": [1.0]}
+    tuning = {"trials": 1, "max_seconds": 0.2, "fit_seconds": 0.5}
+    config = make_config(data=data, models=models, seeds=[0], protocol=protocol, tuning=tuning, decided_on="inner")
+    outcome = benchmark.run(config, tmp_path, Watcher())
+    assert [record.capped for record in outcome.records] == [True, True]
+    for record in outcome.records:
+        assert Fit.of(record).stopped == "seconds"

@@ -35,6 +35,19 @@ def test_a_fit_that_dies_at_every_writing_comes_to_the_same_bytes(case, tmp_path
     assert n_epochs <= mortal.epochs - n_epochs <= n_epochs + n_lives // 3
 
 
+@pytest.mark.parametrize(("seed", "began"), [(6, "random"), (11, "spectral")])
+def test_a_fit_from_both_starts_that_dies_at_every_writing_comes_to_the_same_bytes(seed, began, tmp_path, monkeypatch):
+    data, settings = pieces(seed), {"embedding_dim": 8, "valid_metric": "ndcg_at_5", "epochs": 4, "device": "cpu"}
+    mortal = Mortal(monkeypatch)
+    whole = BUIR(**settings).fit(*data, show_progress=False)
+    assert whole.chosen_.began == began
+    assert whole.chosen_.beside is not None
+    n_epochs, model = mortal.epochs, BUIR(**settings)
+    n_lives = mortal.outlive(model, tmp_path / "checkpoint", *data)
+    assert content(model) == content(whole)
+    assert n_lives > n_epochs
+
+
 @pytest.mark.parametrize(("branch", "valid"), [(None, VALID), (0.3, None)], ids=["at its end", "in a branch"])
 def test_a_callback_that_ended_the_first_of_two_trainings_has_ended_the_fit_that_is_resumed(
     branch, valid, tmp_path, monkeypatch

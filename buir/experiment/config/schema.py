@@ -332,7 +332,7 @@ class ModelConfig(Strict):
 
 
 class TuningConfig(Strict):
-    """The same search budget for every model, spent on validation data."""
+    """The same search budget for every model, spent on the held-out pairs that decide."""
 
     trials: Annotated[int, Field(gt=0)] = 20
     """Settings that are tried for each model, data set, level and split."""
@@ -461,6 +461,8 @@ class BenchmarkConfig(Strict):
         own = [name for name in ("settings_of", "trials", "sampler") if getattr(model, name) is not None]
         if own and self.tuning is None:
             yield f"{own[0]!r} means nothing without a search; add 'tuning: {{}}', or remove it"
+        if self.decided_on == "inner" and model.params.get("inner_validation", "auto") is False:
+            yield "inner_validation is False, and with 'decided_on: inner' every model decides inside; remove one"
         if model.settings_of is None:
             return
         if len(own) > 1:

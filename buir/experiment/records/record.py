@@ -54,15 +54,15 @@ class Cell:
 
         Every parameter counts, defaults included, so that a changed default is a new cell.
         """
-        apart = {"params", "preset", "searched_as", *self._usual}
+        apart = {"params", "preset", "searched_as", *self._left_out_of_keys}
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         parts |= {} if self.searched_as is None else {"search": self.search_key}
         return cell_key(parts | {"params": self.resolved, "version": version("buir")})
 
     @property
-    def _usual(self) -> tuple[str, ...]:
-        """Fields that are as they were before there was a choice, and which no key counts then."""
-        return (*(() if self.weight else ("weight",)), *(("decided_on",) if self.decided_on == "valid" else ()))
+    def _left_out_of_keys(self) -> set[str]:
+        """Younger fields that are as they were before there was a choice, so that old results keep their keys."""
+        return {name for name, usual in (("weight", None), ("decided_on", "valid")) if getattr(self, name) == usual}
 
     @property
     def train_pct(self) -> float:
@@ -76,7 +76,7 @@ class Cell:
             return self.searched_as.search_key
         tuning = {name: value for name, value in (self.tuning or {}).items() if name != "fit_seconds"}
         names = ("dataset", "protocol", "level", "split_seed", "split_digest", "model", "kind")
-        names += tuple(name for name in ("weight", "decided_on") if name not in self._usual)
+        names += tuple(name for name in ("weight", "decided_on") if name not in self._left_out_of_keys)
         parts = {name: getattr(self, name) for name in names} | {"tuning": tuning}
         return cell_key(parts | {"params": self.resolved, "version": version("buir")})
 
@@ -152,7 +152,8 @@ class Record:
     groups: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=lambda: {"user": [], "item": []})
     """The metrics of users by their activity, and of items by their popularity."""
     history: Sequence[Mapping[str, Any]] = ()
-    """The records of the fit: epoch, seconds, loss, validation metrics."""
+    """The records of the fit: epoch, seconds, loss, validation metrics. Where the training part decided, those of the
+    fit that decided; of BUIR those of the training on everything, which knows no validation metrics."""
     chosen: Mapping[str, Any] = field(default_factory=dict)
     """What the fit came to, as its model says: of BUIR the fields of ``buir.model.fitting.Chosen``; empty where a model
     does not say."""

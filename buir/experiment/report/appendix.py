@@ -65,9 +65,11 @@ def _tuning(
     metric, free = metric_label(tuned[0].tuning["metric"]), _fitted_in_one_go(tuned)
     own = [record for record in tuned if record.model not in shared]
     limit = "There was no limit on the time of a trial."
-    if seconds := tuned[0].tuning["max_seconds"]:
+    searched = [record for record in tuned if record.tuning["space"]] or tuned
+    if limits := sorted({record.tuning["max_seconds"] for record in searched} - {None}):
+        seconds = " or ".join(f"{seconds:g}" for seconds in limits)
         limit = (
-            f"A trial of a model that trains in epochs ends at its first validation after {seconds:g} processor "
+            f"A trial of a model that trains in epochs ends at its first validation after {seconds} processor "
             "seconds of training, and keeps its best validated weights."
         )
         if free:
@@ -107,18 +109,22 @@ def _inside(tuned: Sequence[Record]) -> bool:
 
 def _budgets(own: Sequence[Record], shared: Mapping[str, str]) -> list[str]:
     """Say who had how many trials, drawn how, and who took the settings of whose search."""
-    asked: dict[str, dict[str, str]] = {}
+    asked: dict[str, dict[str, dict[str, str]]] = {}
     for record in own:
         n, sampler = record.tuning["trials"], record.tuning.get("sampler", "tpe")
         words = counted(n, "trial") + (", drawn at random" if sampler == "random" else "")
-        asked.setdefault(record.model, {})[record.dataset] = words if record.tuning["space"] else ""
+        levels = asked.setdefault(record.model, {}).setdefault(record.dataset, {})
+        levels[f"{record.dataset} at {record.train_pct} %"] = words if record.tuning["space"] else ""
     groups: dict[str, list[str]] = {}
     for model, by_dataset in asked.items():
         places: dict[str, list[str]] = {}
-        for dataset, words in by_dataset.items():
-            places.setdefault(words, []).append(dataset)
+        for dataset, levels in by_dataset.items():
+            same = len(set(levels.values())) == 1
+            for place, words in ({dataset: next(iter(levels.values()))} if same else levels).items():
+                places.setdefault(words, []).append(place)
         text = "; ".join(
-            words + (f" on {', '.join(sets)}" if len(places) > 1 else "") for words, sets in places.items()
+            (words or "nothing to search") + f" on {', '.join(sets)}" if len(places) > 1 else words
+            for words, sets in places.items()
         )
         groups.setdefault(text, []).append(model)
     lines = [f"{text}: {', '.join(names)}." for text, names in groups.items() if text]
@@ -143,6 +149,7 @@ def _limits(records: Sequence[Record]) -> str:
         "the same for every model that trains in epochs; they end at the first validation after that, and the best "
         f"validated weights until then are kept. Runs that were ended so: {ended or 'none'}. Models that are fitted in "
         "one go are never ended."
+        + (" Training again on everything, with what was decided, takes what it takes." if _inside(timed) else "")
     )
 
 

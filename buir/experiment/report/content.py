@@ -192,7 +192,7 @@ def _protocol(runs: pd.DataFrame, found: Sequence[Findings]) -> Section:
 
 def _inside(runs: pd.DataFrame) -> Iterator[str]:
     """Say so where the validation part has decided nothing."""
-    if "inner" in set(runs["decided_on"]):
+    if set(runs["decided_on"]) == {"inner"}:
         yield (
             "**Every model decided inside its training part**: settings, epochs and terms by one pair of each user "
             "with at least three (two, where most have fewer), held out there; with what was decided it was trained "

@@ -43,10 +43,9 @@ def plan(config: BenchmarkConfig, sources: Sources) -> list[Cell]:
     ExperimentError
         If data cannot be read or split.
     """
+    inner = config.decided_on == "inner"
     by_name = {model.label: model for model in config.models}
     weights = {data.label: data.weight for data in config.data}
-
-    inner = config.decided_on == "inner"
 
     def cell(model: ModelConfig, data: str, level: float, split_seed: int, seed: int, digest: str) -> Cell:
         made = Cell(

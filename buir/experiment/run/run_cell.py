@@ -115,7 +115,7 @@ def measure(
             return decides and clock.is_up(entry)
 
         told = {"show_progress": False, "callback": watch, **cell.weights, **sitting.options}
-        model = _fitted(model, cell, split, told)
+        model, decider = _fitted(model, cell, split, told)
         fit_s = clock.seconds
         start = time.perf_counter()
         evaluation = evaluate(model, split.train, split.test, valid=split.valid, ks=cell.ks)
@@ -132,7 +132,7 @@ def measure(
         history=list(getattr(model, "history", None) or []),
         chosen=device | ({} if chosen_inside is None else dict(vars(chosen_inside))),
         fit_s=fit_s,
-        capped=clock.ended(model),
+        capped=clock.ended(decider) or (cell.decided_on == "inner" and _ended(chosen_inside)),
         rank_s=rank_s,
         peak_mb=monitor.peak_mb,
         device_peak_mb=monitor.device_peak_mb,
@@ -145,14 +145,22 @@ def measure(
     return measured, evaluation.to_frame().assign(user=evaluation.users), model  # rows: ids may be text
 
 
-def _fitted(model: Any, cell: Cell, split: Split, told: Mapping[str, Any]) -> Any:
-    """Fit a model, with its choices made on the pairs that decide."""
+def _fitted(model: Any, cell: Cell, split: Split, told: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Fit a model, with its choices made on the pairs that decide; also return the one that decided."""
     if cell.decided_on == "valid":
-        return model.fit(split.train, split.valid, **told)
+        fitted = model.fit(split.train, split.valid, **told)
+        return fitted, fitted
     if cell.kind == "buir":  # which holds out the same pairs by itself
-        return model.fit(split.train, **told)
+        fitted = model.fit(split.train, **told)
+        return fitted, fitted
     parts = split.inside(cell.seed)
-    return model.fit(parts.train, parts.valid, **told).again(split.train, **cell.weights)
+    decider = model.fit(parts.train, parts.valid, **told)
+    return decider.again(split.train, **cell.weights), decider
+
+
+def _ended(chosen: Any) -> bool:
+    """Tell whether the clock ended what decided, also where an earlier process asked it."""
+    return getattr(chosen, "stopped", None) == "callback"
 
 
 def _head(cell: Cell, split: Split) -> Record:

@@ -1,4 +1,4 @@
-"""The same search budget for every model: seeded Optuna trials on validation data, resumable at any moment."""
+"""The same search budget for every model: seeded Optuna trials on held-out pairs, resumable at any moment."""
 
 import json
 import math
@@ -109,7 +109,7 @@ def tune(
     weights: PairWeights = None,
     sittings: Sittings | None = None,
 ) -> Tuned:
-    """Search a model's settings on the validation part of a split.
+    """Search a model's settings by the validation part of a split, or what stands in its place.
 
     The test part is never touched. Trial 0 is the model's default settings, so that a search cannot end below them on
     validation data. The same call goes on where an earlier one was stopped, and comes to the same trials as one that

@@ -135,6 +135,8 @@ def _tags(record: Record) -> dict[str, str]:
         tags |= {"reason": record.reason or ""}
     if record.capped:
         tags |= {"capped": "yes"}
+    if record.decided_on != "valid":
+        tags |= {"decided_on": record.decided_on}
     return tags | ({"popularity": "yes"} if record.is_popularity else {})
 
 
