@@ -70,11 +70,6 @@ def degrees(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
     return of_rows, np.bincount(matrix.indices, weights=matrix.data, minlength=matrix.shape[1])
 
 
-def n_connected(matrix: csr_array) -> int:
-    """Count the users and items that have pairs."""
-    return sum(int(np.count_nonzero(degree)) for degree in degrees(matrix))
-
-
 def canonical(matrix: Any) -> csr_array:
     """Return the pattern of a matrix of any format: rows sorted, each entry stored once and none with the value 0.
 

@@ -18,7 +18,6 @@ from buir.data import (
     fit_inputs,
     hold_out,
     html_table,
-    n_connected,
     partial_fit_inputs,
     take,
 )
@@ -295,8 +294,7 @@ class BUIR(Recommender):
             labelled, valid_matrix = fit_inputs(
                 user_items, valid, weights=weights, valid_metric=self.valid_metric, **known
             )
-            sizes = {"n_pairs": labelled.matrix.nnz, "n_nodes": sum(labelled.matrix.shape)}
-            plan = Plan.of(parameters, **sizes, n_connected=n_connected(labelled.matrix))
+            plan = Plan.of(parameters, n_pairs=labelled.matrix.nnz, n_nodes=sum(labelled.matrix.shape))
             journal.learns_from(labelled, valid_matrix)
             report = {"callback": callback, "show_progress": show_progress, "checkpoint": journal}
             return self._take(self._trained(plan, labelled.matrix, valid_matrix, report), labelled)

@@ -10,7 +10,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import LEAST_HELD, LEAST_PAIRS, has_weights, of_some_users
+from buir.data import LEAST_HELD, LEAST_PAIRS, degrees, has_weights, of_some_users
 from buir.errors import NoValidationWarning, counted, report
 from buir.graph import (
     BipartiteGraph,
@@ -122,10 +122,10 @@ class Plan:
     cumulative_patience: bool
     seed: int
     beside: "Plan | None" = None
-    """The same from a random start, where the graph is in pieces, so that held-out pairs decide between both."""
+    """The same from a random start, where it is open: of a graph in pieces held-out pairs decide between both."""
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any], *, n_pairs: int, n_nodes: int, n_connected: int | None = None) -> "Plan":
+    def of(cls, parameters: Mapping[str, Any], *, n_pairs: int, n_nodes: int) -> "Plan":
         r"""Decide what the hyper-parameters leave open.
 
         An automatic batch aims at 16 to 32 steps an epoch from a spectral start, which needs few steps, and at 32 to 64
@@ -146,8 +146,6 @@ class Plan:
             Every parameter of BUIR by its name, checked.
         n_pairs, n_nodes
             Training pairs; users and items together.
-        n_connected
-            Users and items that have pairs; None: all.
 
         Raises
         ------
@@ -155,9 +153,9 @@ class Plan:
             If the device is not there.
         """
         if parameters["start"] == "auto":
-            sizes, connected = {"n_pairs": n_pairs, "n_nodes": n_nodes}, n_nodes if n_connected is None else n_connected
+            sizes = {"n_pairs": n_pairs, "n_nodes": n_nodes}
             spectral, random = (cls.of({**parameters, "start": start}, **sizes) for start in ("spectral", "random"))
-            return replace(spectral, beside=random if n_pairs < connected else None)
+            return replace(spectral, beside=random)
         decided = {field.name: parameters[field.name] for field in fields(cls) if field.name != "beside"}
         decided["device"] = training_device(parameters["device"])
         if parameters["epochs"] == "auto":
@@ -320,6 +318,11 @@ def many_pairs(n_pairs: int, n_nodes: int) -> bool:
     return n_pairs**2 > MANY_PAIRS * n_nodes
 
 
+def in_pieces(matrix: csr_array) -> bool:
+    """Whether there are fewer pairs than users and items that have any: then the graph is in pieces, or a tree."""
+    return matrix.nnz < sum(int(np.count_nonzero(degree)) for degree in degrees(matrix))
+
+
 def blind_uniformity(predictor: Literal["none", "linear"], matrix: csr_array) -> float:
     """Return the weight of uniformity of a training that no held-out pairs decide."""
     few, many = BLIND_UNIFORMITY[predictor]
@@ -390,7 +393,7 @@ def run(
     """
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
     watch = _Watch(callback, show_progress=show_progress)
-    if plan.beside is None or valid is None or plan.terms != "auto" or plan.epochs == 0:
+    if plan.beside is None or valid is None or plan.terms != "auto" or plan.epochs == 0 or not in_pieces(matrix):
         return _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
     training = _Training(plan.beside, matrix, None, valid, checkpoint)
     training.notes_best = True  # the other training is the one that a checkpoint goes on with

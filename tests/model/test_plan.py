@@ -12,7 +12,7 @@ from buir.graph.encoders import EmbeddingEncoder, GraphEncoder, WalkEncoder
 from buir.learning.bootstrap import Weights, initial_weights
 from buir.learning.targets import LazyTarget, TableTarget
 from buir.model.estimator import BUIR
-from buir.model.fitting import Plan, blind_epochs, blind_uniformity
+from buir.model.fitting import Plan, blind_epochs, blind_uniformity, in_pieces
 from tests.support import dense
 from tests.support.plain_training import PLAIN
 
@@ -152,14 +152,19 @@ def test_auto_epochs_are_a_number():
     assert plan_of(BUIR(epochs=0)).epochs == 0
 
 
-def test_a_graph_in_pieces_is_trained_from_both_starts():
-    few, many = plan_of(BUIR(), n_pairs=299), plan_of(BUIR(), n_pairs=300)
-    assert (few.start, many.start, many.beside) == ("spectral", "spectral", None)
-    assert few.beside == plan_of(BUIR(start="random"), n_pairs=299)
-    assert [plan_of(BUIR(start=start), n_pairs=299).beside for start in ("spectral", "random")] == [None, None]
-    # users and items that nobody knows anything of are in no piece
-    sizes = {"n_pairs": 250, "n_nodes": 300}
-    assert [Plan.of(BUIR().get_params(), **sizes, n_connected=n).beside is None for n in (250, 251)] == [True, False]
+def test_an_open_start_is_spectral_with_a_random_one_beside_it():
+    plan = plan_of(BUIR())
+    assert plan == dataclasses.replace(plan_of(BUIR(start="spectral")), beside=plan_of(BUIR(start="random")))
+    assert [plan_of(BUIR(start=start)).beside for start in ("spectral", "random")] == [None, None]
+
+
+@pytest.mark.parametrize(("items", "answer"), [((0, 1), False), ((0, 8), True), ((7, 8), True)])
+def test_fewer_pairs_than_users_and_items_that_have_any_are_a_graph_in_pieces(items, answer):
+    """One of three users, and some items, are in no pair, and in no piece."""
+    dense_pairs = np.zeros((3, 20), dtype=np.float32)
+    dense_pairs[0, :5] = 1
+    dense_pairs[2, list(items)] = 1
+    assert in_pieces(csr_array(dense_pairs)) is answer
 
 
 @pytest.mark.parametrize(
