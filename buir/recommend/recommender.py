@@ -223,7 +223,7 @@ class Recommender:
                 msg = f"terms is {given!r}; expected none of dial and norm, which change factors: {name} has none"
                 raise InputError(msg, argument="terms")
             terms = make_terms(matrix, given, factors=factors)
-            if self._block_dim not in (None, width_of_block(terms)):
+            if self._block_dim is not None and width_of_block(terms) not in (None, self._block_dim):
                 terms = with_block(terms, spectral_factors(matrix, self._block_dim))
         self.terms_, score = ScoreTerms.of(own, matrix, terms, choice)
         if factors and terms:

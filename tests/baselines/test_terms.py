@@ -197,3 +197,11 @@ def test_again_learns_other_pairs_with_what_was_decided(name):
     users = np.arange(whole.shape[0])
     for mine, other in zip(again.recommend(users, N=10), alone.recommend(users, N=10), strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+def test_again_keeps_the_width_of_the_block_and_goes_on_without_one():
+    model = MODELS["als"](terms={"block": 0.5})
+    model._block_dim = 5
+    assert model.fit(TRAIN, show_progress=False).terms_.width_of_block == 5
+    model.terms = {"popularity": 1.0}
+    assert model.fit(TRAIN, show_progress=False).terms_.strengths == {"popularity": 1.0}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from benchmarks.again import settings_found
+from benchmarks.again import cells_of, settings_found
 from benchmarks.data import generated, halves
 from benchmarks.ledger import RESULTS
 from benchmarks.measure import alternate
@@ -21,6 +21,7 @@ from buir import BUIR, Interactions
 from buir.data import nested_split
 from buir.experiment.config import load
 from buir.experiment.config.models import build
+from buir.experiment.records import Cell
 
 ROOT = Path(__file__).parents[2]
 ADAM_EPS = 1e-8
@@ -183,6 +184,31 @@ def test_a_setting_of_the_sweep_by_hand():
         "terms": "auto",
     }
     assert found["filmtrust", 0.1, "popularity"] == {}
+
+
+def test_what_is_fitted_again_has_the_settings_found_and_places_without_buir_are_left_out():
+    cells = [
+        Cell(
+            dataset,
+            "nested",
+            level,
+            1,
+            model,
+            kind,
+            None,
+            {},
+            0,
+            (20,),
+            tuning={"trials": 8, "space": {"factors": [1]}},
+        )
+        for dataset, level in (("filmtrust", 0.1), ("citeulike", 0.8))
+        for model, kind in (("ALS", "als"), ("BUIR", "buir"), ("LMF", "lmf"))
+    ]
+    found = {("filmtrust", 0.1, "ALS"): {"factors": 7}, ("filmtrust", 0.1, "BUIR"): {}, ("citeulike", 0.8, "ALS"): {}}
+    als, ours = cells_of(cells, found)
+    assert (als.dataset, als.model, als.params) == ("filmtrust", "ALS", {"factors": 7})
+    assert als.tuning == {"trials": 8, "space": {}}
+    assert ours == cells[1]
 
 
 def test_halves_are_whole_users():

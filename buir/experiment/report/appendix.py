@@ -96,14 +96,14 @@ def _tuning(
 
 def _deciding(tuned: Sequence[Record]) -> str:
     """Name the pairs that decide."""
-    return "pairs held out of the training part" if _inside(tuned) else "the validation part"
+    return "pairs held out of the training part" if _decided_inside(tuned) else "the validation part"
 
 
 def _seen(tuned: Sequence[Record]) -> str:
-    return "training part" if _inside(tuned) else "training and validation part"
+    return "training part" if _decided_inside(tuned) else "training and validation part"
 
 
-def _inside(tuned: Sequence[Record]) -> bool:
+def _decided_inside(tuned: Sequence[Record]) -> bool:
     return {record.decided_on for record in tuned} == {"inner"}
 
 
@@ -149,7 +149,11 @@ def _limits(records: Sequence[Record]) -> str:
         "the same for every model that trains in epochs; they end at the first validation after that, and the best "
         f"validated weights until then are kept. Runs that were ended so: {ended or 'none'}. Models that are fitted in "
         "one go are never ended."
-        + (" Training again on everything, with what was decided, takes what it takes." if _inside(timed) else "")
+        + (
+            " Training again on everything, with what was decided, takes what it takes."
+            if _decided_inside(timed)
+            else ""
+        )
     )
 
 
