@@ -149,11 +149,7 @@ def _limits(records: Sequence[Record]) -> str:
         "the same for every model that trains in epochs; they end at the first validation after that, and the best "
         f"validated weights until then are kept. Runs that were ended so: {ended or 'none'}. Models that are fitted in "
         "one go are never ended."
-        + (
-            " Training again on everything, with what was decided, takes what it takes."
-            if _decided_inside(timed)
-            else ""
-        )
+        + (" Training again on everything, as decided, takes what it takes." if _decided_inside(timed) else "")
     )
 
 
