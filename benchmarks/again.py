@@ -1,12 +1,13 @@
 """The rivals of a comparison with the settings that its searches found, beside BUIR as it is today.
 
-    python -m benchmarks.again sweep --missing [--jobs 2]
+    python -m benchmarks.again sweep --missing [--splits 2] [--jobs 2]
     buir report --out results/sweep-again --to docs/results/sweep-again
 
 The searches of the sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
 data set and level by level, on the same splits, for as long as there; BUIR decides everything anew. So a change of BUIR is judged against all
 rivals, user by user, in less than an hour. With --missing the data sets and levels of configs/sweep.yaml that the page lacks are run as well, with
-its searches, which takes half an hour each. Finished fits are not run again. The same of the other comparisons in docs/results.
+its searches, which takes half an hour each. With --splits further splits are run, on which every rival has the settings that docs/results/sweep-again lists for
+it on the first. Finished fits are not run again. The same of the other comparisons in docs/results.
 """
 
 import argparse
@@ -31,6 +32,10 @@ DESCRIPTION = (
     "validation pairs{searched}"
 )
 SEARCHED = ". Rivals are searched here on {places}"
+OTHERS = (
+    ". On split seed {others} rivals have the settings that were found on split seed {firsts}, whose validation parts chose them and not those of "
+    "{others}; their epochs and the strengths of their terms are chosen anew"
+)
 TRIED = 3.0
 """Seconds of the single trial by which a model without anything to search gets its fit."""
 
@@ -72,6 +77,9 @@ def main() -> None:
     parser.add_argument(
         "--missing", action="store_true", help="search the places of configs/NAME.yaml that the page lacks"
     )
+    parser.add_argument(
+        "--splits", type=int, nargs="+", default=[], help="further split seeds, with the settings found on the first"
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="results/NAME-again by default")
     args = parser.parse_args()
@@ -80,23 +88,36 @@ def main() -> None:
     out = args.out or Path("results") / name
     page = load(folder / f"{args.name}.yaml", [f"name={name}"])
     config = load(Path("configs") / f"{args.name}.yaml", [f"name={name}"]) if args.missing else page
-    protocol = config.protocol.model_copy(update={"split_seeds": page.protocol.split_seeds})
+    firsts = page.protocol.split_seeds
+    seeds = [*firsts, *(seed for seed in args.splits if seed not in firsts)]
+    protocol = config.protocol.model_copy(update={"split_seeds": seeds})
     config = config.model_copy(update={"protocol": protocol, "seeds": page.seeds})
     assert config.tuning is not None
     single = config.tuning.model_copy(update={"trials": 1, "max_seconds": TRIED})
     found = settings_found(folder / f"{args.name}.md")
     sources, journal = Sources(config), Journal(out)
-    again = cells_of(benchmark.plan(config.model_copy(update={"tuning": single}), sources), found)
+    planned = benchmark.plan(config.model_copy(update={"tuning": single}), sources)
+    again = cells_of([cell for cell in planned if cell.split_seed in firsts], found)
     searched = benchmark.plan(config, sources) if args.missing else []
-    searched = [cell for cell in searched if (cell.dataset, cell.level, "BUIR") not in found]
-    cells = again + searched
+    searched = [
+        cell for cell in searched if cell.split_seed in firsts and (cell.dataset, cell.level, "BUIR") not in found
+    ]
+    others = [cell for cell in planned if cell.split_seed not in firsts]
+    if others and (RESULTS / name).exists():
+        found |= settings_found(RESULTS / name / f"{name}.md")
+    cells = again + searched + cells_of(others, found)
     places = ", ".join(dict.fromkeys(f"{cell.dataset} at {cell.train_pct} %" for cell in searched))
     told_of = SEARCHED.format(places=places) if searched else ""
+    if others:
+        told_of += OTHERS.format(
+            others=" and ".join(map(str, seeds[len(firsts) :])), firsts=" and ".join(map(str, firsts))
+        )
     config = config.model_copy(update={"description": DESCRIPTION.format(name=args.name, searched=told_of)})
     forecast, missing = Forecast(sources.sizes(), journal.records()), benchmark.unfinished(cells, journal)
     print(f"{len(missing)} of {len(cells)} fits are to be run", flush=True)
     progress = Progress(missing, forecast, jobs=args.jobs, log=lambda _: None)
     command = f"python -m benchmarks.again {args.name}{' --missing' if args.missing else ''}"
+    command += "".join(f" {word}" for word in ("--splits", *args.splits)) if args.splits else ""
     with journal.exclusive(), closing(progress):
         benchmark.run(config, out, progress, jobs=args.jobs, sources=sources, cells=cells, command=command)
 
