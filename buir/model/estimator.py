@@ -129,8 +129,9 @@ class BUIR(Recommender):
     save the time of trying: the more pairs a user has, the higher."""
     start: Literal["auto", "spectral", "random"] = "auto"
     """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
-    lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral; with fewer pairs than
-    users and items that have any, and the terms "auto", both, and held-out pairs decide. Set one to save that time."""
+    lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral, and with held-out pairs
+    also what the graph asks for: both starts where there are fewer pairs than users and items that have any (with the
+    terms "auto"), and the random one for many pairs of 10,000 users and items or more that have less than six each."""
     terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
     """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
     ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper. Set {}

@@ -83,8 +83,13 @@ _HELD_OUT = {"given": "the pairs given for it", "inner": "pairs held out inside"
 PAYS, WIDE_PAYS = 1.005, 1.025
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept; and
 what it must promise beside a wide block, as an epoch of such data takes long and moves a small part of the score."""
-MOST_VALIDATED, MOST_WATCHED = 1500, 2**26
-"""Users looked at between epochs, with their terms as long as those are so many numbers."""
+MOST_VALIDATED, MOST_DRAWN, MOST_WATCHED = 1500, 5000, 2**26
+"""Users looked at between epochs, more of them from a random start; with their terms as long as those are so many
+numbers."""
+MANY_NODES, SPARSE = 10_000, 6.0
+"""Of a sparse graph of so many users and items, with fewer pairs than so many for each of them but many in all
+(``MANY_PAIRS``), the leading vectors hold little, and there is enough to learn the rest from: there a random start is
+better (docs/results/ablation/README.md)."""
 
 Callback = Callable[[dict[str, Any]], bool | None] | None
 
@@ -122,7 +127,7 @@ class Plan:
     cumulative_patience: bool
     seed: int
     beside: "Plan | None" = None
-    """The same from a random start, where it is open: of a graph in pieces held-out pairs decide between both."""
+    """The same from a random start, where it is open: see ``starts_of``."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any], *, n_pairs: int, n_nodes: int) -> "Plan":
@@ -318,9 +323,18 @@ def many_pairs(n_pairs: int, n_nodes: int) -> bool:
     return n_pairs**2 > MANY_PAIRS * n_nodes
 
 
-def in_pieces(matrix: csr_array) -> bool:
-    """Whether there are fewer pairs than users and items that have any: then the graph is in pieces, or a tree."""
-    return matrix.nnz < sum(int(np.count_nonzero(degree)) for degree in degrees(matrix))
+def starts_of(matrix: csr_array) -> tuple[Literal["spectral", "random"], ...]:
+    """Say which starts are worth a training, the first one first.
+
+    With fewer pairs than users and items that have any, the graph is in pieces (or a tree): the leading singular
+    vectors are those of single pieces, and most rows have little of them. There held-out pairs decide between both
+    starts. A large sparse graph of many pairs (see ``MANY_NODES``) starts at random, every other one from its spectrum.
+    """
+    n_nodes = sum(int(np.count_nonzero(degree)) for degree in degrees(matrix))
+    if matrix.nnz < n_nodes:
+        return "random", "spectral"
+    large = n_nodes >= MANY_NODES and many_pairs(matrix.nnz, sum(matrix.shape))
+    return ("random",) if large and matrix.nnz < SPARSE * n_nodes else ("spectral",)
 
 
 def blind_uniformity(predictor: Literal["none", "linear"], matrix: csr_array) -> float:
@@ -363,9 +377,8 @@ def run(
     of uniformity, by a branch of two epochs for each, or that none beats the start; the epoch, by early stopping; and
     the strengths of the terms, by the best state.
 
-    With fewer pairs than users and items that have any, the graph is in pieces (or a tree): the leading singular
-    vectors are those of single pieces, and most rows have little of them. There a random start is trained as well
-    (``Plan.beside``), the first of the two, as a limit on time may leave none for the second; kept is the state that
+    Where the start is open (``Plan.beside``), ``starts_of`` says from which one, or from which two, training begins:
+    of two the random one is the first, as a limit on time may leave none for the second; kept is the state that
     validates better.
 
     From a spectral start with open strengths the states are watched in two ways, with the terms that the start wants
@@ -393,8 +406,11 @@ def run(
     """
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
     watch = _Watch(callback, show_progress=show_progress)
-    if plan.beside is None or valid is None or plan.terms != "auto" or plan.epochs == 0 or not in_pieces(matrix):
+    starts = starts_of(matrix) if plan.beside is not None and valid is not None and plan.epochs else ("spectral",)
+    if plan.beside is None or starts == ("spectral",) or (len(starts) > 1 and plan.terms != "auto"):
         return _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
+    if len(starts) == 1:
+        return _run(_Training(plan.beside, matrix, None, valid, checkpoint), watch)
     training = _Training(plan.beside, matrix, None, valid, checkpoint)
     training.notes_best = True  # the other training is the one that a checkpoint goes on with
     with checkpoint.within("random start"):
@@ -545,11 +561,13 @@ class _Training:
         self.found = found
         """The vectors of ``_spectrum``, once they are found."""
         self.plan, self.matrix, self.valid, self.checkpoint = plan, matrix, valid, checkpoint
+        self.many = many_pairs(matrix.nnz, sum(matrix.shape))
         self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
         users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
         heavy = (torch.from_numpy(matrix.data / matrix.data.mean()).to(plan.device),) if has_weights(matrix) else ()
         self.pairs = Pairs(users, torch.from_numpy(matrix.indices.astype(np.int64)).to(plan.device), heavy)
-        most = None if plan.start == "random" else MOST_VALIDATED
+        # where there are few pairs, what is learned at random shows in few lists
+        most = MOST_VALIDATED if plan.start == "spectral" else MOST_DRAWN if self.many else None
         self.validation = None if valid is None else Validation(matrix, valid, plan.valid_metric, most)
         self.spectrum: Spectrum | None = None
         self.candidates: list[int] = []
@@ -719,7 +737,10 @@ class _Training:
         reached: dict[str, dict[float, float]] = {metric: {} for metric in self.metrics}
         start: dict[str, Any] = {}
         promised = -np.inf
-        for weight in BRANCHES[plan.predictor]:
+        weights = BRANCHES[plan.predictor]
+        if plan.start == "random" and plan.predictor == "none" and self.many:
+            weights = weights[1:]  # many pairs collapse at the first, which begins well from a random start
+        for weight in weights:
             learner = self.learner(weight)
             watch.marks = {"branch": weight}
             watching = {"callback": watch, "show_progress": False}

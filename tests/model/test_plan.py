@@ -12,7 +12,7 @@ from buir.graph.encoders import EmbeddingEncoder, GraphEncoder, WalkEncoder
 from buir.learning.bootstrap import Weights, initial_weights
 from buir.learning.targets import LazyTarget, TableTarget
 from buir.model.estimator import BUIR
-from buir.model.fitting import Plan, blind_epochs, blind_uniformity, in_pieces
+from buir.model.fitting import MANY_NODES, SPARSE, Plan, blind_epochs, blind_uniformity, starts_of
 from tests.support import dense
 from tests.support.plain_training import PLAIN
 
@@ -158,13 +158,38 @@ def test_an_open_start_is_spectral_with_a_random_one_beside_it():
     assert [plan_of(BUIR(start=start)).beside for start in ("spectral", "random")] == [None, None]
 
 
-@pytest.mark.parametrize(("items", "answer"), [((0, 1), False), ((0, 8), True), ((7, 8), True)])
-def test_fewer_pairs_than_users_and_items_that_have_any_are_a_graph_in_pieces(items, answer):
+@pytest.mark.parametrize(("items", "both"), [((0, 1), False), ((0, 8), True), ((7, 8), True)])
+def test_both_starts_where_there_are_fewer_pairs_than_users_and_items_that_have_any(items, both):
     """One of three users, and some items, are in no pair, and in no piece."""
     dense_pairs = np.zeros((3, 20), dtype=np.float32)
     dense_pairs[0, :5] = 1
     dense_pairs[2, list(items)] = 1
-    assert in_pieces(csr_array(dense_pairs)) is answer
+    assert starts_of(csr_array(dense_pairs)) == (("random", "spectral") if both else ("spectral",))
+
+
+def ring(n_users: int, n_items: int, each: int) -> csr_array:
+    """Every user has the next so many items."""
+    rows = np.repeat(np.arange(n_users), each)
+    columns = (rows + np.tile(np.arange(each), n_users)) % n_items
+    return csr_array((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(n_users, n_items))
+
+
+@pytest.mark.parametrize(
+    ("n_users", "each", "starts"),
+    [
+        (5000, 4, ("spectral",)),  # 20,000 pairs are few
+        (5000, 5, ("random",)),
+        (4999, 5, ("spectral",)),  # a node is missing
+        (5000, 11, ("random",)),
+        (5000, 12, ("spectral",)),  # as dense as a sparse graph is not
+    ],
+)
+def test_a_large_sparse_graph_of_many_pairs_starts_at_random(n_users, each, starts):
+    assert (MANY_NODES, SPARSE) == (10_000, 6.0)
+    matrix = ring(n_users, 5000, each)
+    assert starts_of(matrix) == starts
+    more = csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(n_users, 5001))
+    assert starts_of(more) == starts  # an item without pairs is no node
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from buir import BUIR
 from buir.data import binary, datasets, hold_out, nested_split
 from buir.data.splits import MOST_HELD
 from buir.errors import NoValidationWarning
+from buir.model import fitting
+from buir.model.fitting import starts_of
 from buir.recommend import TERMS
 from tests.support.mortal_fits import pieces
 
@@ -91,6 +93,42 @@ def test_one_start_where_nothing_could_decide_between_two():
     models = [fit(train, valid), fit(train, terms="auto"), fit(train, valid, terms="auto", epochs=0)]
     models += [fit(TRAIN, VALID, terms="auto")]
     assert [(model.chosen_.began, model.chosen_.beside) for model in models] == [("spectral", None)] * 4
+
+
+@pytest.fixture
+def _small_graphs_are_large(monkeypatch):
+    monkeypatch.setattr(fitting, "MANY_NODES", 80)
+    monkeypatch.setattr(fitting, "MANY_PAIRS", 100)
+    monkeypatch.setattr(fitting, "SPARSE", 20.0)
+
+
+@pytest.mark.usefixtures("_small_graphs_are_large")
+def test_a_large_sparse_graph_is_trained_from_a_random_start_alone():
+    """The same model comes of naming that start, with validation pairs as with pairs held out inside."""
+    assert starts_of(TRAIN) == ("random",)
+    made = {"embedding_dim": 8, "device": "cpu", "valid_metric": "ndcg_at_5", "inner_validation": True, "epochs": 12}
+    for valid in (VALID, None):
+        auto, named = (
+            BUIR(**made, start=start).fit(TRAIN, valid, show_progress=False) for start in ("auto", "random")
+        )
+        assert (auto.chosen_.began, auto.chosen_.beside) == ("random", None)
+        assert auto.chosen_ == named.chosen_
+        np.testing.assert_array_equal(auto.item_factors, named.item_factors)
+    assert fit(TRAIN).chosen_.began == "spectral"  # nothing says when training is to end
+    assert fit(TRAIN, VALID, epochs=0).chosen_.began == "spectral"
+    assert fit(TRAIN, VALID, start="spectral").chosen_.began == "spectral"
+
+
+@pytest.mark.parametrize(
+    ("start", "many", "weights"),
+    [("random", 100, {0.3, 1.0}), ("random", 1e9, {0.1, 0.3, 1.0}), ("spectral", 100, {0.1, 0.3, 1.0})],
+)
+def test_from_a_random_start_many_pairs_do_not_try_the_weight_at_which_they_collapse(monkeypatch, start, many, weights):
+    monkeypatch.setattr(fitting, "MANY_PAIRS", many)
+    told = []
+    made = {"embedding_dim": 8, "device": "cpu", "epochs": 2, "terms": {}, "start": start}
+    BUIR(**made).fit(TRAIN, VALID, show_progress=False, callback=told.append)
+    assert {record["branch"] for record in told if "branch" in record} == weights
 
 
 def test_what_was_held_out_inside_decides_between_the_starts():
