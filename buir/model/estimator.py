@@ -131,7 +131,8 @@ class BUIR(Recommender):
     """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
     lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral, and with held-out pairs
     also what the graph asks for: both starts where there are fewer pairs than users and items that have any (with the
-    terms "auto"), and the random one for many pairs of 10,000 users and items or more that have less than six each."""
+    terms "auto"), and the random one for many pairs of 10,000 users and items or more that have less than six each
+    (with the epochs "auto", or 100 and more)."""
     terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
     """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
     ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper. Set {}

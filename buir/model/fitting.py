@@ -406,12 +406,13 @@ def run(
     """
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
     watch = _Watch(callback, show_progress=show_progress)
-    starts = starts_of(matrix) if plan.beside is not None and valid is not None and plan.epochs else ("spectral",)
-    if plan.beside is None or starts == ("spectral",) or (len(starts) > 1 and plan.terms != "auto"):
+    beside = None if valid is None or plan.epochs == 0 else plan.beside
+    starts = ("spectral",) if beside is None else starts_of(matrix)
+    if beside is not None and starts == ("random",) and plan.epochs >= MOST_EPOCHS:  # it takes more of them
+        return _run(_Training(beside, matrix, None, valid, checkpoint), watch)
+    if beside is None or len(starts) == 1 or plan.terms != "auto":
         return _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
-    if len(starts) == 1:
-        return _run(_Training(plan.beside, matrix, None, valid, checkpoint), watch)
-    training = _Training(plan.beside, matrix, None, valid, checkpoint)
+    training = _Training(beside, matrix, None, valid, checkpoint)
     training.notes_best = True  # the other training is the one that a checkpoint goes on with
     with checkpoint.within("random start"):
         drawn = _run(training, watch)

@@ -100,21 +100,22 @@ def _small_graphs_are_large(monkeypatch):
     monkeypatch.setattr(fitting, "MANY_NODES", 80)
     monkeypatch.setattr(fitting, "MANY_PAIRS", 100)
     monkeypatch.setattr(fitting, "SPARSE", 20.0)
+    monkeypatch.setattr(fitting, "MOST_EPOCHS", 12)
 
 
 @pytest.mark.usefixtures("_small_graphs_are_large")
 def test_a_large_sparse_graph_is_trained_from_a_random_start_alone():
     """The same model comes of naming that start, with validation pairs as with pairs held out inside."""
     assert starts_of(TRAIN) == ("random",)
-    made = {"embedding_dim": 8, "device": "cpu", "valid_metric": "ndcg_at_5", "inner_validation": True, "epochs": 12}
+    made = {"embedding_dim": 8, "device": "cpu", "valid_metric": "ndcg_at_5", "inner_validation": True}
     for valid in (VALID, None):
-        auto, named = (
-            BUIR(**made, start=start).fit(TRAIN, valid, show_progress=False) for start in ("auto", "random")
-        )
+        auto, named = (BUIR(**made, start=start).fit(TRAIN, valid, show_progress=False) for start in ("auto", "random"))
         assert (auto.chosen_.began, auto.chosen_.beside) == ("random", None)
         assert auto.chosen_ == named.chosen_
         np.testing.assert_array_equal(auto.item_factors, named.item_factors)
     assert fit(TRAIN).chosen_.began == "spectral"  # nothing says when training is to end
+    assert fit(TRAIN, VALID, epochs=12).chosen_.began == "random"
+    assert fit(TRAIN, VALID, epochs=11).chosen_.began == "spectral"  # too few for the other one
     assert fit(TRAIN, VALID, epochs=0).chosen_.began == "spectral"
     assert fit(TRAIN, VALID, start="spectral").chosen_.began == "spectral"
 
