@@ -1,13 +1,13 @@
 """The rivals of a comparison with the settings that its searches found, beside BUIR as it is today.
 
-    python -m benchmarks.again sweep --missing [--splits 2] [--jobs 2]
+    python -m benchmarks.again sweep --missing [--splits 2 [--on filmtrust ...]] [--jobs 2]
     buir report --out results/sweep-again --to docs/results/sweep-again
 
 The searches of the sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
 data set and level by level, on the same splits, for as long as there; BUIR decides everything anew. So a change of BUIR is judged against all
 rivals, user by user, in less than an hour. With --missing the data sets and levels of configs/sweep.yaml that the page lacks are run as well, with
-its searches, which takes half an hour each. With --splits further splits are run, on which every rival has the settings that docs/results/sweep-again lists for
-it on the first. Finished fits are not run again. The same of the other comparisons in docs/results.
+its searches, which takes half an hour each. With --splits further splits are run (of the data --on), on which every rival has the settings that docs/results/sweep-again
+lists for it on the first. Finished fits are not run again. The same of the other comparisons in docs/results.
 """
 
 import argparse
@@ -33,7 +33,7 @@ DESCRIPTION = (
 )
 SEARCHED = ". Rivals are searched here on {places}"
 OTHERS = (
-    ". On split seed {others} rivals have the settings that were found on split seed {firsts}, whose validation parts chose them and not those of "
+    ". On split seed {others} ({data}) rivals have the settings that were found on split seed {firsts}, whose validation parts chose them and not those of "
     "{others}; their epochs and the strengths of their terms are chosen anew"
 )
 TRIED = 3.0
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument(
         "--splits", type=int, nargs="+", default=[], help="further split seeds, with the settings found on the first"
     )
+    parser.add_argument("--on", nargs="+", metavar="DATA", help="data sets of the further splits; all by default")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="results/NAME-again by default")
     args = parser.parse_args()
@@ -102,7 +103,8 @@ def main() -> None:
     searched = [
         cell for cell in searched if cell.split_seed in firsts and (cell.dataset, cell.level, "BUIR") not in found
     ]
-    others = [cell for cell in planned if cell.split_seed not in firsts]
+    further = args.on or [data.label for data in config.data]
+    others = [cell for cell in planned if cell.split_seed not in firsts and cell.dataset in further]
     if others and (RESULTS / name).exists():
         found |= settings_found(RESULTS / name / f"{name}.md")
     cells = again + searched + cells_of(others, found)
@@ -110,7 +112,9 @@ def main() -> None:
     told_of = SEARCHED.format(places=places) if searched else ""
     if others:
         told_of += OTHERS.format(
-            others=" and ".join(map(str, seeds[len(firsts) :])), firsts=" and ".join(map(str, firsts))
+            data=", ".join(further),
+            others=" and ".join(map(str, seeds[len(firsts) :])),
+            firsts=" and ".join(map(str, firsts)),
         )
     config = config.model_copy(update={"description": DESCRIPTION.format(name=args.name, searched=told_of)})
     forecast, missing = Forecast(sources.sizes(), journal.records()), benchmark.unfinished(cells, journal)
@@ -118,6 +122,7 @@ def main() -> None:
     progress = Progress(missing, forecast, jobs=args.jobs, log=lambda _: None)
     command = f"python -m benchmarks.again {args.name}{' --missing' if args.missing else ''}"
     command += "".join(f" {word}" for word in ("--splits", *args.splits)) if args.splits else ""
+    command += "".join(f" {word}" for word in ("--on", *args.on)) if args.on else ""
     with journal.exclusive(), closing(progress):
         benchmark.run(config, out, progress, jobs=args.jobs, sources=sources, cells=cells, command=command)
 

@@ -37,7 +37,9 @@ def main() -> None:
             split = nested(data, level)
             started = time.process_time()
             with patch.object(fitting, "MOST_VALIDATED", users):
-                model = BUIR(seed=seed).fit(split.train.matrix, split.valid.matrix, show_progress=False)
+                model = BUIR(start="spectral", seed=seed).fit(
+                    split.train.matrix, split.valid.matrix, show_progress=False
+                )
             chosen = model.chosen_
             ledger.add(
                 {

@@ -124,15 +124,16 @@ class BUIR(Recommender):
     """Count those validations in total instead of in a row; True in the author's code. Leave it but to compare with
     that."""
     uniformity: Annotated[float, AtLeast(0)] | Literal["auto"] = "auto"
-    """Weight of the uniformity term, an extension; "auto": 0.1, 0.3 or 1, the best on held-out pairs; without them 0.1,
-    or 0.3 where there are many pairs (0 or 0.3, and 0, with a linear predictor). 0 in the paper. Set one of them to
-    save the time of trying: the more pairs a user has, the higher."""
+    """Weight of the uniformity term, an extension; "auto": 0.1, 0.3 or 1 (from a random start not 0.1 where there are
+    many pairs), the best on held-out pairs; without them 0.1, or 0.3 where there are many pairs (0 or 0.3, and 0, with
+    a linear predictor). 0 in the paper. Set one of them to save the time of trying: the more pairs a user has, the
+    higher."""
     start: Literal["auto", "spectral", "random"] = "auto"
     """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
     lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral, and with held-out pairs
     also what the graph asks for: both starts where there are fewer pairs than users and items that have any (with the
-    terms "auto"), and the random one for many pairs of 10,000 users and items or more that have less than six each
-    (with the epochs "auto", or 100 and more)."""
+    terms "auto"), and the random one alone for many pairs of 10,000 users and items or more that have two to six each
+    (with the walk encoder, no predictor, and the epochs "auto" or 100 and more; its width, where open, is 64)."""
     terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
     """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
     ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper. Set {}

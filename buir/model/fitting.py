@@ -84,12 +84,12 @@ PAYS, WIDE_PAYS = 1.005, 1.025
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept; and
 what it must promise beside a wide block, as an epoch of such data takes long and moves a small part of the score."""
 MOST_VALIDATED, MOST_DRAWN, MOST_WATCHED = 1500, 5000, 2**26
-"""Users looked at between epochs, more of them from a random start; with their terms as long as those are so many
-numbers."""
-MANY_NODES, SPARSE = 10_000, 6.0
-"""Of a sparse graph of so many users and items, with fewer pairs than so many for each of them but many in all
-(``MANY_PAIRS``), the leading vectors hold little, and there is enough to learn the rest from: there a random start is
-better (docs/results/ablation/README.md)."""
+"""Users looked at between epochs, and from a random start with many pairs, where nobody predicts; with their terms as
+long as those are so many numbers."""
+MANY_NODES, SPARSE = 10_000, (2.0, 6.0)
+"""Of a graph of so many users and items that have any pair, with between two and six pairs for each of them and many in
+all (``MANY_PAIRS``), the leading vectors hold little, and there is enough to learn the rest from: there a random start
+is better (docs/results/README.md)."""
 
 Callback = Callable[[dict[str, Any]], bool | None] | None
 
@@ -284,6 +284,8 @@ class Chosen:
             other = "spectral" if self.began == "random" else "random"
             values = f"{self.value:.4f}, and not from the {other} one, {self.beside:.4f}"
             said.append(f"kept is the state from the {self.began} start, {values}")
+        elif self.began == "random":
+            said.append("from the random start")
         terms = ", ".join(f"{name} {self.strengths[name]:g}" for name in TERMS if name in self.strengths)
         said.append(f"terms: {terms or 'none'}")
         held_out = "on held-out pairs" if self.with_terms else "on held-out pairs without the terms"
@@ -329,12 +331,19 @@ def starts_of(matrix: csr_array) -> tuple[Literal["spectral", "random"], ...]:
     With fewer pairs than users and items that have any, the graph is in pieces (or a tree): the leading singular
     vectors are those of single pieces, and most rows have little of them. There held-out pairs decide between both
     starts. A large sparse graph of many pairs (see ``MANY_NODES``) starts at random, every other one from its spectrum.
+    That is measured of the walk encoder without a predictor.
     """
-    n_nodes = sum(int(np.count_nonzero(degree)) for degree in degrees(matrix))
+    n_nodes = connected(matrix)
     if matrix.nnz < n_nodes:
         return "random", "spectral"
-    large = n_nodes >= MANY_NODES and many_pairs(matrix.nnz, sum(matrix.shape))
-    return ("random",) if large and matrix.nnz < SPARSE * n_nodes else ("spectral",)
+    low, high = (share * n_nodes for share in SPARSE)
+    sparse = n_nodes >= MANY_NODES and low <= matrix.nnz < high
+    return ("random",) if sparse and many_pairs(matrix.nnz, n_nodes) else ("spectral",)
+
+
+def connected(matrix: csr_array) -> int:
+    """Count the users and items that have any pair."""
+    return sum(int(np.count_nonzero(degree)) for degree in degrees(matrix))
 
 
 def blind_uniformity(predictor: Literal["none", "linear"], matrix: csr_array) -> float:
@@ -377,9 +386,12 @@ def run(
     of uniformity, by a branch of two epochs for each, or that none beats the start; the epoch, by early stopping; and
     the strengths of the terms, by the best state.
 
-    Where the start is open (``Plan.beside``), ``starts_of`` says from which one, or from which two, training begins:
-    of two the random one is the first, as a limit on time may leave none for the second; kept is the state that
-    validates better.
+    The width of a random start, and of its block, is the first of ``WIDTHS`` where it is open, as nothing is known of
+    others before they are trained; and it is watched without the terms.
+
+    Where the start is open (``Plan.beside``), ``starts_of`` says from which one training begins. The random one alone
+    takes all epochs, the walk encoder and no predictor; two take open strengths of the terms, and of them the random
+    one is the first, as a limit on time may leave none for the second: kept is the state that validates better.
 
     From a spectral start with open strengths the states are watched in two ways, with the terms that the start wants
     and without any, because training and terms gain partly the same. Each way has its branch and its best epoch, and
@@ -408,8 +420,10 @@ def run(
     watch = _Watch(callback, show_progress=show_progress)
     beside = None if valid is None or plan.epochs == 0 else plan.beside
     starts = ("spectral",) if beside is None else starts_of(matrix)
-    if beside is not None and starts == ("random",) and plan.epochs >= MOST_EPOCHS:  # it takes more of them
-        return _run(_Training(beside, matrix, None, valid, checkpoint), watch)
+    measured = plan.encoder == "walk" and plan.predictor == "none" and plan.epochs >= MOST_EPOCHS
+    if beside is not None and starts == ("random",) and measured:
+        with checkpoint.within("random start"):
+            return _run(_Training(beside, matrix, None, valid, checkpoint), watch)
     if beside is None or len(starts) == 1 or plan.terms != "auto":
         return _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
     training = _Training(beside, matrix, None, valid, checkpoint)
@@ -562,7 +576,7 @@ class _Training:
         self.found = found
         """The vectors of ``_spectrum``, once they are found."""
         self.plan, self.matrix, self.valid, self.checkpoint = plan, matrix, valid, checkpoint
-        self.many = many_pairs(matrix.nnz, sum(matrix.shape))
+        self.many = many_pairs(matrix.nnz, connected(matrix)) and plan.predictor == "none"
         self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
         users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
         heavy = (torch.from_numpy(matrix.data / matrix.data.mean()).to(plan.device),) if has_weights(matrix) else ()
@@ -739,7 +753,7 @@ class _Training:
         start: dict[str, Any] = {}
         promised = -np.inf
         weights = BRANCHES[plan.predictor]
-        if plan.start == "random" and plan.predictor == "none" and self.many:
+        if plan.start == "random" and self.many:
             weights = weights[1:]  # many pairs collapse at the first, which begins well from a random start
         for weight in weights:
             learner = self.learner(weight)
@@ -884,7 +898,7 @@ class _Training:
             kept=compared[0],
             other=compared[1],
             n_candidates=sum(self.candidates),
-            with_terms=trained.metric in (None, plan.valid_metric),
+            with_terms=trained.metric in (None, plan.valid_metric) and (choice is None or plan.start == "spectral"),
             began=plan.start,
             epochs_run=history[-1]["epoch"] - told,
             stopped=trained.stopped,

@@ -99,7 +99,7 @@ def test_one_start_where_nothing_could_decide_between_two():
 def _small_graphs_are_large(monkeypatch):
     monkeypatch.setattr(fitting, "MANY_NODES", 80)
     monkeypatch.setattr(fitting, "MANY_PAIRS", 100)
-    monkeypatch.setattr(fitting, "SPARSE", 20.0)
+    monkeypatch.setattr(fitting, "SPARSE", (1.0, 20.0))
     monkeypatch.setattr(fitting, "MOST_EPOCHS", 12)
 
 
@@ -113,11 +113,37 @@ def test_a_large_sparse_graph_is_trained_from_a_random_start_alone():
         assert (auto.chosen_.began, auto.chosen_.beside) == ("random", None)
         assert auto.chosen_ == named.chosen_
         np.testing.assert_array_equal(auto.item_factors, named.item_factors)
+        assert not auto.chosen_.with_terms  # nothing says which a random state wants before it is trained
+        assert "; from the random start; " in str(auto.chosen_)
+        assert through_file(auto).chosen_ == auto.chosen_
+    for settings in ({"encoder": "id"}, {"encoder": "graph"}, {"predictor": "linear"}):  # measured of neither
+        assert fit(TRAIN, VALID, epochs=12, **settings).chosen_.began == "spectral"
     assert fit(TRAIN).chosen_.began == "spectral"  # nothing says when training is to end
     assert fit(TRAIN, VALID, epochs=12).chosen_.began == "random"
     assert fit(TRAIN, VALID, epochs=11).chosen_.began == "spectral"  # too few for the other one
     assert fit(TRAIN, VALID, epochs=0).chosen_.began == "spectral"
     assert fit(TRAIN, VALID, start="spectral").chosen_.began == "spectral"
+
+
+@pytest.mark.parametrize(
+    ("many", "settings", "looked_at"),
+    [
+        (100, {"start": "random"}, 20),
+        (1e9, {"start": "random"}, 60),
+        (100, {"start": "random", "predictor": "linear"}, 60),
+        (100, {"start": "spectral"}, 10),
+    ],
+)
+def test_how_many_users_are_looked_at_between_epochs(monkeypatch, many, settings, looked_at):
+    for name, number in (("MANY_PAIRS", many), ("MOST_DRAWN", 20), ("MOST_VALIDATED", 10)):
+        monkeypatch.setattr(fitting, name, number)
+    unknown = np.argmin(TRAIN.toarray(), axis=1)
+    valid = csr_array((np.ones(60, np.float32), (np.arange(60), unknown)), shape=TRAIN.shape)
+    seen = []
+    made = fitting.Validation
+    monkeypatch.setattr(fitting, "Validation", lambda *given: seen.append(made(*given)) or seen[-1])
+    fit(TRAIN, valid, epochs=1, **settings)
+    assert {int((np.diff(watched.valid.indptr) > 0).sum()) for watched in seen} == {looked_at}
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ class Fit:
         kept, other = chosen.get("kept"), chosen.get("other")
         compared = None if kept is None or other is None else (float(kept), float(other))
         cut = record.capped and stopped == "callback"  # a limit may have cut the training from the other start
-        twice = compared is not None or not chosen.get("with_terms", True)
+        drawn = chosen.get("began") == "random"  # such a training is watched once, without terms
+        twice = compared is not None or (not chosen.get("with_terms", True) and not drawn)
         return cls(
             stopped="seconds" if cut else stopped,
             metric=record.params.get("valid_metric", "ndcg_at_20"),
