@@ -90,7 +90,7 @@ def main() -> None:
     page = load(folder / f"{args.name}.yaml", [f"name={name}"])
     config = load(Path("configs") / f"{args.name}.yaml", [f"name={name}"]) if args.missing else page
     firsts = page.protocol.split_seeds
-    seeds = [*firsts, *(seed for seed in args.splits if seed not in firsts)]
+    seeds = (*firsts, *(seed for seed in args.splits if seed not in firsts))
     protocol = config.protocol.model_copy(update={"split_seeds": seeds})
     config = config.model_copy(update={"protocol": protocol, "seeds": page.seeds})
     assert config.tuning is not None

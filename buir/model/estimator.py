@@ -133,7 +133,8 @@ class BUIR(Recommender):
     lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral, and with held-out pairs
     also what the graph asks for: both starts where there are fewer pairs than users and items that have any (with the
     terms "auto"), and the random one alone for many pairs of 10,000 users and items or more that have two to six each
-    (with the walk encoder, no predictor, and the epochs "auto" or 100 and more; its width, where open, is 64)."""
+    (with the walk encoder, no predictor, and the epochs "auto" or 100 and more; its width, where open, is 64). Set one
+    to save the time of both."""
     terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
     """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
     ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper. Set {}

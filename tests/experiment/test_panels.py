@@ -174,6 +174,12 @@ def test_a_panel_needs_the_runs_of_its_own_models_only():
     assert smallest.p_holm == pytest.approx(4 * smallest.p)
 
 
+@pytest.mark.parametrize(("runs", "missing"), [({"toy": 3}, ""), ({"toy": 4}, "ALS (1 of 4 runs)"), ({"other": 9}, "")])
+def test_the_runs_of_a_place_are_those_of_its_data_set(runs, missing):
+    found, _ = two_places(MEANS, planned={"ALS": runs}, panels=[FULL])
+    assert [part.missing.get("ALS", "") for part in found] == [missing] * 2
+
+
 def test_a_refusal_is_no_missing_run():
     records, frames = make_cells(MEANS)
     nothing = {"status": "refused", "metrics": {}, "reason": "too large"}

@@ -6,7 +6,7 @@ from buir.experiment import config
 from buir.experiment.config import named_by_variable, recipe
 from buir.experiment.run import plan as benchmark
 from buir.experiment.run.sources import Sources
-from tests.support.benchmarks import make_config
+from tests.support.benchmarks import TINY, make_config
 
 CHANGES = {
     "nested": {},
@@ -21,6 +21,7 @@ CHANGES = {
 def test_the_file_makes_the_same_cells(tmp_path, changes):
     chosen = make_config(**changes)
     plan = benchmark.describe(chosen, [])
+    assert set(plan["planned"].values()) == {len(chosen.protocol.split_seeds) * len(chosen.seeds)}
     file = tmp_path / "tiny.yaml"
     file.write_text(recipe(plan["config"]))
     again = config.load(file)
@@ -63,3 +64,16 @@ def test_the_page_names_files_by_the_variable_too(tmp_path, monkeypatch):
     monkeypatch.setenv("BUIR_DATA", str(tmp_path))
     entry = {"name": "set", "path": str(tmp_path / "all.txt"), "core": 0}
     assert named_by_variable({"data": [entry]}) == [{"name": "set", "path": "${BUIR_DATA}/all.txt", "core": 0}]
+
+
+def test_runs_are_counted_by_data_set_where_some_have_more_splits():
+    made = {"dataset": "synthetic", "options": TINY}
+    protocol = {"kind": "nested", "levels": [0.5, 1.0], "split_seeds": [0, 1]}
+    chosen = make_config(data=[made | {"name": "toy"}, made | {"name": "other"}], protocol=protocol)
+    cells = benchmark.plan(chosen, Sources(chosen))
+    of_one = [cell for cell in cells if cell.dataset == "toy" or cell.split_seed == 0]
+    runs = len(chosen.seeds)
+    assert set(benchmark.describe(chosen, cells)["planned"].values()) == {2 * runs}
+    (planned, *others) = benchmark.describe(chosen, of_one)["planned"].values()
+    assert planned == {"toy": 2 * runs, "other": runs}
+    assert all(other == planned for other in others)

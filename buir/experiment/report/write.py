@@ -68,8 +68,8 @@ def write_report(
     ----------
     plan
         The journal's: ``name``; ``keys`` of all runs, the unfinished too; ``headline``, the metrics that are tested, of
-        which the first decides the advice; ``planned``, the runs of each model at every place, if known; ``config`` or
-        None; ``command`` and ``jobs`` of their start, if known.
+        which the first decides the advice; ``planned``, the runs of each model at every place of a data set, if
+        known; ``config`` or None; ``command`` and ``jobs`` of their start, if known.
     records
         Cell records of the plan, refused ones included.
     read_users

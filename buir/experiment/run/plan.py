@@ -1,5 +1,6 @@
 """Data x level x model x seed -> records in the journal; what is finished is never run again."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -157,14 +158,22 @@ def group(cells: Sequence[Cell], *, together: bool) -> list[list[Cell]]:
     return list(groups.values())
 
 
+def _planned(config: BenchmarkConfig, cells: Sequence[Cell]) -> dict[str, int | dict[str, int]]:
+    """Count the runs of each model at every place, by data set where these differ."""
+    runs = len(config.protocol.split_seeds) * len(config.seeds)
+    counts = Counter((cell.dataset, cell.level, cell.model) for cell in cells)
+    of_data = {data: max(n for (name, *_), n in counts.items() if name == data) for data, *_ in counts}
+    planned: int | dict[str, int] = runs if set(of_data.values()) <= {runs} else of_data
+    return {model.label: planned for model in config.models}
+
+
 def describe(config: BenchmarkConfig, cells: Sequence[Cell]) -> dict[str, Any]:
     """Write down what a benchmark is: enough to find its cells again and to explain them."""
-    runs = len(config.protocol.split_seeds) * len(config.seeds)
     return {
         "name": config.name,
         "datasets": [data.label for data in config.data],
         "models": [model.label for model in config.models],
-        "planned": dict.fromkeys((model.label for model in config.models), runs),
+        "planned": _planned(config, cells),
         "headline": headline(config.metrics.ks),
         "config": config.model_dump(mode="json", exclude_none=True),
         "keys": [cell.key for cell in cells],

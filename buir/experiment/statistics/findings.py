@@ -76,7 +76,7 @@ def find(
     read_users: ReadUsers,
     *,
     headlines: Sequence[str] = HEADLINES,
-    planned: Mapping[str, int] | None = None,
+    planned: Mapping[str, int | Mapping[str, int]] | None = None,
     panels: Sequence[Panel] | None = None,
     n_flips: int = N_FLIPS,
     progress: Callable[[str], object] = lambda _: None,
@@ -92,7 +92,8 @@ def find(
     headlines
         Metrics that are tested, over all users and in the user groups. All others get intervals.
     planned
-        Runs of each model that were to be made at every place, by its name; by default those that the records show.
+        Runs of each model that were to be made at every place, by its name, or also by the data set where these differ;
+        by default those that the records show.
     panels
         Which references are compared with which rivals; by default `default_panel` of the records.
     n_flips
@@ -113,7 +114,11 @@ def find(
         groups = here["record"].iloc[0].groups.get("user", [])
         every = runs[(runs[PLACE] == here[PLACE].iloc[0]).all(axis=1)]
         made, kinds = every["model"].value_counts(), dict(zip(every["model"], every["kind"], strict=True))
-        lacking = [(name, wanted - made.get(name, 0), wanted) for name, wanted in (planned or {}).items()]
+        asked = {
+            name: runs if isinstance(runs, int) else runs.get(values.dataset, 0)
+            for name, runs in (planned or {}).items()
+        }
+        lacking = [(name, wanted - made.get(name, 0), wanted) for name, wanted in asked.items()]
         missing = {
             name: name + (f" ({n} of {counted(wanted, 'run')})" if n < wanted else "")
             for name, n, wanted in lacking
