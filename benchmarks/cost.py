@@ -7,8 +7,8 @@ test part read:
 
 * `als_fits`: a fit with defaults on the training part alone, choice and refit included, over a fit of ALS with 64 factors and 15 iterations.
 * `reached_als_fits`: a fit with the validation part, up to its first state with the NDCG@20 of ALS tuned there (16 settings drawn from the
-  ranges of configs/models/als.yaml, same users), over one fit of that ALS. Where no state between epochs has it, the whole fit counts if it
-  ends there, and else it is "not reached".
+  ranges of configs/models/als.yaml, on the users that a spectral start looks at), over one fit of that ALS. Where no state between epochs
+  has it, the whole fit counts if it ends there, and else it is "not reached".
 
 ALS is fitted three times and its median taken. Rows go to docs/results/cost.csv; finished ones are not run again. Run it while nothing else
 works.
