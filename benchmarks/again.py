@@ -6,8 +6,8 @@
 The searches of the sweep take hours. Here every rival is fitted with the settings that docs/results/sweep/sweep.md lists for it, data set by
 data set and level by level, on the same splits, for as long as there; BUIR decides everything anew. So a change of BUIR is judged against all
 rivals, user by user, in less than an hour. With --missing the data sets and levels of configs/sweep.yaml that the page lacks are run as well, with
-its searches, which takes half an hour each. With --splits further splits are run (of the data --on), on which every rival has the settings that docs/results/sweep-again
-lists for it on the first. Finished fits are not run again. The same of the other comparisons in docs/results.
+its searches, which takes half an hour each. With --splits further splits are run (of the data --on), on which every rival has the settings that
+docs/results/sweep-again lists for it on the first. Finished fits are not run again. The same of the other comparisons in docs/results.
 """
 
 import argparse
@@ -103,7 +103,10 @@ def main() -> None:
     searched = [
         cell for cell in searched if cell.split_seed in firsts and (cell.dataset, cell.level, "BUIR") not in found
     ]
-    further = args.on or [data.label for data in config.data]
+    names = [data.label for data in config.data]
+    further = args.on or names
+    if strangers := sorted(set(further) - set(names)):
+        parser.error(f"--on names {', '.join(strangers)}; expected of {', '.join(names)}")
     others = [cell for cell in planned if cell.split_seed not in firsts and cell.dataset in further]
     if others and (RESULTS / name).exists():
         found |= settings_found(RESULTS / name / f"{name}.md")

@@ -27,8 +27,9 @@ def judged(records: list[Record], journal: Journal, model: str, other: str) -> p
     (judgement,) = judge(found, [panel])
     ratio = geometric_mean(judgement.ratios.values())
     print(
-        f"{model} against {other}: {len(judgement.comparisons)} places, higher mean in {len(judgement.highest)}, shown "
-        f"better in {len(judgement.better)}, shown worse in {len(judgement.worse)}, geometric mean of the ratios {ratio:.3f}"
+        f"{model} against {other}: {len(judgement.comparisons)} places, higher mean in {len(judgement.highest)}, "
+        f"shown better in {len(judgement.better)}, shown worse in {len(judgement.worse)}, "
+        f"geometric mean of the ratios {ratio:.3f}"
     )
     rows = [
         {

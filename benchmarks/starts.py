@@ -16,7 +16,7 @@ from benchmarks.data import SETS, halves, load
 from benchmarks.ledger import RESULTS, Ledger
 from buir import BUIR
 from buir.data import nested_split
-from buir.model.fitting import starts_of
+from buir.model.fitting import connected, starts_of
 from buir.ranking import evaluate
 
 OTHERS = {
@@ -39,13 +39,8 @@ def main() -> None:
             continue
         split = nested_split(load(data), level)
         train = split.train.matrix
-        n_nodes = sum(int(np.count_nonzero(np.diff(part.indptr))) for part in (train, train.tocsc()))
-        rule = " and ".join(starts_of(train))
-        about = {
-            "pairs_a_node": f"{train.nnz / n_nodes:.2f}",
-            "nodes": n_nodes,
-            "rule": rule,
-        }
+        n_nodes, rule = connected(train), " and ".join(starts_of(train))
+        about = {"pairs_a_node": f"{train.nnz / n_nodes:.2f}", "nodes": n_nodes, "rule": rule}
         for start in STARTS:
             if (data, level, start) in ledger:
                 continue

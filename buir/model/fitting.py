@@ -84,8 +84,8 @@ PAYS, WIDE_PAYS = 1.005, 1.025
 """Training goes on where a branch validates so many times as well as the start, and otherwise the start is kept; and
 what it must promise beside a wide block, as an epoch of such data takes long and moves a small part of the score."""
 MOST_VALIDATED, MOST_DRAWN, MOST_WATCHED = 1500, 5000, 2**26
-"""Users looked at between epochs, and from a random start with many pairs, where nobody predicts; with their terms as
-long as those are so many numbers."""
+"""Users looked at between epochs, and from a random start with many pairs and no predictor; with their terms as long as
+those are so many numbers."""
 MANY_NODES, SPARSE = 10_000, (2.0, 6.0)
 """Of a graph of so many users and items that have any pair, with between two and six pairs for each of them and many in
 all (``MANY_PAIRS``), the leading vectors hold little, and there is enough to learn the rest from: there a random start
