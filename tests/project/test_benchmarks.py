@@ -160,7 +160,8 @@ def test_an_epoch_learns():
 
 
 @pytest.mark.parametrize("name", ["sweep", "confirmation", "confirmation-time"])
-def test_the_settings_of_a_report_are_those_of_its_models(name):
+def test_the_settings_of_a_report_are_those_of_its_models(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("BUIR_DATA", str(tmp_path))  # the files are not read
     found = settings_found(RESULTS / name / f"{name}.md")
     config = load(RESULTS / name / f"{name}.yaml")
     kinds = {model.label: model.kind for model in config.models}
