@@ -1,6 +1,7 @@
 """Panels: one family of tests over all places, by hand and by simulations whose truth is known; what a page says of them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ from scipy.stats import norm
 from buir.errors import ConfigError
 from buir.experiment.config import load, shipped_configs
 from buir.experiment.report.blocks import Table
-from buir.experiment.report.panels import outcomes, sections, standing
+from buir.experiment.report.panels import outcomes, payoffs, sections, standing
 from buir.experiment.report.write import panels_of
 from buir.experiment.statistics.findings import find
-from buir.experiment.statistics.panels import N_FLIPS, Panel, corrected, geometric_mean, judge
+from buir.experiment.statistics.panels import N_FLIPS, Judgement, Panel, corrected, geometric_mean, judge
 from buir.experiment.statistics.place import PlaceValues
 from buir.experiment.statistics.resampling import sign_flip_p
 from buir.experiment.statistics.summary import Comparison, Interval, Summary
@@ -270,6 +271,44 @@ def test_nothing_to_judge_is_said_with_the_reason():
     assert outcomes(judgement)[-1] == "Nothing is judged in **2**: toy 20 % (missing: ALS), toy 50 % (missing: ALS)."
     row = standing([judgement]).frame.iloc[0]
     assert [*row][2:] == ["0", "0", "0", "0", "0", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (
+            {0.1: ("ties", 0.01), 0.2: ("ties", -0.01), 0.5: ("wins", 0.02)},
+            "toy: negatives begin to pay at no level: Contrastive-terms is not shown better than BUIR at 10, 20 and 50 %; "
+            "its mean is higher at 20 %.",
+        ),
+        (
+            {0.5: ("loses", -0.02), 0.1: ("ties", 0.01), 0.2: ("ties", 0.0), 0.8: ("loses", -0.01)},
+            "toy: negatives begin to pay **between 20 % and 50 %**: Contrastive-terms is shown better than BUIR at 50 and "
+            "80 %; its mean is higher at 50 and 80 %.",
+        ),
+        (
+            {0.1: ("loses", -0.02), 0.2: ("wins", 0.02)},
+            "toy: negatives begin to pay **at 10 % or before**: Contrastive-terms is shown better than BUIR at 10 %; its "
+            "mean is higher at 10 %.",
+        ),
+        (
+            {0.2: ("wins", 0.02)},
+            "toy: negatives begin to pay at no level: Contrastive-terms is not shown better than BUIR at 20 %; its mean "
+            "is higher at none of them.",
+        ),
+    ],
+)
+def test_where_negatives_begin_to_pay(verdicts, said):
+    panel = Panel("with terms", ("BUIR",), ("BUIR", "Contrastive-terms", "BPR-terms"))
+    kinds = {"BUIR": "buir", "Contrastive-terms": "contrastive", "BPR-terms": "bpr"}
+    comparisons, found = {}, []
+    for level, (verdict, value) in verdicts.items():
+        rival, other = (
+            replace(compared(0.01, value, other=name), model="BUIR", verdict=verdict) for name in panel.models[1:]
+        )
+        comparisons["toy", "nested", level] = [other, rival]
+        found.append(SimpleNamespace(place=("toy", "nested", level), kinds=kinds))
+    assert payoffs(found, Judgement(panel, "BUIR", METRIC, comparisons)) == [said]
 
 
 # -- the configuration

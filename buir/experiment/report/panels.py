@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 
 from buir.errors import counted
 from buir.experiment.config import per_cent
@@ -11,6 +12,8 @@ from buir.experiment.report.figures import verdict_figure
 from buir.experiment.report.words import interval_text
 from buir.experiment.statistics import Comparison, Findings, Judgement, geometric_mean
 
+NEGATIVES = "contrastive"
+"""Kind of the models by which a page judges what negatives are worth: a softmax loss over them."""
 DETECTABLE = (
     "Where the reference ties, **detectable** is the smallest true difference that would have been found with a chance "
     "of 80 %: the larger of (z(1 - a/2) + z(0.8)) s and h + z(0.8) S, where s is the standard error of the difference "
@@ -53,6 +56,44 @@ def outcomes(judgement: Judgement) -> list[str]:
     return [*lines, f"Nothing is judged in **{len(unjudged)}**: {', '.join(unjudged)}."] if unjudged else lines
 
 
+def payoffs(found: Sequence[Findings], judgement: Judgement) -> list[str]:
+    """Say for each data set at which share of it negatives begin to pay: a softmax over them is shown to be better."""
+    kinds = {part.place: part.kinds for part in found}
+    said: list[str] = []
+    for rival in judgement.panel.rivals(judgement.reference):
+        against = {
+            place: comparison
+            for place, several in judgement.comparisons.items()
+            for comparison in several
+            if comparison.other == rival and kinds[place][rival] == NEGATIVES
+        }
+        for (dataset, _), places in groupby(sorted(against), key=itemgetter(0, 1)):
+            said.append(f"{dataset}: {_payoff([(place[2], against[place]) for place in places])}")
+    return said
+
+
+def _payoff(levels: Sequence[tuple[float, Comparison]]) -> str:
+    """Name the lowest level at which a rival is shown better, the one before it, and all where its mean is higher."""
+    rival, reference = levels[0][1].other, levels[0][1].model
+    higher = [level for level, comparison in levels if comparison.difference.value < 0]
+    means = f"its mean is higher at {_shares(higher) if higher else 'none of them'}"
+    better = [level for level, comparison in levels if comparison.verdict == "loses"]
+    if not better:
+        every = _shares([level for level, _ in levels])
+        return f"negatives begin to pay at no level: {rival} is not shown better than {reference} at {every}; {means}."
+    before = [level for level, _ in levels if level < better[0]][-1:]
+    since = f"between {_shares(before)} and {_shares(better[:1])}" if before else f"at {_shares(better[:1])} or before"
+    return (
+        f"negatives begin to pay **{since}**: {rival} is shown better than {reference} at {_shares(better)}; {means}."
+    )
+
+
+def _shares(levels: Sequence[float]) -> str:
+    """Write ``10, 20 and 50 %``."""
+    *first, last = [str(per_cent(level)) for level in levels]
+    return f"{', '.join(first)} and {last} %" if first else f"{last} %"
+
+
 def sections(found: Sequence[Findings], judgements: Sequence[Judgement], n_flips: int) -> Iterator[Section]:
     """Make a section of each panel; none of a panel in which nothing could be compared."""
     for panel, several in groupby(judgements, lambda judgement: judgement.panel):
@@ -63,6 +104,8 @@ def sections(found: Sequence[Findings], judgements: Sequence[Judgement], n_flips
         blocks: list[Block] = [_family(first, n_flips)]
         for judgement in first:
             blocks += [f"**{judgement.reference}**, by {metric_label(judgement.metric)}:", outcomes(judgement)]
+            if panel.headline and (said := payoffs(found, judgement)):
+                blocks += ["What negatives are worth:", said]
         caption = (
             f"Where {_listed([j.reference for j in first])} on {metric_label(first[0].metric)}, panel {panel.name}"
         )
