@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from baselines import ALS, BPR, EASE, LMF, CooccurrenceFilter, ItemKNN, LightGCN, LowRankFilter, Popularity
+from baselines import ALS, BPR, EASE, LMF, Contrastive, CooccurrenceFilter, ItemKNN, LightGCN, LowRankFilter, Popularity
 from buir import BUIR, Interactions
 from buir.errors import InputError, OutOfRangeError, UnknownIdError
 from buir.recommend import Steering, steer
@@ -116,6 +116,7 @@ FACTORS = {
     "lmf": lambda **terms: LMF(factors=4, iterations=5, **terms),
     "low-rank": lambda **terms: LowRankFilter(rank=4, **terms),
     "lightgcn": lambda **terms: LightGCN(embedding_dim=4, epochs=2, batch_size=32, device="cpu", **terms),
+    "contrastive": lambda **terms: Contrastive(embedding_dim=4, epochs=2, batch_size=32, device="cpu", **terms),
     "buir": lambda **terms: BUIR(embedding_dim=4, epochs=2, batch_size=32, device="cpu", start="random", **terms),
 }
 
