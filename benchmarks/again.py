@@ -55,10 +55,16 @@ def settings_found(page: Path) -> dict[tuple[str, float, str], dict[str, Any]]:
 
 
 def cells_of(planned: list[Cell], found: dict[tuple[str, float, str], dict[str, Any]]) -> list[Cell]:
-    """Give each rival the settings that were found; leave out places without BUIR, and rivals without settings."""
+    """Give each rival the settings that were found, for it or else for the model whose search it shares.
+
+    Places without BUIR are left out, and rivals without settings.
+    """
     cells = []
     for cell in planned:
         settings = found.get((cell.dataset, cell.level, cell.model))
+        if settings is None and cell.searched_as is not None:
+            lent = found.get((cell.dataset, cell.level, cell.searched_as.model))
+            settings = None if lent is None else lent | dict(cell.params)
         assert cell.tuning is not None
         if (cell.dataset, cell.level, "BUIR") not in found:
             continue

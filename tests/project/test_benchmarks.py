@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -211,6 +212,15 @@ def test_what_is_fitted_again_has_the_settings_found_and_places_without_buir_are
     assert (als.dataset, als.model, als.params) == ("filmtrust", "ALS", {"factors": 7})
     assert als.tuning == {"trials": 8, "space": {}}
     assert ours == cells[1]
+
+
+def test_a_model_without_settings_of_its_own_has_those_of_the_model_whose_search_it_shares():
+    searched = Cell("toy", "nested", 0.1, 1, "ALS-random", "als", None, {}, 0, (20,), tuning={"trials": 64})
+    lent = replace(searched, model="ALS-random-terms", params={"terms": "auto"}, searched_as=searched)
+    found = {("toy", 0.1, "ALS-random"): {"factors": 7}, ("toy", 0.1, "BUIR"): {}}
+    (cell,) = cells_of([lent], found)
+    assert (cell.model, cell.params, cell.searched_as) == ("ALS-random-terms", {"factors": 7, "terms": "auto"}, None)
+    assert cells_of([lent], {("toy", 0.1, "BUIR"): {}}) == []
 
 
 def test_halves_are_whole_users():
