@@ -19,11 +19,11 @@ def section(records: Sequence[Record]) -> Section:
     collapsed = {record.model: found for record in records if (found := Fit.of(record).collapse)}
     popular = [f"{r.model} on {r.dataset} {r.train_pct} %" for r in records if r.is_popularity]
     blocks: list[Block] = [
-        "Validation values are those of the measured fits. **Without and with terms**: of all users with held-out "
-        "pairs, at strengths 0 and at the chosen ones. **Start and trained**: before the first step and at the best "
-        "epoch, on at most 1,500 users (from a random start more), as training watched them. **Kept** says which of "
-        "the two best states is left, by how it was watched, and what decided between them: the value of each with the "
-        "terms it wants of those that are added to a score, on the users that training watched.",
+        "Validation values are those of the measured fits. **Without and with terms**: of the users with held-out "
+        "pairs, 6,000 at most, at strengths 0 and at the chosen ones. **Start and trained**: before the first step and "
+        "at the best epoch, on at most 1,500 users (from a random start more), as training watched them. **Kept** says "
+        "which of the two best states is left, by how it was watched, and what decided between them: the value of each "
+        "with the terms it wants of those that are added to a score, on the users that training watched.",
         f"**This is popularity**: {POPULARITY}",
         f"So it is of {', '.join(dict.fromkeys(popular))}." if popular else "So it is of no run.",
     ]
