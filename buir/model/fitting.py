@@ -236,7 +236,7 @@ class Chosen:
     trained: float | None = None
     """The best that training came to."""
     value: float | None = None
-    """The metric with the terms as they were chosen at the end, on ``MOST_CHOSEN`` users with held-out pairs at most."""
+    """The metric with the terms that were chosen at the end, on ``MOST_CHOSEN`` users with held-out pairs at most."""
     bare: float | None = None
     """The same without any term."""
     kept: float | None = None
