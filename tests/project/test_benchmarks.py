@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 from benchmarks.again import cells_of, settings_found
 from benchmarks.data import generated, halves
+from benchmarks.groups import FromGroups, text_groups
 from benchmarks.ledger import RESULTS
 from benchmarks.measure import alternate
 from benchmarks.ours import OurTraining
@@ -221,6 +222,27 @@ def test_a_model_without_settings_of_its_own_has_those_of_the_model_whose_search
     (cell,) = cells_of([lent], found)
     assert (cell.model, cell.params, cell.searched_as) == ("ALS-random-terms", {"factors": 7, "terms": "auto"}, None)
     assert cells_of([lent], {("toy", 0.1, "BUIR"): {}}) == []
+
+
+def test_texts_about_the_same_are_a_group_and_one_without_words_has_none():
+    rng = np.random.default_rng(0)
+    counts = np.zeros((41, 30))
+    for row in range(40):
+        # two vocabularies of fifteen words each
+        counts[row, rng.integers(15, size=6) + 15 * (row % 2)] = 1
+    groups = text_groups(csr_array(counts), 2, 2)
+    assert groups[-1] == -1
+    assert len(set(groups[:40:2])) == len(set(groups[1:40:2])) == 1
+    assert set(groups[:40]) == {0, 1}
+
+
+def test_a_share_of_the_negatives_is_of_the_pairs_group():
+    groups = np.array([0] * 5 + [1] * 95 + [-1] * 100)
+    drawn = FromGroups(groups, 0.5)(torch.zeros(400, dtype=torch.int64), torch.zeros(400, dtype=torch.int64), 3).numpy()
+    # half of the draws, and of the others 5 of 200
+    assert (drawn < 5).mean() == pytest.approx(0.5 + 0.5 * 5 / 200, abs=0.02)
+    even = FromGroups(groups, 0.5)(torch.zeros(400, dtype=torch.int64), torch.full((400,), 150), 3).numpy()
+    assert (even < 5).mean() == pytest.approx(5 / 200, abs=0.01)
 
 
 def test_halves_are_whole_users():
