@@ -89,9 +89,9 @@ class Contrastive(FittedInEpochs):
     popularity out of the score, which terms can add again. All items are not drawn: it says nothing there. Raise it
     where lists should be popular."""
     sampler: Sampler | None = None
-    """Function of users, their items (int64 tensors of shape (B,)) and an integer key: items of shape (B, N), which
-    are then the candidates of each pair. Known pairs among them do not count. Set
-    it to try negatives of your own."""
+    """Function of users, their items (int64 tensors of shape (B,)) and an integer key, which may be negative (seed
+    NumPy with ``key % 2**32``): items of shape (B, N), which are then the candidates of each pair. Known pairs among
+    them do not count. Set it to try negatives of your own."""
     score: Literal["auto", "cosine", "inner"] = "auto"
     """What ranks: the cosine, or the inner product of the vectors as they are. "auto" trains by the cosine and keeps
     what validates better; without held-out pairs the cosine. Set it where nothing is held out."""

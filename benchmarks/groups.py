@@ -64,7 +64,7 @@ class FromGroups:
 
     def __call__(self, users: Tensor, items: Tensor, key: int) -> Tensor:
         """Draw by a key."""
-        rng = np.random.default_rng(key)
+        rng = np.random.default_rng(key % 2**32)  # a key may be negative
         drawn = rng.integers(len(self.groups), size=(len(users), 16))
         for row, group in enumerate(self.groups[items.cpu().numpy()]):
             if group >= 0:
