@@ -68,6 +68,9 @@ def generated(n_pairs: int, seed: int = 0) -> csr_array:
     """
     rng = np.random.default_rng(seed)
     n_users, n_items = max(n_pairs // 10, 1), max(n_pairs // 50, 1)
+    if 2 * n_pairs > n_users * n_items:
+        msg = f"n_pairs is {n_pairs}, expected 1,000 or more: so few users and items do not have as many pairs"
+        raise ValueError(msg)
     activity = rng.lognormal(sigma=1.0, size=n_users)
     popularity = (np.arange(n_items) + 10.0) ** -0.8
     names = rng.permutation(n_items)

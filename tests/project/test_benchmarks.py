@@ -263,6 +263,8 @@ def test_generated_data_have_the_asked_size_and_a_long_tail():
     popularity = np.sort(matrix.sum(axis=0))[::-1]
     assert popularity[:40].sum() > 0.3 * matrix.nnz
     assert (generated(20_000, seed=3) != matrix).nnz == 0
+    with pytest.raises(ValueError, match="n_pairs is 300, expected 1,000 or more"):
+        generated(300)
 
 
 @pytest.mark.parametrize(("slope", "values"), [(1.0, [3.0, 30.0, 90.0]), (2.0, [1.0, 100.0, 900.0])])
