@@ -59,63 +59,81 @@ def noted(curves: Ledger, about: dict[str, object]) -> float | None:
     return max(float(row["held_out_ndcg_at_20"]) for row in rows) if over else None
 
 
-def run(data: str, layers: int) -> None:
-    """Find settings, train with them, and read the test part."""
-    train, test = read_split(*(data_dir() / data / f"{part}.txt.gz" for part in ("train", "test")))
-    matrix = train.matrix
-    held = np.random.default_rng(0).random(matrix.nnz) < 0.1
-    rest, held_out = keep(matrix, ~held), keep(matrix, held)
-    shown = of_some_users(held_out, WATCHED)
-    folder, names = RESULTS / "negatives", ("data", "layers", *VALUES)
-    curves = Ledger(folder / "large-curves.csv", (*names, "limit", "epoch"))
-    chosen = Ledger(folder / "large-chosen.csv", names)
-    ends = Ledger(folder / "large.csv", (*names, "trained_pairs"))
-    where: dict[str, object] = {"data": data, "layers": layers}
+class Large:
+    """A data set and an encoder, and what is known of them from earlier calls."""
 
-    def model(settings: dict[str, Any], **decided: Any) -> Contrastive:
-        fixed = {"learning_rate": 1e-2, "uniform": 512, "in_batch": 512, "patience": 20}
-        return Contrastive(n_layers=layers, **fixed | settings | decided)
+    def __init__(self, data: str, layers: int) -> None:
+        train, test = read_split(*(data_dir() / data / f"{part}.txt.gz" for part in ("train", "test")))
+        self.train, self.test, self.layers = train.matrix, test.matrix, layers
+        held = np.random.default_rng(0).random(self.train.nnz) < 0.1
+        self.rest, self.held_out = keep(self.train, ~held), keep(self.train, held)
+        self.where: dict[str, object] = {"data": data, "layers": layers}
+        folder, names = RESULTS / "negatives", ("data", "layers", *VALUES)
+        self.curves = Ledger(folder / "large-curves.csv", (*names, "limit", "epoch"))
+        self.chosen = Ledger(folder / "large-chosen.csv", names)
+        self.ends = Ledger(folder / "large.csv", (*names, "trained_pairs"))
 
-    def watched(settings: dict[str, float], limit: int) -> tuple[Contrastive, Curve]:
-        curve = Curve(curves, where | settings | {"limit": limit}, limit)
-        fresh = model(settings, epochs=10_000)
-        return fresh.fit(rest, valid=shown, callback=curve, show_progress=False), curve
+    def run(self) -> None:
+        """Find settings, train with them, and read the test part."""
+        best: dict[str, Any] = {name: values[0] for name, values in VALUES.items()}
+        for name, values in VALUES.items():
+            best = max([best | {name: tried} for tried in values], key=self.value)
+        named = (*self.where.values(), *best.values())
+        if named not in self.chosen:
+            self.chosen.add(self.where | best | self.decide(best))
+        if (*named, self.train.nnz) not in self.ends:
+            texts = [str(value) for value in named]
+            (row,) = (row for row in self.chosen.rows if [row[name] for name in self.chosen.key] == texts)
+            self.ends.add(self.where | best | self.tested(best, row))
 
-    def value(settings: dict[str, float]) -> float:
-        known = noted(curves, where | settings | {"limit": TRIED})
-        return watched(settings, TRIED)[1].best if known is None else known
+    def model(self, settings: dict[str, Any]) -> Contrastive:
+        """Make the model with what nobody searches."""
+        fixed: dict[str, Any] = {"learning_rate": 1e-2, "uniform": 512, "in_batch": 512, "patience": 20}
+        return Contrastive(n_layers=self.layers, **fixed | settings)
 
-    best = {name: values[0] for name, values in VALUES.items()}
-    for name, values in VALUES.items():
-        best = max([best | {name: tried} for tried in values], key=value)
-    named = (data, layers, *best.values())
-    if named not in chosen:
-        long, curve = watched(best, LONG[layers])
-        found, choice = ScoreTerms.choose(FactorScorer(long.user_factors, long.item_factors), rest, held_out, METRIC)
-        told = where | best | {"cpu_seconds": f"{time.process_time() - curve.started:.0f}"}
-        told |= {
+    def watched(self, settings: dict[str, Any], limit: int) -> tuple[Contrastive, Curve]:
+        """Train on nine tenths to the best state by the held-out tenth."""
+        curve = Curve(self.curves, self.where | settings | {"limit": limit}, limit)
+        model = self.model(settings | {"epochs": 10_000})
+        shown = of_some_users(self.held_out, WATCHED)
+        return model.fit(self.rest, valid=shown, callback=curve, show_progress=False), curve
+
+    def value(self, settings: dict[str, Any]) -> float:
+        """Return what a trial came to, of an earlier call or of this one."""
+        known = noted(self.curves, self.where | settings | {"limit": TRIED})
+        return self.watched(settings, TRIED)[1].best if known is None else known
+
+    def decide(self, settings: dict[str, Any]) -> dict[str, object]:
+        """Train for long; return the epochs, the score and the terms that are best."""
+        long, curve = self.watched(settings, LONG[self.layers])
+        base = FactorScorer(long.user_factors, long.item_factors)
+        found, choice = ScoreTerms.choose(base, self.rest, self.held_out, METRIC)
+        return {
+            "cpu_seconds": f"{time.process_time() - curve.started:.0f}",
             "epochs": max(record["epoch"] for record in long.history if record["best"]),
             "score": long.chosen_.score,
+            "held_out_ndcg_at_20": f"{curve.best:.4f}",
+            "with_terms_held_out_ndcg_at_20": f"{choice.value:.4f}",
+            "terms": " ".join(f"{name}={term.strength:g}" for name, term in found.items()),
+            "block": width_of_block(found) or "",
         }
-        told |= {"held_out_ndcg_at_20": f"{curve.best:.4f}", "with_terms_held_out_ndcg_at_20": f"{choice.value:.4f}"}
-        told |= {"terms": " ".join(f"{name}={term.strength:g}" for name, term in found.items())}
-        chosen.add(told | {"block": width_of_block(found) or ""})
-    if (*named, matrix.nnz) in ends:
-        return
-    (decided,) = (row for row in chosen.rows if tuple(row[name] for name in names) == tuple(map(str, named)))
-    started = time.process_time()
-    whole = model(best, epochs=int(decided["epochs"]), score=decided["score"]).fit(matrix, show_progress=False)
-    spent = time.process_time() - started
-    strengths = {name: float(value) for name, value in (part.split("=") for part in decided["terms"].split())}
-    terms = make_terms(matrix, strengths)
-    if decided["block"]:
-        terms = with_block(terms, spectral_factors(matrix, int(decided["block"])))
-    base = FactorScorer(whole.user_factors, whole.item_factors)
-    told = where | best | {"trained_pairs": matrix.nnz, "cpu_seconds": f"{spent:.0f}"}
-    for prefix, scorer in (("", base), ("with_terms_", ScoreTerms.of(base, matrix, terms)[1])):
-        means = evaluate(scorer, matrix, test.matrix, ks=(20,), metrics=("recall", "ndcg")).means
-        told |= {prefix + metric: f"{value:.4f}" for metric, value in means.items()}
-    ends.add(told | {"terms": decided["terms"]})
+
+    def tested(self, settings: dict[str, Any], decided: dict[str, str]) -> dict[str, object]:
+        """Train on everything as it was decided; return what the test part says, without the terms and with them."""
+        started = time.process_time()
+        told = {"epochs": int(decided["epochs"]), "score": decided["score"]}
+        model = self.model(settings | told).fit(self.train, show_progress=False)
+        found: dict[str, object] = {"trained_pairs": self.train.nnz}
+        found["cpu_seconds"] = f"{time.process_time() - started:.0f}"
+        strengths = {name: float(value) for name, value in (part.split("=") for part in decided["terms"].split())}
+        terms = make_terms(self.train, strengths)
+        if decided["block"]:
+            terms = with_block(terms, spectral_factors(self.train, int(decided["block"])))
+        base = FactorScorer(model.user_factors, model.item_factors)
+        for prefix, scorer in (("", base), ("with_terms_", ScoreTerms.of(base, self.train, terms)[1])):
+            means = evaluate(scorer, self.train, self.test, ks=(20,), metrics=("recall", "ndcg")).means
+            found |= {prefix + metric: f"{value:.4f}" for metric, value in means.items()}
+        return found | {"terms": decided["terms"]}
 
 
 def main() -> None:
@@ -125,7 +143,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, choices=tuple(LONG), default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    run(args.data, args.layers)
+    Large(args.data, args.layers).run()
 
 
 if __name__ == "__main__":
