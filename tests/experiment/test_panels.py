@@ -373,5 +373,5 @@ def test_the_sweep_has_three_panels(tmp_path, monkeypatch):
     assert [panel.name for panel in (bare, terms, ablation)] == ["bare", "with terms", "ablation"]
     assert [panel.headline for panel in (bare, terms, ablation)] == [False, True, False]
     assert all(name.endswith("-terms") for name in terms.rivals("BUIR") if name != "popularity")
-    assert (len(bare.rivals("BUIR")), len(terms.rivals("BUIR")), len(ablation.rivals("BUIR"))) == (11, 10, 4)
+    assert (len(bare.rivals("BUIR")), len(terms.rivals("BUIR")), len(ablation.rivals("BUIR"))) == (11, 11, 4)
     assert {name for panel in (bare, terms, ablation) for name in panel.models} == {m.label for m in config.models}
