@@ -311,6 +311,14 @@ def test_where_negatives_begin_to_pay(verdicts, said):
     assert payoffs(found, Judgement(panel, "BUIR", METRIC, comparisons)) == [said]
 
 
+def test_a_page_says_it_of_the_panel_that_may_say_leads(page, monkeypatch):
+    assert "negatives" not in page.said("Verdicts: full")
+    monkeypatch.setattr("buir.experiment.report.panels.NEGATIVES", "als")
+    said = {s.title: repr(s.blocks) for s in sections(page.found, page.judged, N_FLIPS)}
+    assert "toy: negatives begin to pay **between 20 % and 50 %**: ALS is shown better" in said["Verdicts: full"]
+    assert "negatives begin" not in said["Verdicts: bare"]
+
+
 # -- the configuration
 
 PANELS = """

@@ -15,11 +15,12 @@ from scipy.sparse import csr_array
 from benchmarks.again import cells_of, settings_found
 from benchmarks.data import generated, halves
 from benchmarks.groups import FromGroups, text_groups
-from benchmarks.ledger import RESULTS
+from benchmarks.ledger import RESULTS, Ledger
 from benchmarks.measure import alternate
 from benchmarks.ours import OurTraining
 from benchmarks.plain import PlainBUIR
 from benchmarks.scaling import exponent
+from benchmarks.softmax import noted
 from buir import BUIR, Interactions
 from buir.data import nested_split
 from buir.experiment.config import load
@@ -243,6 +244,17 @@ def test_a_share_of_the_negatives_is_of_the_pairs_group():
     assert (drawn < 5).mean() == pytest.approx(0.5 + 0.5 * 5 / 200, abs=0.02)
     even = FromGroups(groups, 0.5)(torch.zeros(400, dtype=torch.int64), torch.full((400,), 150), 3).numpy()
     assert (even < 5).mean() == pytest.approx(5 / 200, abs=0.01)
+
+
+def test_a_trial_is_done_only_when_its_time_is_over(tmp_path):
+    curves = Ledger(tmp_path / "curves.csv", ("temperature", "limit", "epoch"))
+    about = {"temperature": 0.1, "limit": 600}
+    for seconds, value in ((300, 0.12), (590, 0.13)):
+        curves.add(about | {"cpu_seconds": seconds, "epoch": seconds, "held_out_ndcg_at_20": value})
+    assert noted(curves, about) is None
+    curves.add(about | {"cpu_seconds": 604, "epoch": 604, "held_out_ndcg_at_20": 0.11})
+    assert noted(curves, about) == 0.13
+    assert noted(curves, about | {"temperature": 0.2}) is None
 
 
 def test_halves_are_whole_users():
