@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
@@ -135,14 +137,18 @@ def transpose(
     outputs
         The output that each entry belongs to; None says that entry j is output j.
     """
-    by_node = torch.sort(nodes, stable=True)
     if nodes.is_cpu:
-        rowptr = functional.pad(torch.bincount(nodes, minlength=n_nodes).cumsum(0, dtype=torch.int32), (1, 0))
-    else:
-        # counting would need atomics or a read by the host
-        bounds = torch.arange(n_nodes + 1, device=nodes.device, dtype=nodes.dtype)
-        rowptr = torch.searchsorted(by_node.values, bounds, out_int32=True)
-    return rowptr, *_reads(by_node.indices, weight, outputs)
+        # scipy sorts by counting, several times as fast as torch, whose sort compares
+        one_a_row = np.arange(len(nodes) + 1, dtype=np.int32)
+        entries = csr_array((weight.numpy(), nodes.numpy(), one_a_row), shape=(len(nodes), n_nodes)).tocsc()
+        parts = (torch.from_numpy(part) for part in (entries.indptr, entries.indices, entries.data))
+        rowptr, order, weight = parts
+        reader = order if outputs is None else outputs.index_select(0, order)
+        return rowptr.to(torch.int32), reader.to(torch.int32), weight
+    # counting would need atomics or a read by the host
+    by_node = torch.sort(nodes, stable=True)
+    bounds = torch.arange(n_nodes + 1, device=nodes.device, dtype=nodes.dtype)
+    return torch.searchsorted(by_node.values, bounds, out_int32=True), *_reads(by_node.indices, weight, outputs)
 
 
 def transpose_compact(nodes: Tensor, weight: Tensor, outputs: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:

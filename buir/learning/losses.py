@@ -1,7 +1,10 @@
 """The losses of the paper and of its extensions, as functions of representations."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 __all__ = ["bootstrap_loss", "uniformity_loss"]
@@ -67,7 +70,26 @@ def uniformity_loss(vectors: Tensor, *, sharpness: float = 2.0) -> Tensor:
     Wang and Isola, ICML 2020, section 4.
     """
     unit = functional.normalize(vectors, dim=-1)
-    n = unit.shape[0]
-    # |x - y|^2 = 2 - 2 x.y on the sphere; the n diagonal terms are exp(0) = 1 and are taken out of the sum.
-    kernel = torch.exp(2 * sharpness * (unit @ unit.T - 1))
-    return torch.log((kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1)))
+    return _LogKernelMean.apply(unit, sharpness)
+
+
+class _LogKernelMean(torch.autograd.Function):
+    """The formula for rows of length 1, where |x - y|^2 = 2 - 2 x.y.
+
+    The square matrix is most of a step's work, and its derivative is the matrix itself: it is written once, read once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, unit: Tensor, sharpness: float) -> Tensor:
+        shift, n = unit.new_tensor(-2 * sharpness), len(unit)
+        kernel = torch.addmm(shift, unit, unit.T, alpha=2 * sharpness).exp_().fill_diagonal_(0)
+        total = kernel.sum()
+        ctx.save_for_backward(unit, kernel, total)
+        ctx.sharpness = sharpness
+        return torch.log(total / (n * (n - 1)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        unit, kernel, total = ctx.saved_tensors
+        return (kernel @ unit).mul_(4 * ctx.sharpness * grad_outputs[0] / total), None

@@ -121,6 +121,11 @@ class ItemFilter:
         """Number of items that each user is scored against."""
         return self.history.shape[1]
 
+    @property
+    def idle(self) -> np.ndarray:
+        """Which items score 0 with every user, bool, shape (n_items,)."""
+        return np.bincount(self.weights.indices, minlength=self.n_items) == 0
+
     def score_block(self, users: np.ndarray) -> torch.Tensor:
         """Score all items for ``users``: float32, shape (len(users), n_items), on the CPU."""
         if len(users) == 1:

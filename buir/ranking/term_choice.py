@@ -22,7 +22,7 @@ from buir.errors import report
 from buir.ranking.metrics import checked_metrics, list_values
 from buir.ranking.selection import largest, padded_width
 from buir.ranking.terms import Dial, ItemNorm, TermScorer, own_scores, reshaped, spread, spread_of
-from buir.ranking.top_k import FactorScorer, Scorer
+from buir.ranking.top_k import FactorScorer, Scorer, telling
 
 if TYPE_CHECKING:
     from buir.data import Interactions
@@ -194,8 +194,27 @@ class _Parts:
                 self.term_of[place] = len(self.sources)
                 own = own_scores(term, scorer.n_users)
                 self._append(own, spread_of(term, own), len(self.sources))
+        self.columns = self._telling()
         self.rows = max(1, _TILE_BYTES // (4 * padded_width(self.n_items) * len(self.units)))
         self.tables = torch.empty(0)
+
+    def _telling(self) -> Tensor | None:
+        """Leave out the items that no part says anything of, but for the first ones; return those that stay."""
+        said = [getattr(source, "idle", None) for source in self.sources if not isinstance(source, tuple)]
+        if any(idle is None for idle in said):
+            return None
+        columns = telling(np.logical_and.reduce(said), self.k, self.train, self.held)
+        if columns is None:
+            return None
+        self.n_items = len(columns)
+        self.train, self.held = (csr_array(matrix[:, columns]) for matrix in (self.train, self.held))
+        rows = torch.from_numpy(columns)
+        for number, source in enumerate(self.sources):
+            if isinstance(source, FactorScorer):
+                self.sources[number] = source.of_items(columns)
+            elif isinstance(source, tuple):
+                self.sources[number] = source[0], source[1].index_select(0, rows.to(source[1].device))
+        return rows
 
     def _append(self, scorer: Scorer, own: float, like: int) -> None:
         """Append a part of this spread; where it is not ``like``, norms scaled that one's columns: no product."""
@@ -235,6 +254,7 @@ class _Parts:
                 torch.mul(self.tables[like, : len(users)], scale, out=self.tables[number, : len(users)])
             else:
                 given = source.score_block(users)
+                given = given if self.columns is None else given.index_select(1, self.columns.to(given.device))
                 self._table(number, len(users), given.device).copy_(given).mul_(unit or 1.0)
         return self.tables[:, : len(users)]
 

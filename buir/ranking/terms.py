@@ -331,16 +331,34 @@ class WatchedScorer:
             scorer = own_scores(term, shape[0])
             scores = scorer.score_block(users) * (term.strength * _ratio(1.0, term, scorer))
             self.kept = scores if self.kept is None else self.kept.add_(scores.to(self.kept.device))
+        self.idle = None if self.kept is None else ~self.kept.any(dim=0).cpu().numpy()
+        self.narrow: tuple[np.ndarray, Tensor] | None = None
+        """The columns that were last asked for, which are mostly the same, and what is kept of them."""
+
+    def kept_of(self, items: np.ndarray) -> Tensor:
+        """Return the terms' scores of some items, shape (n watched users, n items)."""
+        assert self.kept is not None
+        if self.narrow is None or not np.array_equal(self.narrow[0], items):
+            rows = torch.as_tensor(items, dtype=torch.int64, device=self.kept.device)
+            self.narrow = items, self.kept.index_select(1, rows)
+        return self.narrow[1]
 
     def over(self, base: FactorScorer) -> Scorer:
         """Return the scorer of a base and the terms, for these users only."""
-        return base if self.kept is None else _Watched(base, self.kept, self.users, spread(base))
+        return base if self.kept is None else _Watched(self, base, self.kept, spread(base))
 
 
 class _Watched:
-    def __init__(self, base: FactorScorer, kept: Tensor, users: np.ndarray, scale: float) -> None:
-        self.base, self.kept, self.users, self.scale = base, kept, users, scale
+    def __init__(self, watched: WatchedScorer, base: FactorScorer, kept: Tensor, scale: float) -> None:
+        self.watched, self.base, self.kept, self.scale = watched, base, kept, scale
         self.n_users, self.n_items, self.device = base.n_users, base.n_items, base.device
+
+    @property
+    def idle(self) -> np.ndarray:
+        return self.base.idle & self.watched.idle
+
+    def of_items(self, items: np.ndarray) -> _Watched:
+        return _Watched(self.watched, self.base.of_items(items), self.watched.kept_of(items), self.scale)
 
     def score_block(self, users: np.ndarray) -> Tensor:
         out = torch.empty(len(users), self.n_items, device=self.device)
@@ -348,7 +366,7 @@ class _Watched:
         return out
 
     def score_into(self, out: Tensor, users: np.ndarray) -> None:
-        rows = np.searchsorted(self.users, users)
+        rows = np.searchsorted(self.watched.users, users)
         # all of them are asked for in their order: then no copy is made
         together = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all())
         kept = self.kept[rows[0] : rows[-1] + 1] if together else self.kept[torch.from_numpy(rows)]

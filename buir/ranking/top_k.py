@@ -26,6 +26,9 @@ _BLOCK_USERS = 4096
 _LONG_ROW = 80
 """Coordinates above which a product with one user's vector is NumPy's: there torch takes up to three times as long."""
 
+_MANY_USERS, _IDLE = 128, 1 / 8
+"""Users from which on items without a score are looked for, and the share of the items from which on they are left out."""
+
 _BOUNDED = 1 / 8
 """Share of the items, known to be none too low for the list of one user, above which all are scored."""
 
@@ -34,7 +37,8 @@ _BOUNDED = 1 / 8
 class Scorer(Protocol):
     """Anything that scores every item for a block of users.
 
-    One that can tell for less what its scores are at most has ``bounds_of`` as well, see ``FactorScorer``.
+    One that can tell for less what its scores are at most has ``bounds_of`` as well, and one that knows of items whose
+    score is 0 whoever asks has ``idle`` and ``of_items``, see ``FactorScorer``.
     """
 
     @property
@@ -141,6 +145,11 @@ class FactorScorer:
     def _bounds(self) -> Bounds | None:
         return bounds_that_pay(self.user_factors.numpy(), self.item_factors.numpy())
 
+    @property
+    def idle(self) -> np.ndarray:
+        """Which items score 0 with every user, as those do that have no training pairs: bool, shape (n_items,)."""
+        return ~self.item_factors.any(dim=1).cpu().numpy()
+
     def of_items(self, items: np.ndarray) -> FactorScorer:
         """Make a scorer of these items alone, in this order."""
         rows = torch.as_tensor(items, dtype=torch.int64, device=self.item_factors.device)
@@ -204,6 +213,8 @@ def top_k(
     n_asked, whole = len(users), (scorer.n_users, scorer.n_items)
     exclude = (_lists if n_asked == 1 else _matrix)(exclude, n_asked, whole, "exclude")
     allow, deny = _lists(allow, n_asked, whole, "allow"), _lists(deny, n_asked, whole, "deny")
+    if allow is None and n_asked >= _MANY_USERS:
+        allow = telling(getattr(scorer, "idle", None), k, exclude, deny)
     columns = None
     if isinstance(allow, np.ndarray):
         columns, allow = allow, None
@@ -238,6 +249,30 @@ def top_k(
     _check_numbers(scores, users)
     ids[scores == -np.inf] = -1
     return ids, scores
+
+
+def telling(idle: np.ndarray | None, k: int, *named: csr_array | np.ndarray | None) -> np.ndarray | None:
+    """Return the items that lists of length ``k`` are found among, where these are fewer; None where all are needed.
+
+    Of the idle items that nobody names all have the same score, so that only the first k can be in a list.
+
+    Parameters
+    ----------
+    idle
+        Which items score 0 with every user, shape (n_items,); None where nothing is known of that.
+    k
+        Length of the lists.
+    named
+        Items that some users leave out or look for, as rows or as matrices with a column for each item: they stay.
+    """
+    if idle is None:
+        return None
+    needed = ~idle
+    for part in named:
+        if part is not None:
+            needed[part if isinstance(part, np.ndarray) else part.indices] = True
+    needed[np.flatnonzero(~needed)[:k]] = True
+    return np.flatnonzero(needed) if needed.sum() <= (1 - _IDLE) * len(needed) else None
 
 
 def _list_of_one(
@@ -304,8 +339,9 @@ class _Block:
             self.place = np.full(scorer.n_items, -1, dtype=np.int64)
             self.place[columns] = np.arange(len(columns))
         self.columns = columns
-        if columns is not None and isinstance(scorer, FactorScorer):
-            scorer, self.columns = scorer.of_items(columns), None
+        of_items = getattr(scorer, "of_items", None)
+        if columns is not None and of_items is not None:
+            scorer, self.columns = of_items(columns), None
         self.scorer = scorer
         self.width = scorer.n_items if columns is None else len(columns)
         self.padded = padded_width(self.width)
