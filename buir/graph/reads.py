@@ -137,18 +137,23 @@ def transpose(
     outputs
         The output that each entry belongs to; None says that entry j is output j.
     """
-    if nodes.is_cpu:
-        # scipy sorts by counting, several times as fast as torch, whose sort compares
-        one_a_row = np.arange(len(nodes) + 1, dtype=np.int32)
-        entries = csr_array((weight.numpy(), nodes.numpy(), one_a_row), shape=(len(nodes), n_nodes)).tocsc()
-        parts = (torch.from_numpy(part) for part in (entries.indptr, entries.indices, entries.data))
-        rowptr, order, weight = parts
-        reader = order if outputs is None else outputs.index_select(0, order)
-        return rowptr.to(torch.int32), reader.to(torch.int32), weight
-    # counting would need atomics or a read by the host
+    rowptr, order, weight = (_counted if nodes.is_cpu else _searched)(nodes, weight, n_nodes)
+    return rowptr, (order if outputs is None else outputs.index_select(0, order)).to(torch.int32), weight
+
+
+def _counted(nodes: Tensor, weight: Tensor, n_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sort reads by node: the bounds of each node, the order, and the weights in it. SciPy's sort does not compare."""
+    one_a_row = np.arange(len(nodes) + 1, dtype=np.int32)
+    by_node = csr_array((weight.numpy(), nodes.numpy(), one_a_row), shape=(len(nodes), n_nodes)).tocsc()
+    return torch.from_numpy(by_node.indptr).int(), torch.from_numpy(by_node.indices), torch.from_numpy(by_node.data)
+
+
+def _searched(nodes: Tensor, weight: Tensor, n_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Do the same on a device, where counting would need atomics or a read by the host."""
     by_node = torch.sort(nodes, stable=True)
     bounds = torch.arange(n_nodes + 1, device=nodes.device, dtype=nodes.dtype)
-    return torch.searchsorted(by_node.values, bounds, out_int32=True), *_reads(by_node.indices, weight, outputs)
+    rowptr = torch.searchsorted(by_node.values, bounds, out_int32=True)
+    return rowptr, by_node.indices, weight.index_select(0, by_node.indices)
 
 
 def transpose_compact(nodes: Tensor, weight: Tensor, outputs: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
@@ -158,9 +163,5 @@ def transpose_compact(nodes: Tensor, weight: Tensor, outputs: Tensor) -> tuple[T
     torch.ne(by_node.values[1:], by_node.values[:-1], out=first[1:])
     starts = first.nonzero().squeeze(1)
     rowptr = functional.pad(starts.to(torch.int32), (0, 1), value=len(nodes))
-    return by_node.values.index_select(0, starts).long(), (rowptr, *_reads(by_node.indices, weight, outputs))
-
-
-def _reads(order: Tensor, weight: Tensor, outputs: Tensor | None) -> tuple[Tensor, Tensor]:
-    reader = order.to(torch.int32) if outputs is None else outputs.index_select(0, order)
-    return reader, weight.index_select(0, order)
+    readers = outputs.index_select(0, by_node.indices), weight.index_select(0, by_node.indices)
+    return by_node.values.index_select(0, starts).long(), (rowptr, *readers)

@@ -597,7 +597,7 @@ class _Training:
         elif plan.start == "random":
             kind = "id" if plan.encoder == "id" else "graph"
             drawn = initial_weights(*matrix.shape, self.width, kind, plan.seed)
-            self.weights = drawn if plan.predictor == "linear" else Weights.of(drawn.table)
+            self.weights = drawn if plan.predictor == "linear" else _without_idle(drawn.table, matrix)
         else:
             self.whole = self.found = self._spectrum() if found is None else found
             self._start_with(self.width)
@@ -920,6 +920,13 @@ class _Training:
             learner.state(history[-1]["epoch"] - told) if alive and history[-1]["epoch"] > told else None,
             chosen,
         )
+
+
+def _without_idle(table: Tensor, matrix: csr_array) -> Weights:
+    """Clear the rows of users and items without pairs, which no step would move: nobody is ranked by chance."""
+    idle = np.concatenate([degree == 0 for degree in degrees(matrix)])
+    table[torch.from_numpy(idle)] = 0
+    return Weights.of(table)
 
 
 def _end(epochs: int, planned: int, *, ended: bool) -> str:

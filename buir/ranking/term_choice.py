@@ -200,10 +200,11 @@ class _Parts:
 
     def _telling(self) -> Tensor | None:
         """Leave out the items that no part says anything of, but for the first ones; return those that stay."""
-        said = [getattr(source, "idle", None) for source in self.sources if not isinstance(source, tuple)]
-        if any(idle is None for idle in said):
-            return None
-        columns = telling(np.logical_and.reduce(said), self.k, self.train, self.held)
+        idle = np.ones(self.n_items, dtype=bool)
+        for source in self.sources:
+            if not isinstance(source, tuple):  # else it is a multiple of another one
+                idle &= getattr(source, "idle", False)
+        columns = telling(idle, self.k, self.train, self.held)
         if columns is None:
             return None
         self.n_items = len(columns)

@@ -27,7 +27,7 @@ _LONG_ROW = 80
 """Coordinates above which a product with one user's vector is NumPy's: there torch takes up to three times as long."""
 
 _MANY_USERS, _IDLE = 128, 1 / 8
-"""Users from which on items without a score are looked for, and the share of the items from which on they are left out."""
+"""Users from which on items without a score are looked for, and their share from which on they are left out."""
 
 _BOUNDED = 1 / 8
 """Share of the items, known to be none too low for the list of one user, above which all are scored."""

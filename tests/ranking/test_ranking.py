@@ -97,6 +97,34 @@ def test_ties_go_to_the_lower_row(n_items, values):
         np.testing.assert_array_equal(ids, expected)
 
 
+@pytest.mark.parametrize("k", [1, 6, 90, 400])
+def test_items_that_score_nothing_are_ranked_as_if_they_were_scored(k: int, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(k)
+    users, items = (rng.integers(-2, 3, size=(n, 4)).astype(np.float32) for n in (150, 300))
+    items[rng.random(300) < 0.7] = 0
+    scores, asked = users @ items.T, np.arange(150)
+    had = items.any(axis=1) | (rng.random(300) < 0.1)  # some leave out an item that scores nothing
+    exclude = csr_array(((rng.random(scores.shape) < 0.1) & had).astype(np.float32))
+    deny = np.flatnonzero(rng.random(300) < 0.1)
+    scored, whole = [], FactorScorer.score_into
+
+    def score_into(scorer: FactorScorer, out: torch.Tensor, rows: np.ndarray) -> None:
+        scored.append(scorer.n_items)
+        whole(scorer, out, rows)
+
+    monkeypatch.setattr(FactorScorer, "score_into", score_into)
+    for left_out in ({}, {"exclude": exclude}, {"exclude": exclude, "deny": deny}):
+        ids, best = top_k(FactorScorer(users, items), asked, k, **left_out)
+        lists = {name: [set(deny)] * 150 if name == "deny" else oracles.sets(exclude) for name in left_out}
+        expected = oracles.rank(scores, k, **lists)
+        np.testing.assert_array_equal(ids, expected[0])
+        np.testing.assert_array_equal(best, expected[1])
+    assert (max(scored) < 300) == (k < 400)
+    scored.clear()
+    top_k(FactorScorer(users, items), asked[:100], k)
+    assert set(scored) == {300}  # for few users it is not worth a look
+
+
 def test_ties_between_groups_at_the_cut():
     """One best item in each of many groups, all equal: the k first groups win, whichever the maxima were taken from."""
     scores = np.zeros((2, 200 * GROUP), dtype=np.float32)

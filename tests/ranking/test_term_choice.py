@@ -135,6 +135,26 @@ def test_memory_and_blocks_change_nothing(tile, group, memory_mb, monkeypatch):
     assert choose_terms(parts(TRAIN), TRAIN, VALID, grids=GRIDS, memory_mb=memory_mb) == expected
 
 
+def test_items_that_nothing_is_said_of_are_left_out_and_change_nothing(monkeypatch):
+    train, valid = tastes(60, 800, seed=3)
+    keep = np.random.default_rng(0).random(800) < 0.4
+    train = csr_array(train.multiply(keep[None, :]))
+    train.eliminate_zeros()
+    idle = np.bincount(train.indices, minlength=800) == 0
+    assert valid[:, np.flatnonzero(idle)].nnz > 0
+    widths, original = [], module._Parts.scores
+
+    def scores(self, users):
+        widths.append(self.n_items)
+        return original(self, users)
+
+    monkeypatch.setattr(module._Parts, "scores", scores)
+    found = choose_terms(parts(train), train, valid, grids=GRIDS)
+    monkeypatch.setattr(module, "telling", lambda *_: None)
+    assert found == choose_terms(parts(train), train, valid, grids=GRIDS)
+    assert min(widths) < max(widths) == 800
+
+
 def test_part_of_the_users_in_memory(monkeypatch):
     """Kept until the memory is full, the others anew for each term: bounded, and the same."""
     expected = choose_terms(parts(TRAIN), TRAIN, VALID, grids=GRIDS)
