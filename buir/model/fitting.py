@@ -231,6 +231,8 @@ class Chosen:
     """After which the validated score was best; 0 if no training beat the start."""
     strengths: dict[str, float]
     """Of the score's terms."""
+    gains: dict[str, float] = field(default_factory=dict)
+    """What the metric loses, in its own unit, if one of these alone has strength 0; empty where they were given."""
     start: float | None = None
     """The validation metric before the first step; None from a random start."""
     trained: float | None = None
@@ -891,6 +893,7 @@ class _Training:
             block_dim=width_of_block(self.terms),
             epochs=(best[-1] if best else history[-1])["epoch"] - told,
             strengths=kept.strengths,
+            gains={name: kept.gains[name] for name in kept.strengths if name in kept.gains},
             start=history[0].get(metric) if history[0]["epoch"] == told else None,
             trained=max((r[metric] for r in history if metric in r and r["epoch"] > told), default=None),
             value=None if choice is None else choice.value,

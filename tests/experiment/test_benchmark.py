@@ -298,12 +298,13 @@ def test_a_record_keeps_what_held_out_pairs_decided(tmp_path):
     )
     popular, ours = benchmark.run(config, tmp_path, Watcher()).records
     assert popular.chosen == {}
-    decided = {"embedding_dim", "uniformity", "epochs", "strengths", "start", "trained", "value"}
+    decided = {"embedding_dim", "uniformity", "epochs", "strengths", "gains", "start", "trained", "value"}
     came_to = {"bare", "kept", "other", "epochs_run", "stopped", "held_out", "collapse", "began", "beside"}
     plan = {"device", "block_dim", "batch_size", "learning_rate", "momentum", "row_sparse"}
     assert decided | came_to | plan | {"n_candidates", "with_terms"} == set(ours.chosen)
     assert (ours.chosen["epochs_run"], ours.chosen["held_out"], ours.chosen["device"]) == (3, "given", "cpu")
     assert ours.chosen["value"] >= ours.chosen["bare"] > 0
+    assert set(ours.chosen["gains"]) == set(ours.chosen["strengths"])
     assert (popular.popularity_overlap, popular.is_popularity) == (1.0, False)
     assert 0 < ours.popularity_overlap <= 1
     watched = "ndcg_at_20" if ours.chosen["with_terms"] else "bare_ndcg_at_20"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from buir.experiment.report.choices import section
+from buir.experiment.report.choices import section, terms_section
 from tests.experiment.test_report import Content
 from tests.support.records import make_cells, make_record
 
@@ -120,3 +120,31 @@ def test_how_often_a_test_part_was_read(page):
     assert [*splits["runs that read the test part"]] == ["40"]
     assert [*splits[["training pairs", "validation", "test"]].iloc[0]][1:] == ["50", "70"]
     assert "reads the test part of its split once" in page.said("How to read the numbers")
+
+
+def with_terms(model, strengths, gains, value, bare, **facts):
+    """A run that chose terms, of a rival."""
+    told = {"strengths": strengths, "gains": gains, "value": value, "bare": bare, "n_candidates": 9}
+    return make_record(key=f"{model}{value}", model=model, history=[{"epoch": 1, METRIC: bare, "terms": told}], **facts)
+
+
+def test_what_each_term_is_worth_by_hand():
+    gains = {"filter": 0.02, "popularity": 0.0, "dial": 0.01}
+    chosen = {"strengths": {"popularity": 0.1}, "trained": 0.4, "value": 0.4, "bare": 0.2}
+    runs = [
+        with_terms("ALS-terms", {"filter": 1.0, "dial": 0.5}, gains, 0.2, 0.1),
+        with_terms("ALS-terms", {"filter": 1.0}, {"filter": 0.01}, 0.4, 0.4),
+        with_terms("EASE-terms", {}, {}, 0.4, 0.4),
+        # of a version that did not keep what a term is worth
+        replace(record("BUIR", 0.4, 0.4, kind="buir"), chosen=chosen),
+        replace(record("BUIR", 0.4, 0.4, kind="buir", split_seed=1), chosen=chosen | {"gains": {"popularity": 0.1}}),
+    ]
+    (found,) = terms_section(runs)
+    frame = found.blocks[-1].frame
+    assert list(frame.columns) == ["model", "fits", "all", "filter", "popularity", "dial"]
+    assert frame.values.tolist() == [
+        ["ALS-terms", "2", "1.414", "2 fits, -6.2 %", "0 fits", "1 fit, -5.0 %"],
+        ["BUIR", "2", "2.000", "0 fits", "2 fits, -25.0 %", "0 fits"],
+    ]
+    assert terms_section(runs[2:3]) == []
+    assert terms_section([record("ALS", 0.2, 0.3)]) == []

@@ -46,6 +46,8 @@ class Fit:
     """0 if the start was best."""
     terms: Mapping[str, float] = field(default_factory=dict)
     """Strengths of the terms of the score that have one."""
+    gains: Mapping[str, float] = field(default_factory=dict)
+    """What ``value`` loses without one of them, as far as it is known."""
     start: float | None = None
     """The validation metric before the first step."""
     trained: float | None = None
@@ -80,7 +82,7 @@ class Fit:
         in_epochs = len(history) > 1 or ("epochs" in record.params and bool(history))
         metric = record.params.get("valid_metric", "ndcg_at_20")
         facts: dict[str, Any] = {"metric": metric, "terms": told.get("strengths", {}), "decided": dict(chosen)}
-        facts |= {name: told.get(name) for name in ("value", "bare")}
+        facts |= {name: told.get(name) for name in ("value", "bare")} | {"gains": told.get("gains", {})}
         if not in_epochs:
             facts["value"] = facts["value"] if facts["value"] is not None else last.get(metric)
             return cls(stopped="at once", **facts)
@@ -110,6 +112,7 @@ class Fit:
             epochs_run=run,
             best_epoch=int(chosen.get("epochs", run)),
             terms=chosen.get("strengths", {}),
+            gains=chosen.get("gains", {}),
             start=chosen.get("start"),
             trained=chosen.get("trained"),
             bare=chosen.get("bare"),

@@ -29,7 +29,7 @@ def sections(plan: Mapping[str, Any], records: Sequence[Record]) -> list[Section
     return [
         _cost(runs, shared),
         _tuning(records, tuned, shared, config.get("notes", ())),
-        *([choices.section(done, shared, metric), fits.section(done)] if chosen else []),
+        *([choices.section(done, shared, metric), *choices.terms_section(done), fits.section(done)] if chosen else []),
         _settings(runs),
         _gaps(plan, runs),
         _provenance(plan, records),

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from buir.errors import counted
 from buir.experiment.records import Fit, Record, frame, metric_label
 from buir.experiment.report.blocks import Section, table
 from buir.experiment.report.words import span_text
 from buir.experiment.statistics import geometric_mean
+from buir.recommend import TERMS
 
 
 def section(records: Sequence[Record], shared: Mapping[str, str], metric: str) -> Section:
@@ -70,6 +72,37 @@ def section(records: Sequence[Record], shared: Mapping[str, str], metric: str) -
             table(head, rows, caption),
         ],
     )
+
+
+def terms_section(records: Sequence[Record]) -> list[Section]:
+    """Say what each term of a score is worth on validation data, a row for each model; nothing where none has any."""
+    fits = {
+        str(name): [fit for record in mine["record"] if (fit := Fit.of(record)).value and fit.bare]
+        for name, mine in frame(records).groupby("model", sort=False)
+    }
+    fits = {name: mine for name, mine in fits.items() if any(fit.terms for fit in mine)}
+    named = [term for term in TERMS if any(term in fit.terms for mine in fits.values() for fit in mine)]
+    if not named:
+        return []
+    rows = []
+    for name, mine in fits.items():
+        together = geometric_mean([fit.value / fit.bare for fit in mine if fit.value and fit.bare])
+        rows.append([name, str(len(mine)), f"{together:.3f}", *(_worth(term, mine) for term in named)])
+    text = (
+        "Each value is of validation pairs, on which the strengths were chosen, so that it flatters the terms. **All** "
+        "is the metric with the terms over that without any, as a geometric mean over fits. Of each term: in how many "
+        "fits it has a strength, and how much lower the metric is, on average over these, if it alone is left out. "
+        "Terms stand in for each other, so that these do not add up to what all are worth; a record that does not hold "
+        "them has none."
+    )
+    return [Section("What the terms of a score are worth", [text, table(["model", "fits", "all", *named], rows)])]
+
+
+def _worth(term: str, fits: Sequence[Fit]) -> str:
+    """Write ``31 fits, -2.1 %``."""
+    mine = [fit for fit in fits if term in fit.terms]
+    losses = [-fit.gains[term] / fit.value for fit in mine if term in fit.gains and fit.value]
+    return counted(len(mine), "fit") + (f", {100 * sum(losses) / len(losses):+.1f} %" if losses else "")
 
 
 def _run(record: Record) -> tuple[Any, ...]:
