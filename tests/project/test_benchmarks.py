@@ -306,6 +306,7 @@ def test_every_script_runs_and_one_table_comes_out(tmp_path):
         "peak memory",
         "full ranking over bare",
         "seconds to NDCG",
+        "processor seconds to tuned ALS",
     ):
         assert f"| {measure}" in table
 
