@@ -148,7 +148,10 @@ class FactorScorer:
     @property
     def idle(self) -> np.ndarray:
         """Which items score 0 with every user, as those do that have no training pairs: bool, shape (n_items,)."""
-        return ~self.item_factors.any(dim=1).cpu().numpy()
+        idle = ~self.item_factors[:, :1].any(dim=1)  # most tables need no further look
+        rows = idle.nonzero().squeeze(1)
+        idle[rows] = ~self.item_factors.index_select(0, rows).any(dim=1)
+        return idle.cpu().numpy()
 
     def of_items(self, items: np.ndarray) -> FactorScorer:
         """Make a scorer of these items alone, in this order."""
