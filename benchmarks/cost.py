@@ -80,7 +80,7 @@ def reached(train: csr_array, valid: csr_array, wanted: float) -> tuple[float | 
         if record.get("ndcg_at_20", 0.0) >= wanted:
             reached_after.append(time.process_time() - started)
 
-    model = BUIR().fit(train, valid, callback=look, show_progress=False)
+    model = BUIR(device="cpu").fit(train, valid, callback=look, show_progress=False)
     value = model.chosen_.value
     assert value is not None
     if value >= wanted:
@@ -90,7 +90,7 @@ def reached(train: csr_array, valid: csr_array, wanted: float) -> tuple[float | 
 
 def whole(train: csr_array) -> dict[str, object]:
     """Fit both on all of a matrix."""
-    theirs, model = als_seconds(train, factors=64, iterations=15), BUIR()
+    theirs, model = als_seconds(train, factors=64, iterations=15), BUIR(device="cpu")
     ours = seconds(lambda: model.fit(train, show_progress=False))
     chosen = model.chosen_
     return {
@@ -106,7 +106,7 @@ def whole(train: csr_array) -> dict[str, object]:
 
 def until_as_good(train: csr_array, valid: csr_array) -> dict[str, object]:
     """Fit until ours is as good as tuned ALS."""
-    shown = of_some_users(valid, MOST_VALIDATED)  # as many as are looked at between epochs
+    shown = of_some_users(valid, MOST_VALIDATED)  # as many as a spectral start looks at between epochs
     wanted, settings = tuned_als(train, shown)
     of_tuned = als_seconds(train, **settings)
     first, value = reached(train, shown, wanted)

@@ -64,6 +64,7 @@ def uniformity_loss(vectors: Tensor, *, sharpness: float = 2.0) -> Tensor:
     Notes
     -----
     Costs O(n^2 d): hand in a bounded sample. Several rows may belong to the same user; such pairs count like any other.
+    For first derivatives by ``backward`` only.
 
     References
     ----------
@@ -76,12 +77,13 @@ def uniformity_loss(vectors: Tensor, *, sharpness: float = 2.0) -> Tensor:
 class _LogKernelMean(torch.autograd.Function):
     """The formula for rows of length 1, where |x - y|^2 = 2 - 2 x.y.
 
-    The square matrix is most of a step's work, and its derivative is the matrix itself: it is written once, read once.
+    The square matrix is most of a step's work, and it is all that its own derivative needs: there is one, changed in
+    place. The gradient has no gradient of its own.
     """
 
     @staticmethod
     def forward(ctx: Any, unit: Tensor, sharpness: float) -> Tensor:
-        shift, n = unit.new_tensor(-2 * sharpness), len(unit)
+        shift, n = unit.new_full((), -2 * sharpness), len(unit)  # a tensor of a number would wait for the device
         kernel = torch.addmm(shift, unit, unit.T, alpha=2 * sharpness).exp_().fill_diagonal_(0)
         total = kernel.sum()
         ctx.save_for_backward(unit, kernel, total)

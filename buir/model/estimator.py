@@ -24,7 +24,7 @@ from buir.data import (
 from buir.errors import InputError, StartKeptWarning, counted, report
 from buir.learning import Weights, collapse, initial_weights, warn_of_collapse
 from buir.model.checkpoint import Checkpoint
-from buir.model.fitting import Chosen, Fitted, Plan, blind_epochs, run, warn_of_defaults
+from buir.model.fitting import Chosen, Fitted, Plan, blind_epochs, run, warn_of_defaults, without_idle
 from buir.model.folding import explain_score
 from buir.model.growth import grow, grow_state, start_new_rows
 from buir.model.modelfile import load_model, save_model
@@ -483,7 +483,8 @@ class BUIR(Recommender):
         return self
 
     def _fresh_weights(self, matrix: csr_array, dim: int) -> Weights:
-        return initial_weights(*matrix.shape, dim, "id" if self.encoder == "id" else "graph", self.seed)
+        drawn = initial_weights(*matrix.shape, dim, "id" if self.encoder == "id" else "graph", self.seed)
+        return drawn if self.predictor == "linear" else without_idle(drawn.table, matrix)
 
     def explain(self, user: Any, item: Any, *, histories: Any = None) -> pd.DataFrame:
         """Say how much each item of a user's history, her own embedding, the bias and the terms add to a score.

@@ -53,7 +53,7 @@ from buir.recommend import (
     with_strengths,
 )
 
-__all__ = ["Chosen", "Fitted", "Plan", "blind_epochs", "blind_uniformity", "run", "warn_of_defaults"]
+__all__ = ["Chosen", "Fitted", "Plan", "blind_epochs", "blind_uniformity", "run", "warn_of_defaults", "without_idle"]
 
 SMALLEST_BATCH = 128
 REFERENCE_BATCH = 1024
@@ -232,7 +232,7 @@ class Chosen:
     strengths: dict[str, float]
     """Of the score's terms."""
     gains: dict[str, float] = field(default_factory=dict)
-    """What the metric loses, in its own unit, if one of these alone has strength 0; empty where they were given."""
+    """What the metric loses, in its own unit, if one of these alone has strength 0; empty where none were chosen."""
     start: float | None = None
     """The validation metric before the first step; None from a random start."""
     trained: float | None = None
@@ -599,7 +599,7 @@ class _Training:
         elif plan.start == "random":
             kind = "id" if plan.encoder == "id" else "graph"
             drawn = initial_weights(*matrix.shape, self.width, kind, plan.seed)
-            self.weights = drawn if plan.predictor == "linear" else _without_idle(drawn.table, matrix)
+            self.weights = drawn if plan.predictor == "linear" else without_idle(drawn.table, matrix)
         else:
             self.whole = self.found = self._spectrum() if found is None else found
             self._start_with(self.width)
@@ -925,8 +925,8 @@ class _Training:
         )
 
 
-def _without_idle(table: Tensor, matrix: csr_array) -> Weights:
-    """Clear the rows of users and items without pairs, which no step would move: nobody is ranked by chance."""
+def without_idle(table: Tensor, matrix: csr_array) -> Weights:
+    """Clear the rows of users and items without pairs, of which nothing is learned: nothing is ranked by chance."""
     idle = np.concatenate([degree == 0 for degree in degrees(matrix)])
     table[torch.from_numpy(idle)] = 0
     return Weights.of(table)

@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from buir.data import Labelled, binary, weighted
+from buir.data import Labelled, binary, degrees, weighted
 from buir.errors import InputError, ShapeError
 from buir.learning import TrainingState, Weights
 from buir.model.folding import Folding
@@ -79,6 +79,8 @@ def grow(
 def start_new_rows(growth: Growth, weights: Weights, fresh: Weights, foldings: tuple[Folding, Folding]) -> Weights:
     """Give every old node its old row, and every new one the row that its known neighbours suggest.
 
+    An old node without a row of its own, of which nothing was known before its first pairs, is a new one.
+
     Parameters
     ----------
     growth
@@ -90,15 +92,22 @@ def start_new_rows(growth: Growth, weights: Weights, fresh: Weights, foldings: t
     foldings
         How users and items are folded in.
     """
-    table = fresh.table.clone()
-    matrix = growth.labelled.matrix
+    table, matrix = fresh.table.clone(), growth.labelled.matrix
     n_users = matrix.shape[0]
+    had = torch.from_numpy(np.concatenate([degree > 0 for degree in degrees(matrix)]))
+    is_old = weights.table.any(dim=1) | ~had[growth.old_rows]
+    is_new = torch.ones(len(table), dtype=torch.bool)
+    is_new[growth.old_rows] = ~is_old
     old_users, old_items = len(foldings[1].sums), len(foldings[0].sums)
-    by_item, by_user = csr_array(matrix[old_users:, :old_items]), csr_array(matrix.T.tocsr()[old_items:, :old_users])
-    for folding, rows, first in ((foldings[0], by_item, old_users), (foldings[1], by_user, n_users + old_items)):
-        known = torch.from_numpy(np.flatnonzero(np.diff(rows.indptr)))
-        table[first + known] = (folding.scaled_sum(rows) @ folding.own)[known]
-    table[growth.old_rows] = weights.table
+    for folding, rows, first in (
+        (foldings[0], matrix[:, :old_items], 0),
+        (foldings[1], csr_array(matrix.T)[:, :old_users], n_users),
+    ):
+        asked = is_new[first : first + rows.shape[0]].nonzero().squeeze(1)
+        given = csr_array(rows[asked.numpy()])
+        known = torch.from_numpy(np.flatnonzero(np.diff(given.indptr)))
+        table[first + asked[known]] = (folding.scaled_sum(given) @ folding.own)[known]
+    table[growth.old_rows[is_old]] = weights.table[is_old]
     return Weights(table, weights.predictor_weight.clone(), weights.predictor_bias.clone())
 
 
@@ -108,7 +117,8 @@ def grow_state(state: TrainingState, growth: Growth, weights: Weights) -> Traini
     for name in ("mean/table", "square/table"):
         tensors[name] = growth.widen(tensors[name])
     tensors["target"] = weights.table.clone()
-    tensors["target"][growth.old_rows] = state.tensors["target"]
+    is_old = state.tensors["target"].any(dim=1)
+    tensors["target"][growth.old_rows[is_old]] = state.tensors["target"][is_old]
     return TrainingState(state.epoch, tensors)
 
 

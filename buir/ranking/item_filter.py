@@ -122,7 +122,7 @@ class ItemFilter:
         return self.history.shape[1]
 
     @property
-    def idle(self) -> np.ndarray:
+    def idle_items(self) -> np.ndarray:
         """Which items score 0 with every user, bool, shape (n_items,)."""
         return np.bincount(self.weights.indices, minlength=self.n_items) == 0
 

@@ -203,7 +203,8 @@ class _Parts:
         idle = np.ones(self.n_items, dtype=bool)
         for source in self.sources:
             if not isinstance(source, tuple):  # else it is a multiple of another one
-                idle &= getattr(source, "idle", False)
+                said = getattr(source, "idle_items", None)
+                idle &= False if said is None else said
         columns = telling(idle, self.k, self.train, self.held)
         if columns is None:
             return None

@@ -340,7 +340,7 @@ class WatchedScorer:
         assert self.kept is not None
         if self.narrow is None or not np.array_equal(self.narrow[0], items):
             rows = torch.as_tensor(items, dtype=torch.int64, device=self.kept.device)
-            self.narrow = items, self.kept.index_select(1, rows)
+            self.narrow = items.copy(), self.kept.index_select(1, rows)
         return self.narrow[1]
 
     def over(self, base: FactorScorer) -> Scorer:
@@ -354,8 +354,9 @@ class _Watched:
         self.n_users, self.n_items, self.device = base.n_users, base.n_items, base.device
 
     @property
-    def idle(self) -> np.ndarray:
-        return self.base.idle & self.watched.idle
+    def idle_items(self) -> np.ndarray | None:
+        idle = self.base.idle_items
+        return None if idle is None else idle & self.watched.idle
 
     def of_items(self, items: np.ndarray) -> _Watched:
         return _Watched(self.watched, self.base.of_items(items), self.watched.kept_of(items), self.scale)

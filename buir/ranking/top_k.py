@@ -38,7 +38,7 @@ class Scorer(Protocol):
     """Anything that scores every item for a block of users.
 
     One that can tell for less what its scores are at most has ``bounds_of`` as well, and one that knows of items whose
-    score is 0 whoever asks has ``idle`` and ``of_items``, see ``FactorScorer``.
+    score is 0 whoever asks has ``idle_items`` and ``of_items``, see ``FactorScorer``.
     """
 
     @property
@@ -146,8 +146,13 @@ class FactorScorer:
         return bounds_that_pay(self.user_factors.numpy(), self.item_factors.numpy())
 
     @property
-    def idle(self) -> np.ndarray:
-        """Which items score 0 with every user, as those do that have no training pairs: bool, shape (n_items,)."""
+    def idle_items(self) -> np.ndarray | None:
+        """Which items score 0 with every user, as those do that have no training pairs: bool, shape (n_items,).
+
+        None of a class that is made of this one, which may score otherwise.
+        """
+        if type(self) is not FactorScorer:
+            return None
         idle = ~self.item_factors[:, :1].any(dim=1)  # most tables need no further look
         rows = idle.nonzero().squeeze(1)
         idle[rows] = ~self.item_factors.index_select(0, rows).any(dim=1)
@@ -207,7 +212,8 @@ def top_k(
     Notes
     -----
     Users are scored in blocks, all in one buffer, so that memory grows neither with the number of users nor, beyond
-    one row, with the number of items. The lists are those of ``torch.topk`` on the same scores. The last bits of a
+    one row, with the number of items; but where many items score nothing, the vectors of the others are copied. The
+    lists are those of ``torch.topk`` on the same scores. The last bits of a
     score depend on the shape of the product, as in every BLAS: scores closer than about 1e-6 of the largest term can
     change places between block sizes or devices. Scores that float32 holds exactly, such as products of small
     integers, cannot.
@@ -217,7 +223,8 @@ def top_k(
     exclude = (_lists if n_asked == 1 else _matrix)(exclude, n_asked, whole, "exclude")
     allow, deny = _lists(allow, n_asked, whole, "allow"), _lists(deny, n_asked, whole, "deny")
     if allow is None and n_asked >= _MANY_USERS:
-        allow = telling(getattr(scorer, "idle", None), k, exclude, deny)
+        idle = getattr(scorer, "idle_items", None) if hasattr(scorer, "of_items") else None
+        allow = telling(idle, k, exclude, deny)
     columns = None
     if isinstance(allow, np.ndarray):
         columns, allow = allow, None

@@ -156,6 +156,29 @@ def test_a_matrix_may_grow(frame):
         model.partial_fit(frame)
 
 
+@pytest.mark.filterwarnings("ignore:user_items has 1 of 20 items without interactions")
+@pytest.mark.parametrize("encoder", ["id", "walk"])
+@pytest.mark.parametrize("start", ["random", "spectral"])
+def test_an_old_item_with_its_first_pairs_begins_like_a_new_one(frame, encoder, start):
+    users, items = (frame[name].str[1:].astype(int).to_numpy() for name in ("user", "item"))
+    matrix = csr_array((np.ones(len(frame), dtype=np.float32), (users, items)), shape=(30, 20))
+    first, rest = matrix.tolil(), matrix.tolil()
+    first[:, :19], rest[:, 19] = 0, 0
+    settings = SMALL | {"predictor": "none", "uniformity": 0.3, "encoder": encoder, "start": start}
+    model = BUIR(**settings).fit(csr_array(rest), show_progress=False)
+    before = model.weights_.table.clone()
+    assert not before[49].any()
+    assert before[:49].any(dim=1).all()
+    folding = model.folding_[1]
+    model.partial_fit(csr_array(first), epochs=0, show_progress=False)
+    expected = folding.scaled_sum(csr_array(csr_array(first).T)[[19]]) @ folding.own
+    torch.testing.assert_close(model.weights_.table[49], expected[0])
+    assert torch.equal(model.weights_.table[:49], before[:49])
+    model.partial_fit(csr_array(first), epochs=20, show_progress=False)
+    norms = model.weights_.table.norm(dim=1)
+    assert norms[49] > 0.3 * norms[30:].median()
+
+
 def test_without_training_rows(frame):
     stream = io.BytesIO()
     BUIR(**SMALL).fit(frame, show_progress=False).save(stream, training_matrix=False)

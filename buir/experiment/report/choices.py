@@ -102,7 +102,7 @@ def _worth(term: str, fits: Sequence[Fit]) -> str:
     """Write ``31 fits, -2.1 %``."""
     mine = [fit for fit in fits if term in fit.terms]
     losses = [-fit.gains[term] / fit.value for fit in mine if term in fit.gains and fit.value]
-    return counted(len(mine), "fit") + (f", {100 * sum(losses) / len(losses):+.1f} %" if losses else "")
+    return counted(len(mine), "fit") + (f", {100 * sum(losses) / len(losses) + 0.0:+.1f} %" if losses else "")
 
 
 def _run(record: Record) -> tuple[Any, ...]:
