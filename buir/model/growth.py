@@ -17,17 +17,25 @@ __all__ = ["Growth", "grow", "grow_state", "start_new_rows"]
 
 
 class Growth(NamedTuple):
-    """Old and new interactions in one id space, old ids first in their old order, and where old rows went."""
+    """Old and new interactions in one id space, old ids first in their old order, and where old rows went.
+
+    An old node whose first pairs these are is a new one: nothing was known of it.
+    """
 
     labelled: Labelled
     old_rows: Tensor
     """int64, shape (old n_users + old n_items,): the place of each old node among the new ones."""
+    kept: Tensor
+    """bool, the same shape: old nodes that keep what was learned of them, all but those that are new after all."""
+
+    def put(self, table: Tensor, into: Tensor) -> Tensor:
+        """Write what was learned of the old nodes into a table for all; return that."""
+        into[self.old_rows[self.kept]] = table[self.kept]
+        return into
 
     def widen(self, table: Tensor) -> Tensor:
         """Return a table for all nodes, with zeros in the rows of new ones."""
-        wide = table.new_zeros(sum(self.labelled.matrix.shape), table.shape[1])
-        wide[self.old_rows] = table
-        return wide
+        return self.put(table, table.new_zeros(sum(self.labelled.matrix.shape), table.shape[1]))
 
 
 def grow(
@@ -73,13 +81,13 @@ def grow(
         if unit is None
         else weighted(rows, columns, np.concatenate([old.data, new.data]), shape)
     )
-    return Growth(Labelled(matrix, all_users, all_items, unit), torch.from_numpy(places))
+    had, has = (np.concatenate([degree > 0 for degree in degrees(part)]) for part in (seen, matrix))
+    kept = torch.from_numpy(had | ~has[places])
+    return Growth(Labelled(matrix, all_users, all_items, unit), torch.from_numpy(places), kept)
 
 
 def start_new_rows(growth: Growth, weights: Weights, fresh: Weights, foldings: tuple[Folding, Folding]) -> Weights:
     """Give every old node its old row, and every new one the row that its known neighbours suggest.
-
-    An old node without a row of its own, of which nothing was known before its first pairs, is a new one.
 
     Parameters
     ----------
@@ -94,20 +102,14 @@ def start_new_rows(growth: Growth, weights: Weights, fresh: Weights, foldings: t
     """
     table, matrix = fresh.table.clone(), growth.labelled.matrix
     n_users = matrix.shape[0]
-    had = torch.from_numpy(np.concatenate([degree > 0 for degree in degrees(matrix)]))
-    is_old = weights.table.any(dim=1) | ~had[growth.old_rows]
     is_new = torch.ones(len(table), dtype=torch.bool)
-    is_new[growth.old_rows] = ~is_old
-    old_users, old_items = len(foldings[1].sums), len(foldings[0].sums)
-    for folding, rows, first in (
-        (foldings[0], matrix[:, :old_items], 0),
-        (foldings[1], csr_array(matrix.T)[:, :old_users], n_users),
-    ):
+    is_new[growth.old_rows[growth.kept]] = False
+    for folding, rows, first in ((foldings[0], matrix, 0), (foldings[1], csr_array(matrix.T), n_users)):
         asked = is_new[first : first + rows.shape[0]].nonzero().squeeze(1)
-        given = csr_array(rows[asked.numpy()])
+        given = csr_array(rows[asked.numpy()][:, : len(folding.sums)])
         known = torch.from_numpy(np.flatnonzero(np.diff(given.indptr)))
         table[first + asked[known]] = (folding.scaled_sum(given) @ folding.own)[known]
-    table[growth.old_rows[is_old]] = weights.table[is_old]
+    growth.put(weights.table, into=table)
     return Weights(table, weights.predictor_weight.clone(), weights.predictor_bias.clone())
 
 
@@ -116,9 +118,7 @@ def grow_state(state: TrainingState, growth: Growth, weights: Weights) -> Traini
     tensors = dict(state.tensors)
     for name in ("mean/table", "square/table"):
         tensors[name] = growth.widen(tensors[name])
-    tensors["target"] = weights.table.clone()
-    is_old = state.tensors["target"].any(dim=1)
-    tensors["target"][growth.old_rows[is_old]] = state.tensors["target"][is_old]
+    tensors["target"] = growth.put(state.tensors["target"], into=weights.table.clone())
     return TrainingState(state.epoch, tensors)
 
 

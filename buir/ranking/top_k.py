@@ -213,10 +213,9 @@ def top_k(
     -----
     Users are scored in blocks, all in one buffer, so that memory grows neither with the number of users nor, beyond
     one row, with the number of items; but where many items score nothing, the vectors of the others are copied. The
-    lists are those of ``torch.topk`` on the same scores. The last bits of a
-    score depend on the shape of the product, as in every BLAS: scores closer than about 1e-6 of the largest term can
-    change places between block sizes or devices. Scores that float32 holds exactly, such as products of small
-    integers, cannot.
+    lists are those of ``torch.topk`` on the same scores. The last bits of a score depend on the shape of the product,
+    as in every BLAS: scores closer than about 1e-6 of the largest term can change places between block sizes or
+    devices. Scores that float32 holds exactly, such as products of small integers, cannot.
     """
     users, k = as_rows(users, scorer.n_users, "users", "user"), as_count(k, "k", least=0)
     n_asked, whole = len(users), (scorer.n_users, scorer.n_items)

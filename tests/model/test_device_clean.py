@@ -28,6 +28,7 @@ HOST_READS = [
     "__bool__",
     "__index__",
     "__iter__",
+    "new_tensor",  # copies a number to the device, and waits
 ]
 
 
