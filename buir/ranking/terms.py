@@ -381,8 +381,11 @@ def spread(scorer: Scorer) -> float:
     """
     if isinstance(scorer, FactorScorer):
         users, items = scorer.user_factors.double(), scorer.item_factors.double()
-        centred, moment = items - items.mean(dim=0), users.T @ users
-        total, square = (((table.T @ table) * moment).sum().item() for table in (centred, items))
+        mean, moment = items.mean(dim=0), users.T @ users
+        items = items - mean
+        centred = items.T @ items
+        total = (centred * moment).sum().item()
+        square = total + len(items) * (mean @ moment @ mean).item()
         return _deviation(total, square, len(items) * len(users))
     n_users, n_items = scorer.n_users, scorer.n_items
     if not n_users * n_items:
