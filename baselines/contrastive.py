@@ -72,7 +72,7 @@ class Contrastive(FittedInEpochs):
     """"dcl" leaves the pair itself out of the sum, "info_nce" counts it, "dclw" gives weight to pairs that are far
     apart. "direct_au" has no negatives: squared distances of pairs, and users and items spread evenly. Take another to
     compare with its paper."""
-    temperature: Annotated[float, Above(0)] | Literal["auto"] = 0.2
+    temperature: Annotated[float, AtLeast(0.001)] | Literal["auto"] = 0.2
     """tau: the lower, the more the items near a user weigh among those to be pushed away. "auto" learns it with the
     vectors (after AMCL). Lower it for dense data: 0.05 to 0.5."""
     negative_weight: Annotated[float, AtLeast(0)] = 1.0
@@ -96,10 +96,10 @@ class Contrastive(FittedInEpochs):
     """What ranks: the cosine, or the inner product of the vectors as they are. "auto" trains by the cosine and keeps
     what validates better; without held-out pairs the cosine. Set it where nothing is held out."""
 
-    mixed_pairs: Annotated[int, AtLeast(0)] = 0
+    mixed_pairs: Annotated[int, AtLeast(0, most=10_000)] = 0
     """Negatives mixed from two of a user's candidates, for each user of a step (MoCHi); they do not move. Raise it
     where evenly drawn negatives have become too easy."""
-    mixed_with_user: Annotated[int, AtLeast(0)] = 0
+    mixed_with_user: Annotated[int, AtLeast(0, most=10_000)] = 0
     """Negatives mixed from one of a user's candidates and the user. Raise it likewise: these are harder still."""
     hardest: Annotated[int, AtLeast(0)] = 64
     """Candidates of the highest scores that mixtures are made of; 0 takes all, which is interpolation of negatives.
@@ -110,8 +110,8 @@ class Contrastive(FittedInEpochs):
     """alpha > 0 moves the vectors of a pair apart by factors of 1 + Beta(alpha, alpha), one for each coordinate; 2 in
     the paper on feature transformation. 0 leaves pairs alone. Raise it where pairs are learned by heart."""
     pooled: bool = False
-    """Let every pair also pay for the scores of all users of the batch with its items (UNPG). Set it to compare with
-    that paper."""
+    """Let every pair also pay for the scores of all users of the batch with its items, as far as these are candidates
+    (UNPG); with groups or margins a user counts once for each of her pairs. Set it to compare with that paper."""
     keep: Literal["all", "whisker", "margin"] = "all"
     """Which negatives are believed: "whisker" drops scores outside the whiskers of a box plot (UNPG), in the upper tail
     also what a softmax learns most from; "margin" those not clearly below their pair. Set it where many negatives are
@@ -123,16 +123,16 @@ class Contrastive(FittedInEpochs):
     top_k: Annotated[int, AtLeast(0)] = 0
     """K > 0 lets a pair count the more, the farther it is above the K-th best score of its user (SL@K). Set it to the
     length of list that you are judged by."""
-    top_k_temperature: Annotated[float, Above(0)] = 1.0
+    top_k_temperature: Annotated[float, AtLeast(0.001)] = 1.0
     """The larger, the more even those weights; .75 to 2.25 in the paper. Lower it to look at the ends of lists only."""
     exposure: Literal["none", "coupled"] = "none"
     """"coupled" gives weight to negatives that were likely seen, with a model of exposure learned beside (CET). Set
     it where most items were never shown to most users."""
-    exposure_temperature: Annotated[float, Above(0)] = 2.0
+    exposure_temperature: Annotated[float, AtLeast(0.001)] = 2.0
     """The larger, the more even those weights; 2 or 10 in the paper's code. Lower it to trust exposure more."""
     groups: np.ndarray | None = None
-    """Group of each item as whole numbers from 0, -1 for none, shape (n_items,): such as clusters of texts (LEMON).
-    Set it where items have kinds that users choose within."""
+    """Group of each item as whole numbers from 0, -1 for none, shape (n_items,), in the order of the rows, that of
+    ``item_ids_``: such as clusters of texts (LEMON). Set it where items have kinds that users choose within."""
     group_share: Annotated[float, AtLeast(0, below=1)] = 0.1
     """Share of the negatives that come from the group of the pair's item; they may be more often false. Raise it for
     harder ones."""
@@ -147,6 +147,8 @@ class Contrastive(FittedInEpochs):
         if parameters["uniform"] == 0 and parameters["in_batch"] == 0 and parameters["sampler"] is None:
             return "uniform", "in_batch", "candidates from at least one of them"
         if parameters["loss"] == "direct_au":
+            if parameters["temperature"] == "auto":
+                return "temperature", "loss", "a number, since that loss has none to learn"
             for name, off in _OFF.items():
                 # not by != alone, which an array answers for each of its numbers
                 if parameters[name] is not None if off is None else parameters[name] != off:
@@ -178,6 +180,8 @@ def check_memory(model: Contrastive, n_users: int, n_items: int) -> None:
     """
     uniform = n_uniform(model.uniform, n_items)
     columns = n_items if uniform is None else min(n_items, model.in_batch + uniform)
+    # a mixture is a vector of its own for each row
+    columns += (model.mixed_pairs + model.mixed_with_user) * (1 + model.embedding_dim)
     if model.loss == "direct_au":
         rows, columns, most = model.batch_size, model.batch_size, isqrt(MOST_BYTES // 12)
     else:

@@ -84,6 +84,8 @@ class ContrastiveLearner:
         Where to train.
     """
 
+    remedy = "lower learning_rate, or raise temperature, and exposure_temperature if it is coupled"
+
     def __init__(
         self, settings: Contrastive, user_items: csr_array, validation: Validation | None, device: torch.device
     ) -> None:
@@ -109,7 +111,10 @@ class ContrastiveLearner:
         )
         coupled = settings.exposure == "coupled"
         self.selector = Selector(self.popularity, settings.exposure_temperature) if coupled else None
-        self.groups = None if settings.groups is None else torch.from_numpy(settings.groups).long().to(device)
+        self.groups: Tensor | None = None
+        if settings.groups is not None:
+            names, groups = np.unique(settings.groups, return_inverse=True)  # a group may be called by any number
+            self.groups = torch.from_numpy(groups - (names[0] == -1)).long().to(device)
 
     def loss(self, users: Tensor, items: Tensor, key: int) -> Tensor:
         """Return the loss of the pairs plus the decay of the table's rows they are made of."""

@@ -156,6 +156,8 @@ class FittedAtOnce(Baseline):
 class Learner(Protocol):
     """What the training loop trains, and the two tables that come of it."""
 
+    remedy: str
+
     def step(self, users: Tensor, items: Tensor, key: int) -> Tensor: ...  # noqa: D102 - as buir.learning says
     def validate(self) -> dict[str, Any]: ...  # noqa: D102
     def snapshot(self) -> Any: ...  # noqa: D102

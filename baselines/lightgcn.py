@@ -94,6 +94,8 @@ class LightGCNLearner:
         Where to train.
     """
 
+    remedy = "lower learning_rate"
+
     def __init__(
         self, settings: LightGCN, user_items: csr_array, validation: Validation | None, device: torch.device
     ) -> None:

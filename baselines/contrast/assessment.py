@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from buir.data import fit_inputs, nested_levels
-from buir.errors import Argument, InputError
+from buir.data import Labelled, fit_inputs, nested_levels
+from buir.errors import Argument, InputError, counted, shortened
 from buir.graph import permutation, spectral_factors, stream
 from buir.ranking import FactorScorer
 
@@ -36,6 +37,8 @@ def expected_capability(hardness: float, safety: float, n: float) -> float:
     After "effective contrastive information" (ECI, 2026), whose hardness and safety are of texts.
     """
     total = hardness + safety
+    if math.isnan(total):
+        return math.nan  # no pair got a negative
     return math.log1p(n) * 2 * hardness * safety / total if total > 0 else 0.0
 
 
@@ -60,8 +63,9 @@ def assess_negatives(
         Held-out pairs of the same shape: drawn for their user they are false negatives, which are counted. None leaves
         those columns NaN.
     model
-        A fitted model with factors, whose cosines are the scores; None takes 64 singular vectors of the normalised
-        matrix.
+        A fitted model with factors, whose cosines are the scores, those of its own coordinates without the terms of its
+        score; None takes 64 singular vectors of the normalised matrix. Users and items are those of the same ids; where
+        one side has no ids, those of the same rows, and there have to be as many.
     samplers
         Functions by name, as the field ``sampler`` of ``Contrastive`` takes them; None compares even draws, draws by
         popularity and its root, half and half, the hardest of 16 times as many even draws, and items of the group of
@@ -80,9 +84,9 @@ def assess_negatives(
     One row for each ``sampler``, means over the pairs that get negatives. A repeated item counts once, a training pair
     not at all. ``negatives``: how many remain. ``hardness``: their mean score, scores below 0 as 0. ``safety``: the
     share that scores below the pair. ``eci``: :func:`expected_capability` of these. ``false_negative_rate``: the share
-    that is a held-out pair; ``lift``: that over the rate of even draws, which is known exactly: 1 is no worse than
-    chance. ``hard_share``: the share that carries more than an even part of the softmax; ``effective_negatives``: the
-    exponential of its entropy. ``seconds`` to draw.
+    that is a held-out pair; ``lift``: that over the rate of even draws for the same pairs, which is known exactly: 1 is
+    no worse than chance. ``hard_share``: the share that carries more than an even part of the softmax;
+    ``effective_negatives``: the exponential of its entropy. ``seconds`` to draw.
 
     Notes
     -----
@@ -93,17 +97,21 @@ def assess_negatives(
     Raises
     ------
     buir.errors.InputError
-        If ``n`` or ``pairs`` is below 1, or ``temperature`` is not above 0.
+        If ``n`` or ``pairs`` is below 1 or no whole number, ``temperature`` is not above 0, there is no sampler, or the
+        model has no factors or not those of all users and items.
     """
-    for name, value in (("n", n), ("pairs", pairs)):
-        if value < 1:
-            raise InputError(Argument(name), f" is {value}; expected at least 1")
-    if not 0 < temperature < math.inf:
-        raise InputError(Argument("temperature"), f" is {temperature}; expected a number above 0, such as 0.1")
+    for name, value, least in (("n", n, 1), ("pairs", pairs, 1), ("seed", seed, 0)):
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Integral) or value < least:
+            raise InputError(Argument(name), f" is {value!r}; expected a whole number of at least {least}")
+    if isinstance(temperature, bool | np.bool_) or not isinstance(temperature, Real) or not 0 < temperature < math.inf:
+        raise InputError(Argument("temperature"), f" is {temperature!r}; expected a number above 0, such as 0.1")
+    if samplers is not None:
+        _check_samplers(samplers)
     labelled, held_out = fit_inputs(train, valid)
     matrix = labelled.matrix
     n_users, n_items = matrix.shape
-    user_vectors, item_vectors = frozen_vectors(matrix, model, seed=seed)
+    tables = None if model is None else _tables_of(model, labelled)
+    user_vectors, item_vectors = frozen_vectors(matrix, tables, seed=seed)
     known = KnownPairs(matrix, torch.device("cpu"))
     owners = torch.repeat_interleave(torch.arange(n_users), known.bounds.diff())
     chosen = permutation(len(owners), stream(seed, 7), torch.device("cpu"))[:pairs]
@@ -113,10 +121,6 @@ def assess_negatives(
     if samplers is None:
         samplers = make_samplers(known, user_vectors, item_vectors, n)
     relevant = None if held_out is None else KnownPairs(held_out, torch.device("cpu"))
-    base = math.nan
-    if relevant is not None:
-        lacking = n_items - known.bounds.diff()[users]
-        base = (relevant.bounds.diff()[users] / lacking).mean().item()
     found = []
     for place, (name, sampler) in enumerate(samplers.items()):
         started = time.perf_counter()
@@ -132,6 +136,8 @@ def assess_negatives(
             record |= {"false_negative_rate": math.nan, "lift": math.nan}
         else:
             rate = _mean(relevant.contain(users[:, None], drawn), counts)
+            some = users[counts.any(dim=1)]
+            base = (relevant.bounds.diff()[some] / (n_items - known.bounds.diff()[some])).mean().item()
             record |= {"false_negative_rate": rate, "lift": rate / base if base else math.nan}
         found.append({"sampler": name} | record | {"seconds": seconds})
     return pd.DataFrame(found)[["sampler", *COLUMNS, "seconds"]]
@@ -168,6 +174,8 @@ def assess_levels(
     ``hidden_pairs`` before it. Hidden are the validation part and what the level leaves out; the test part is never
     looked at.
     """
+    if isinstance(levels, str | bytes) or not isinstance(levels, Sequence | np.ndarray) or len(levels) == 0:
+        raise InputError(Argument("levels"), f" is {levels!r}; expected a list of shares, such as [0.2, 1.0]")
     tables = []
     for level, split in sorted(nested_levels(data, sorted(set(levels)), seed).items()):
         hidden = split.valid.joined(split.dropped)
@@ -180,16 +188,57 @@ def assess_levels(
     return pd.concat(tables, ignore_index=True)
 
 
-def frozen_vectors(matrix: csr_array, model: Any = None, *, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return unit vectors of users and items: a fitted model's, or 64 singular vectors of the normalised matrix."""
-    if model is None:
-        spectrum = spectral_factors(matrix, min(WIDTH, *matrix.shape), seed=seed)
-        tables = spectrum.tables()
+def frozen_vectors(
+    matrix: csr_array, tables: tuple[np.ndarray, np.ndarray] | None = None, *, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return unit vectors of users and items: of two tables, or 64 singular vectors of the normalised matrix."""
+    if tables is None:
+        found = spectral_factors(matrix, min(WIDTH, *matrix.shape), seed=seed).tables()
     else:
-        held = FactorScorer(np.asarray(model.user_factors), np.asarray(model.item_factors))
-        tables = held.user_factors, held.item_factors
-    users, items = (functional.normalize(table.float(), dim=1) for table in tables)
+        held = FactorScorer(*tables)
+        found = held.user_factors, held.item_factors
+    users, items = (functional.normalize(table.float(), dim=1) for table in found)
     return users, items
+
+
+def _tables_of(model: Any, labelled: Labelled) -> tuple[np.ndarray, np.ndarray]:
+    """Return a model's own coordinates of the users and items of some data."""
+    name, kinds = type(model).__name__, ("user", "item")
+    found: list[Any] = [getattr(model, f"{kind}_factors", None) for kind in kinds]
+    if any(table is None for table in found):
+        msg = f" is of type {name}, which has no user_factors and item_factors; expected a fitted model with both, "
+        raise InputError(Argument("model"), msg, "such as BUIR or ALS, or None")
+    own = getattr(model, "_likeness", None)
+    tables = []
+    for kind, whole, size in zip(kinds, found, labelled.matrix.shape, strict=True):
+        table = np.asarray(whole if own is None else own(whole))
+        asked, known = getattr(labelled, f"{kind}_ids"), getattr(model, f"{kind}_ids_", None)
+        if asked is None or known is None:
+            rows = np.arange(size)
+            by_rows = known is None or np.array_equal(known, np.arange(len(known)))
+            if not by_rows or len(table) != size:
+                msg = f" is of type {name} and has {counted(len(table), kind)}, the data have {counted(size, kind)}, "
+                way = "and one of both goes by rows without ids: expected as many rows, or ids on both sides"
+                raise InputError(Argument("model"), msg, way)
+        else:
+            rows = pd.Index(known).get_indexer(pd.Index(asked))
+        if asked is not None and (rows < 0).any():
+            unknown = asked[rows < 0]
+            more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+            msg = f" is of type {name} and does not know {kind} {unknown[:1].tolist()[0]!r}{more} of the data; "
+            raise InputError(Argument("model"), msg, "expected one that was fitted on all of them")
+        tables.append(table[rows])
+    return tables[0], tables[1]
+
+
+def _check_samplers(samplers: Any) -> None:
+    if not isinstance(samplers, Mapping) or not samplers:
+        msg = f" is {shortened(samplers)}; expected functions by name, such as {{'mine': draw}}"
+        raise InputError(Argument("samplers"), msg)
+    for name, sampler in samplers.items():
+        if not callable(sampler):
+            msg = f" holds {sampler!r} as {name!r}; expected a function of users, items and a key"
+            raise InputError(Argument("samplers"), msg)
 
 
 def _mean(values: Tensor, counts: Tensor) -> float:
@@ -204,7 +253,7 @@ def _described(scores: Tensor, positive: Tensor, counts: Tensor, temperature: fl
     n = number[number > 0].double().mean().item()
     hardness = _mean(scores.clamp_min(0), counts)
     safety = _mean(scores < positive[:, None], counts)
-    part = (scores / temperature).masked_fill(~counts, -torch.inf).softmax(dim=1).double()
+    part = (scores.double() / temperature).masked_fill(~counts, -torch.inf).softmax(dim=1)
     entropy = -torch.where(counts, part * part.clamp_min(1e-300).log(), 0.0).sum(1)[number > 0]
     return {
         "negatives": n,

@@ -25,8 +25,11 @@ def exposure_weights(logits: Tensor, temperature: float) -> Tensor:
     -------
     All exactly 1 where the logits are equal.
     """
-    # 1 / (1 - sigmoid(x)) = 1 + exp(x); in float64, so that the ratio of equal numbers rounds to 1
-    raw = 1 + (logits.double() / temperature).exp()
+    # 1 / (1 - sigmoid(x)) = 1 + exp(x); in float64, so that the ratio of equal numbers rounds to 1, and over exp(most),
+    # which drops out, so that nothing overflows
+    x = logits.double() / temperature
+    most = x.amax(dim=-1, keepdim=True).clamp_min(0)
+    raw = (-most).exp() + (x - most).exp()
     return (raw / raw.mean(dim=-1, keepdim=True)).to(logits.dtype)
 
 

@@ -29,7 +29,7 @@ from buir.data import take
 from buir.errors import near, one_line
 from buir.model import BUIR
 from buir.ranking import FactorScorer
-from buir.recommend import Catalogue, Lookup, Steering, steering_rows
+from buir.recommend import STRONGEST, Catalogue, Lookup, Steering, steering_rows
 
 UserId = TypeVar("UserId", int, str)
 ItemId = TypeVar("ItemId", int, str)
@@ -167,7 +167,8 @@ class Lists:
         asked
             A data frame with a column ``user``, ``items`` or both, and columns named like the other fields of
             :class:`Query`, if wanted; other columns are passed over, and an empty cell is the field's default. Or a
-            list of queries, or of dicts like them. Unknown users and unknown items are no error.
+            list of queries, or of dicts like them. Unknown users and unknown items are no error, but for items of
+            ``less_like`` and ``more_like``, and for users with these where they would get what is popular.
         params
             ``k``, the length of a list, and ``unknown``: what a user without a row and without a known item gets,
             "popular" (the items with most training users, without scores) or "empty".
@@ -208,10 +209,14 @@ class Lists:
         if "strength" in columns:
             given = columns["strength"]
             numbers = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-            if (wrong := np.flatnonzero(np.isnan(numbers) & given.notna().to_numpy())).size:
-                value = given.to_numpy(dtype=object)[wrong[0]]
-                msg = f"strength of query {wrong[0]} (from 0) is {value!r}; expected a number from 0, such as 0.5"
-                raise ValueError(msg)
+            values = given.to_numpy(dtype=object)
+            empty = given.isna().to_numpy()
+            wrong = ~empty & ~((numbers >= 0) & (numbers <= STRONGEST))
+            wrong |= np.array([isinstance(value, bool | np.bool_) for value in values], dtype=bool)
+            if wrong.any():
+                number = int(np.flatnonzero(wrong)[0])
+                msg = f"strength of query {number} (from 0) is {values[number]!r}; expected a number from 0 to "
+                raise ValueError(msg + f"{STRONGEST:,.0f}, such as 0.5")
             strengths = np.where(np.isnan(numbers), strengths, numbers)
         index = pd.Index(users) if users.dtype.kind == "i" else pd.Index(users, dtype=object)
         return _Asked(users, lists, strengths, catalogue.users.rows(index, "user", strict=False))
@@ -239,7 +244,7 @@ class Lists:
         told = self._told(asked.lists["items"])
         sources = np.where(asked.rows >= 0, "user", "popular" if unknown == "popular" else "none").astype(object)
         sources[list(told)] = "history"
-        parts = [self._ranked(asked, numbers, told, k) for numbers in asked.alike()]
+        parts = [self._ranked(asked, numbers, told, k, unknown) for numbers in asked.alike()]
         if (sources == "popular").any():
             parts.append(self._popular(asked, np.flatnonzero(sources == "popular"), k))
         if not parts:
@@ -256,19 +261,28 @@ class Lists:
         hits = np.bincount(owners, weights=rows >= 0, minlength=len(sizes))
         return {number: items for (number, items), hit in zip(histories.items(), hits, strict=True) if hit}
 
-    def _ranked(self, asked: _Asked, numbers: np.ndarray, told: Mapping[int, list[Any]], k: int) -> pd.DataFrame:
+    def _ranked(
+        self, asked: _Asked, numbers: np.ndarray, told: Mapping[int, list[Any]], k: int, unknown: str
+    ) -> pd.DataFrame:
         """Answer the queries with these numbers, which are turned alike, as far as the model knows who asks."""
         catalogue = Catalogue.of(self.model)
         rows = asked.rows[numbers]
         known = np.flatnonzero(rows >= 0)
         first = int(numbers[0])
-        turn = [asked.lists[name].get(first, []) for name in ("less_like", "more_like")]
-        less, more = steering_rows(catalogue.items, turn[0], turn[1], "error")
+        turn = {name: asked.lists[name].get(first, []) for name in ("less_like", "more_like")}
+        less, more = steering_rows(catalogue.items, turn["less_like"], turn["more_like"], "skip")
+        for (name, labels), rows_of in zip(turn.items(), (less, more), strict=True):
+            if len(rows_of) < len(labels):
+                unknown = next(label for label in labels if label not in catalogue.items.index)
+                msg = (
+                    f"{name} of query {first} (from 0) holds {unknown!r}, an item unknown to the model; expected items "
+                )
+                raise ValueError(msg + f"of the training data, such as {self.model.item_ids_[:1].tolist()[0]!r}")
         steering = Steering.of(self.model, less, more, float(asked.strengths[first]), self.model.item_ids_)
         # Two queries may ask for the same user: so users are called by the numbers of their queries.
         seen = take(_seen(self.model), rows[known])
         if steering is not None:
-            self._check_turned(asked, numbers, told)
+            self._check_turned(asked, numbers, told, unknown)
         tables = FactorScorer(self.model.user_factors[rows[known]], self.model.item_factors)
         numbered = replace(
             catalogue,
@@ -292,16 +306,20 @@ class Lists:
         )
         return frame.rename(columns={"user": "query"})
 
-    def _check_turned(self, asked: _Asked, numbers: np.ndarray, told: Mapping[int, list[Any]]) -> None:
+    def _check_turned(self, asked: _Asked, numbers: np.ndarray, told: Mapping[int, list[Any]], unknown: str) -> None:
+        """Make sure that there is a list to turn: what is popular is nobody's, and an empty list needs no turning."""
         size = np.diff(_seen(self.model).indptr)
         for number in numbers.tolist():
             row = asked.rows[number]
-            if number not in told and (row < 0 or size[row] == 0):
-                msg = (
-                    f"the query of user {asked.users[number]!r} has less_like or more_like, but no pair of hers is "
-                    "known; expected a user of the training data, or items that the model knows: leave them out"
-                )
-                raise ValueError(msg)
+            if number in told or (row < 0 and unknown == "empty") or (row >= 0 and size[row] > 0):
+                continue
+            (user,) = asked.users[number : number + 1].tolist()
+            whom = "names no user" if user is None else f"is of user {user!r}"
+            msg = (
+                f"query {number} (from 0) has less_like or more_like and {whom}, of whom no pair is known; expected a "
+                "user of the training data, or items that the model knows: leave less_like and more_like out"
+            )
+            raise ValueError(msg if row >= 0 else msg + ", or pass the params unknown='empty'")
 
     def _popular(self, asked: _Asked, numbers: np.ndarray, k: int) -> pd.DataFrame:
         """List what most training users have, for the queries with these numbers."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from buir.learning import diagnostics
 from buir.learning.bootstrap import Bootstrap, Weights
-from buir.learning.loop import REMEDY, Validation
+from buir.learning.loop import Validation
 from buir.learning.optimisers import DenseAdam, Moments, RowAdam
 from buir.learning.targets import LazyTarget
 from buir.ranking import FactorScorer, Scorer, WatchedScorer
@@ -59,6 +59,8 @@ class BootstrapLearner:
         as ``bare_`` and its name. None adds nothing.
     """
 
+    remedy = "lower learning_rate, or raise momentum towards 1"
+
     def __init__(
         self,
         bootstrap: Bootstrap,
@@ -107,13 +109,13 @@ class BootstrapLearner:
             target = bootstrap.encoder.encode_all(bootstrap.target.settled())
         if not torch.isfinite(vectors).all():
             # The loss of an epoch was taken before its last step and, of directions alone, may still be a number.
-            msg = f"the vectors became infinite or NaN: {REMEDY}"
+            msg = f"the vectors became infinite or NaN: {self.remedy}"
             raise FloatingPointError(msg)
         start, size = self.start_size.item(), _size(bootstrap.weights.table).item()
         if size > GROWN * start > 0:
             # Of directions alone, loss and diagnostics of such a state look like those of any young training.
             times = f"{size / start:,.0f} times"
-            msg = f"the vectors grew {times}, so that each step overwrites what the others learned: {REMEDY}"
+            msg = f"the vectors grew {times}, so that each step overwrites what the others learned: {self.remedy}"
             raise FloatingPointError(msg)
         users, items = (part + offset for part, offset in zip(self.pairs, (0, bootstrap.n_users), strict=True))
         rows = torch.from_numpy(np.linspace(0, len(vectors) - 1, min(SAMPLE, len(vectors))).astype(np.int64)).to(

@@ -23,14 +23,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)  # a notebook without ipywidgets has no bar, which is no fault
     from tqdm.auto import tqdm
 
-__all__ = ["REMEDY", "Objective", "Outcome", "Pairs", "Progress", "Schedule", "Validation", "train", "training_device"]
-
-REMEDY = "lower learning_rate, or raise momentum towards 1"
-"""What to do about a training whose numbers leave the range of floats."""
+__all__ = ["Objective", "Outcome", "Pairs", "Progress", "Schedule", "Validation", "train", "training_device"]
 
 
 class Objective(Protocol):
     """What the loop trains."""
+
+    remedy: str
+    """What to do about a training whose numbers leave the range of floats."""
 
     def step(self, users: Tensor, items: Tensor, key: int) -> Tensor:
         """Learn from a batch of pairs; return the mean loss, a scalar on the device, detached.
@@ -227,7 +227,11 @@ def train(
         if validated:
             record = {"epoch": schedule.epochs_told + epoch, "loss": math.nan, "seconds": 0.0}
             try:
-                record |= {"loss": checked(loss), "seconds": time.perf_counter() - started, **objective.validate()}
+                record |= {
+                    "loss": checked(loss, objective.remedy),
+                    "seconds": time.perf_counter() - started,
+                    **objective.validate(),
+                }
             except FloatingPointError as error:
                 steps = counted(-(-len(pairs) // schedule.batch_size), "step")
                 msg = f"{error} (after epoch {record['epoch']}, {steps} each)"
@@ -272,11 +276,11 @@ def run_epoch(objective: Objective, pairs: Pairs, batch_size: int, key: int) -> 
     return total / len(pairs)
 
 
-def checked(loss: Tensor) -> float:
+def checked(loss: Tensor, remedy: str) -> float:
     """Bring the loss to the host and make sure that it is a number."""
     value = loss.item()
     if not np.isfinite(value):
-        msg = f"the training loss became {value}: {REMEDY}"
+        msg = f"the training loss became {value}: {remedy}"
         raise FloatingPointError(msg)
     return value
 

@@ -88,7 +88,8 @@ def score_distributions(model: Any, *, ax: Axes | None = None) -> Figure:
     -------
     The figure: the median of each kind against the epoch, within the bands from the 25th to the 75th and from the 5th
     to the 95th percentile; where there was one look alone, that state. Scores are those of the model itself, without
-    terms: their unit is its own.
+    terms: their unit is its own. ``Contrastive`` shows the cosines that it trains by, also where it ranks by the inner
+    product in the end.
 
     Raises
     ------

@@ -48,7 +48,8 @@ def as_rows(values: Any, size: int | None, what: str, noun: str, *, recalculate:
         msg = f"{what} is boolean; expected {noun} row numbers: np.flatnonzero(mask) turns a mask into them"
         raise TypeError(msg)
     if not np.issubdtype(rows.dtype, np.integer):
-        first = rows.reshape(-1).tolist()[0]
+        given = rows.reshape(-1).tolist()
+        first = next((value for value in given if type(value) is not int), given[0])
         msg = (
             f"{what} holds {type(first).__name__} values such as {first!r}; expected integers, the {noun} rows: "
             "for your own ids use recommend_frame, similar_items_frame or similar_users_frame"

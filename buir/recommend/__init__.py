@@ -33,7 +33,7 @@ from buir.recommend.score_terms import (
     with_strengths,
 )
 from buir.recommend.similarity import vectors_of
-from buir.recommend.steering import Steering, steer
+from buir.recommend.steering import STRONGEST, Steering, steer
 
 __all__ = [
     "BLOCKS",
@@ -41,6 +41,7 @@ __all__ = [
     "EVEN",
     "FILTERS",
     "MOST_CHOSEN",
+    "STRONGEST",
     "TERMS",
     "Above",
     "AtLeast",

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import numpy as np
 
-from buir.errors import InputError, near
+from buir.errors import InputError, near, shortened
 from buir.ranking import METRICS
 from buir.recommend.score_terms import FILTERS, TERMS
 
@@ -50,7 +50,7 @@ _NOUNS |= {type(None): "None", Callable: "a function", np.ndarray: "an array"}
 class AtLeast:
     """Finite numbers from ``low`` on; with ``most`` up to that one, with ``below`` less than that one."""
 
-    low: int
+    low: float
     most: int | None = None
     below: int | None = None
 
@@ -185,7 +185,7 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
         if terms is not None and isinstance(value, Mapping):
             wrong = [*filter(None, (terms.wrong(*item) for item in value.items()))]
             way = "; " + (", ".join(wrong) or f"{' and '.join(FILTERS)} are one in two forms: leave one out")
-        msg = f"{name} is {value!r}; expected {_expected(values, kinds)}{way}"
+        msg = f"{name} is {shortened(repr(value))}; expected {_expected(values, kinds)}{way}"
         raise _named(name, (InputError if right_type else TypeError)(msg))
     if conflict := model._conflict(parameters):
         name, other, expected = conflict

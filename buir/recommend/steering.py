@@ -11,10 +11,11 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from buir.data import degrees
 from buir.errors import Argument, InputError
 from buir.ranking import FactorScorer, Scorer, SumScorer
 
-MOST = 1e6
+STRONGEST = 1e6
 """Largest strength: beyond it a user's own taste is lost in rounding."""
 
 
@@ -78,7 +79,7 @@ class Steering:
         model
             Fitted.
         less, more
-            Item rows, int64.
+            Item rows, int64; a repeated one counts once.
         strength
             At least 0.
         ids
@@ -90,10 +91,14 @@ class Steering:
             If the strength is out of range, the model has no factors, an item is named on both sides, or one has no
             vector.
         """
-        if isinstance(strength, bool | np.bool_) or not isinstance(strength, Real) or not 0 <= float(strength) <= MOST:
-            msg = f" is {strength!r}; expected a number from 0, which changes nothing, such as 0.5"
+        if (
+            isinstance(strength, bool | np.bool_)
+            or not isinstance(strength, Real)
+            or not 0 <= float(strength) <= STRONGEST
+        ):
+            msg = f" is {strength!r}; expected a number from 0, which changes nothing, to {STRONGEST:,.0f}, such as 0.5"
             raise InputError(Argument("strength"), msg)
-        asked = [np.asarray(rows, dtype=np.int64) for rows in (less, more)]
+        asked = [np.unique(np.asarray(rows, dtype=np.int64)) for rows in (less, more)]
         if not any(rows.size for rows in asked):
             return None
         sides = Argument("less_like"), Argument("more_like")
@@ -112,6 +117,11 @@ class Steering:
         users, items = held.user_factors, held.item_factors
         width = model._likeness(tables[1]).shape[1]
         known = [(table[:, :width] != 0).any(dim=1) for table in (users, items)]
+        if (seen := getattr(model, "seen_", None)) is not None:  # vectors of whom no pair is known may be random ones
+            known = [
+                rows & torch.from_numpy(degree > 0).to(rows.device)
+                for rows, degree in zip(known, degrees(seen), strict=True)
+            ]
         taste, centres = torch.arange(users.shape[1]) < width, []
         for table, rows in zip((users, items), known, strict=True):
             some = table if rows.all() else table[rows]

@@ -1,16 +1,18 @@
 """What samplers are like: hand numbers, exact counts, and that no training pair counts."""
 
 import math
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_array
 
-from baselines import ALS, assess_levels, assess_negatives
+from baselines import ALS, Popularity, assess_levels, assess_negatives
 from baselines.contrast import KnownPairs, expected_capability, make_samplers
 from baselines.contrast.samplers import row_scores, similar_groups
-from buir.data import nested_split
+from buir.data import datasets, fit_inputs, nested_split
 from buir.errors import InputError
 
 
@@ -117,7 +119,7 @@ def test_a_samplers_mistake_is_one_error():
 
 @pytest.mark.parametrize("setting", [{"n": 0}, {"pairs": 0}, {"temperature": 0.0}, {"temperature": math.nan}])
 def test_settings_out_of_range_are_named(setting):
-    with pytest.raises(InputError, match=r"expected (at least 1|a number above 0)") as caught:
+    with pytest.raises(InputError, match=r"expected (a whole number of at least 1|a number above 0)") as caught:
         assess_negatives(TRAIN, **setting)
     assert caught.value.argument in setting
 
@@ -160,3 +162,100 @@ def test_levels_count_what_is_hidden_and_leave_the_test_part_alone():
         assert part["false_negative_rate"].iloc[0] == pytest.approx(rate, rel=0.05)
     rates = table.pivot_table(index="level", columns="sampler", values="false_negative_rate")
     assert (rates.loc[0.3] > 2 * rates.loc[1.0]).all()
+
+
+def busy_and_idle() -> tuple[csr_array, csr_array]:
+    """Half of the users have nearly everything, so that few of their draws count."""
+    rng = np.random.default_rng(3)
+    share = np.repeat([0.85, 0.05], 150)[:, None]
+    taken = rng.random((300, 100)) < share
+    taken[:, :4] = True
+    held = np.zeros_like(taken)
+    for user in range(300):
+        held[user, rng.choice(np.flatnonzero(taken[user]), 2, replace=False)] = True
+    return csr_array((taken & ~held).astype(np.float32)), csr_array(held.astype(np.float32))
+
+
+@pytest.mark.parametrize("n", [1, 4, 64])
+def test_even_draws_are_no_better_than_chance_where_some_pairs_get_none(n):
+    table = assess_negatives(*busy_and_idle(), n=n, pairs=100_000).set_index("sampler")
+    assert table.loc["uniform", "lift"] == pytest.approx(1, abs=0.06)
+
+
+def test_ties_are_not_hard():
+    train = csr_array(np.eye(7, dtype=np.float32))
+    alike = Fixed()
+    alike.user_factors, alike.item_factors = np.ones((7, 2), np.float32), np.ones((7, 2), np.float32)
+    drawn = torch.arange(7).repeat(7, 1)
+    assert assess_negatives(train, model=alike, samplers={"all": lambda *_: drawn})["hard_share"][0] == 0
+
+
+def test_without_negatives_nothing_is_said():
+    train = csr_array(np.eye(3, dtype=np.float32))
+    found = assess_negatives(train, samplers={"own": lambda _, items, __: items[:, None]}).iloc[0]
+    assert found[["hardness", "safety", "eci"]].isna().all()
+
+
+def frame_and_als(**settings):
+    frame = datasets.load("synthetic", n_users=120, n_items=80, n_pairs=1500).to_frame()
+    return frame, ALS(**settings).fit(frame)
+
+
+def test_users_and_items_of_a_model_go_by_their_ids():
+    frame, model = frame_and_als(terms={})
+    some = frame[frame["user"] >= frame["user"].median()]
+    asked = fit_inputs(some, None)[0]
+    rows = {
+        name: pd.Index(getattr(model, f"{name}_ids_")).get_indexer(pd.Index(getattr(asked, f"{name}_ids")))
+        for name in ("user", "item")
+    }
+    same = Fixed()
+    same.user_factors, same.item_factors = model.user_factors[rows["user"]], model.item_factors[rows["item"]]
+    pd.testing.assert_frame_equal(
+        assess_negatives(some, model=model).drop(columns="seconds"),
+        assess_negatives(some, model=same).drop(columns="seconds"),
+    )
+
+
+def test_the_terms_of_a_model_are_no_likeness():
+    frame, bare = frame_and_als(terms={})
+    _, popular = frame_and_als(terms={"popularity": 3.0})
+    pd.testing.assert_frame_equal(
+        assess_negatives(frame, model=bare).drop(columns="seconds"),
+        assess_negatives(frame, model=popular).drop(columns="seconds"),
+    )
+
+
+def test_a_model_that_does_not_know_the_data_is_refused():
+    frame, _ = frame_and_als(terms={})
+    known = ALS(terms={}).fit(frame[frame["user"] < 60])
+    with pytest.raises(InputError, match=r"does not know user \d+ and 59 more of the data; expected one that was"):
+        assess_negatives(frame, model=known)
+    with pytest.raises(InputError, match="is of type Fixed and has 2 users, the data have 120 users, and one of both"):
+        assess_negatives(frame, model=Fixed())
+    with pytest.raises(InputError, match="model is of type Popularity, which has no user_factors and item_factors"):
+        assess_negatives(frame, model=Popularity().fit(frame))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"n": 1.5}, "n is 1.5; expected a whole number of at least 1"),
+        ({"n": True}, "n is True; expected a whole number of at least 1"),
+        ({"pairs": "x"}, "pairs is 'x'; expected a whole number of at least 1"),
+        ({"seed": -1}, "seed is -1; expected a whole number of at least 0"),
+        ({"temperature": "x"}, "temperature is 'x'; expected a number above 0"),
+        ({"samplers": {}}, "samplers is {}; expected functions by name"),
+        ({"samplers": [len]}, "expected functions by name"),
+        ({"samplers": {"a": 5}}, "samplers holds 5 as 'a'; expected a function"),
+    ],
+)
+def test_other_arguments_are_refused(wrong, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        assess_negatives(TRAIN, **wrong)
+
+
+@pytest.mark.parametrize("levels", [0.5, (), "0.5"])
+def test_levels_are_a_list(levels):
+    with pytest.raises(InputError, match="expected a list of shares"):
+        assess_levels(TRAIN, levels)

@@ -315,7 +315,7 @@ def test_a_batch_too_large_for_memory_names_one_that_fits(monkeypatch):
     ("settings", "error", "words"),
     [
         ({"loss": "dlc"}, InputError, "did you mean 'dcl'"),
-        ({"temperature": 0}, InputError, "above 0"),
+        ({"temperature": 0}, InputError, "at least 0.001"),
         ({"uniform": 0, "in_batch": 0}, InputError, "candidates from at least one"),
         ({"uniform": -1}, InputError, "at least 0"),
         ({"score": "dot"}, InputError, "'inner'"),

@@ -217,6 +217,7 @@ def test_exposure_weights_by_hand():
     assert exposure_weights(logits, 10).tolist() == pytest.approx([1.103321, 0.993356, 0.903323], abs=1e-6)
     assert exposure_weights(logits, 1e9).tolist() == pytest.approx([1, 1, 1], abs=1e-6)
     assert exposure_weights(torch.full((7,), 0.37), 2).tolist() == [1] * 7
+    assert exposure_weights(logits, 1e-3).tolist() == [3, 0, 0]  # nothing overflows
 
 
 def test_the_selector_learns_who_is_seen():
@@ -390,3 +391,30 @@ def test_direct_au_has_no_negatives_to_do_something_with(way):
     with pytest.raises(InputError, match="since that loss has no negatives") as caught:
         quick(loss="direct_au", **way)
     assert caught.value.argument == next(iter(way))
+
+
+def test_groups_may_be_called_by_any_numbers():
+    names = np.where(np.arange(40) % 4 == 0, -1, np.arange(40) % 4 * 10**15)
+    one, other = (learner_of(groups=groups, group_share=0.3) for groups in (names, np.arange(40) % 4 - 1))
+    assert one.groups.tolist() == other.groups.tolist()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"mixed_pairs": 10**7}, "mixed_pairs is 10000000; expected a whole number of at least 0 and at most 10,000"),
+        ({"temperature": 1e-40}, "temperature is 1e-40; expected a number of at least 0.001"),
+        ({"loss": "direct_au", "temperature": "auto"}, "temperature"),
+        ({"groups": [0] * 10_000}, "characters); expected an array or None"),
+    ],
+)
+def test_what_would_fail_later_is_refused(wrong, said):
+    with pytest.raises((InputError, TypeError)) as caught:
+        Contrastive(**wrong).fit(csr_array(np.eye(10)), show_progress=False)
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_mixtures_count_as_memory():
+    with pytest.raises(InputError, match=r"batch_size is .* whose scores would take"):
+        Contrastive(mixed_pairs=10_000, batch_size=750).fit(csr_array(np.eye(3000)))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -160,14 +161,29 @@ def test_queries_are_turned_each_in_its_own_way(served, model):
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({"user": "ann", "less_like": [99]}, "less_like holds item ids unknown to the model: 99"),
-        ({"user": "ann", "less_like": [10], "strength": -1.0}, "strength is -1.0; expected a number from 0"),
-        ({"user": "zoe", "more_like": [10]}, "query of user 'zoe' has less_like or more_like, but no pair of hers"),
+        ({"user": "ann", "less_like": [99]}, "less_like of query 0 (from 0) holds 99, an item unknown to the model"),
+        (
+            {"user": "ann", "less_like": [10], "strength": -1.0},
+            "strength of query 0 (from 0) is -1.0; expected a number",
+        ),
+        ({"user": "ann", "less_like": [10], "strength": 2e6}, "expected a number from 0 to 1,000,000, such as 0.5"),
+        (
+            {"user": "zoe", "more_like": [10]},
+            "has less_like or more_like and is of user 'zoe', of whom no pair is known",
+        ),
+        ({"items": [99], "more_like": [10]}, "has less_like or more_like and names no user, of whom no pair is known"),
     ],
 )
 def test_what_cannot_be_turned_is_said(served, query, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=re.escape(words)):
         served.predict([query])
+
+
+def test_somebody_unknown_gets_nothing_turned_where_nothing_is_asked_for(served):
+    asked = [{"user": "zoe", "less_like": [30]}, {"user": "ann", "less_like": [30]}]
+    empty, turned = served.predict(asked, params={"unknown": "empty"})
+    assert (empty.items, empty.source) == ([], "none")
+    assert turned.items == served.predict(asked[1:])[0].items
 
 
 def test_order_and_mixture(served):

@@ -171,6 +171,20 @@ def test_a_strength_out_of_range(strength):
         assert caught.value.argument == "strength"
 
 
+def test_an_item_that_nobody_has_is_no_taste_whatever_its_vector():
+    seen = SEEN.toarray()
+    seen[:, 3] = 0
+    model = Fixed(USERS, ITEMS, Interactions.from_matrix(csr_array(seen)))
+    with pytest.raises(InputError, match="less_like names item 3, which has no vector, since Fixed saw no user of it"):
+        model.recommend(0, less_like=[3])
+
+
+def test_an_item_named_twice_counts_once():
+    model = Fixed(USERS, ITEMS, SEEN)
+    once, twice = (model.recommend(0, N=4, less_like=less)[1] for less in ([1], [1, 1]))
+    np.testing.assert_array_equal(once, twice)
+
+
 def test_what_cannot_be_turned():
     users, items, seen = (np.array(part) for part in (USERS, ITEMS, SEEN.toarray()))
     users[1], items[3], seen[2] = 0, 0, 0
