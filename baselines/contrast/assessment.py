@@ -65,7 +65,7 @@ def assess_negatives(
     model
         A fitted model with factors, whose cosines are the scores, those of its own coordinates without the terms of its
         score; None takes 64 singular vectors of the normalised matrix. Users and items are those of the same ids; where
-        one side has no ids, those of the same rows, and there have to be as many.
+        model or data have none, those of the same rows: of the other side the ids have to be these.
     samplers
         Functions by name, as the field ``sampler`` of ``Contrastive`` takes them; None compares even draws, draws by
         popularity and its root, half and half, the hardest of 16 times as many even draws, and items of the group of
@@ -215,10 +215,11 @@ def _tables_of(model: Any, labelled: Labelled) -> tuple[np.ndarray, np.ndarray]:
         asked, known = getattr(labelled, f"{kind}_ids"), getattr(model, f"{kind}_ids_", None)
         if asked is None or known is None:
             rows = np.arange(size)
-            by_rows = known is None or np.array_equal(known, np.arange(len(known)))
-            if not by_rows or len(table) != size:
+            given = asked if known is None else known
+            # row 3 of a matrix is not the user that a frame calls 7
+            if len(table) != size or (given is not None and not np.array_equal(given, rows)):
                 msg = f" is of type {name} and has {counted(len(table), kind)}, the data have {counted(size, kind)}, "
-                way = "and one of both goes by rows without ids: expected as many rows, or ids on both sides"
+                way = "and one of both goes by rows: expected the matrix that it was fitted on, or ids on both sides"
                 raise InputError(Argument("model"), msg, way)
         else:
             rows = pd.Index(known).get_indexer(pd.Index(asked))

@@ -273,11 +273,9 @@ class Lists:
         less, more = steering_rows(catalogue.items, turn["less_like"], turn["more_like"], "skip")
         for (name, labels), rows_of in zip(turn.items(), (less, more), strict=True):
             if len(rows_of) < len(labels):
-                unknown = next(label for label in labels if label not in catalogue.items.index)
-                msg = (
-                    f"{name} of query {first} (from 0) holds {unknown!r}, an item unknown to the model; expected items "
-                )
-                raise ValueError(msg + f"of the training data, such as {self.model.item_ids_[:1].tolist()[0]!r}")
+                stranger = next(label for label in labels if label not in catalogue.items.index)
+                msg = f"{name} of query {first} (from 0) holds {stranger!r}, an item unknown to the model; expected "
+                raise ValueError(msg + f"items of the training data, such as {self.model.item_ids_[:1].tolist()[0]!r}")
         steering = Steering.of(self.model, less, more, float(asked.strengths[first]), self.model.item_ids_)
         # Two queries may ask for the same user: so users are called by the numbers of their queries.
         seen = take(_seen(self.model), rows[known])

@@ -213,7 +213,7 @@ def test_users_and_items_of_a_model_go_by_their_ids():
     same.user_factors, same.item_factors = model.user_factors[rows["user"]], model.item_factors[rows["item"]]
     pd.testing.assert_frame_equal(
         assess_negatives(some, model=model).drop(columns="seconds"),
-        assess_negatives(some, model=same).drop(columns="seconds"),
+        assess_negatives(asked.matrix, model=same).drop(columns="seconds"),
     )
 
 
@@ -231,8 +231,15 @@ def test_a_model_that_does_not_know_the_data_is_refused():
     known = ALS(terms={}).fit(frame[frame["user"] < 60])
     with pytest.raises(InputError, match=r"does not know user \d+ and 59 more of the data; expected one that was"):
         assess_negatives(frame, model=known)
-    with pytest.raises(InputError, match="is of type Fixed and has 2 users, the data have 120 users, and one of both"):
+    with pytest.raises(
+        InputError, match="is of type Fixed and has 2 users, the data have 120 users, and one of both goes"
+    ):
         assess_negatives(frame, model=Fixed())
+    nameless = Fixed()
+    whole = ALS(terms={}).fit(frame)
+    nameless.user_factors, nameless.item_factors = whole.user_factors, whole.item_factors
+    with pytest.raises(InputError, match="expected the matrix that it was fitted on, or ids on both sides"):
+        assess_negatives(frame, model=nameless)
     with pytest.raises(InputError, match="model is of type Popularity, which has no user_factors and item_factors"):
         assess_negatives(frame, model=Popularity().fit(frame))
 
