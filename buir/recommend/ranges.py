@@ -185,7 +185,8 @@ def check_parameters(model: Any, parameters: Mapping[str, Any]) -> None:
         if terms is not None and isinstance(value, Mapping):
             wrong = [*filter(None, (terms.wrong(*item) for item in value.items()))]
             way = "; " + (", ".join(wrong) or f"{' and '.join(FILTERS)} are one in two forms: leave one out")
-        msg = f"{name} is {shortened(repr(value))}; expected {_expected(values, kinds)}{way}"
+        shown = repr(value) if isinstance(value, int | float | str) else shortened(repr(value))
+        msg = f"{name} is {shown}; expected {_expected(values, kinds)}{way}"
         raise _named(name, (InputError if right_type else TypeError)(msg))
     if conflict := model._conflict(parameters):
         name, other, expected = conflict

@@ -15,6 +15,8 @@ PAIRS = Pairs(torch.arange(N_PAIRS), torch.arange(N_PAIRS) + 100)
 class Script:
     """An objective whose validations follow a script and whose state is the number of steps taken."""
 
+    remedy = "lower learning_rate, or raise momentum towards 1"
+
     def __init__(
         self,
         values: list[float] | None = None,
