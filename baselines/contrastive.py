@@ -180,14 +180,17 @@ def check_memory(model: Contrastive, n_users: int, n_items: int) -> None:
     """
     uniform = n_uniform(model.uniform, n_items)
     columns = n_items if uniform is None else min(n_items, model.in_batch + uniform)
+    if model.sampler is not None:
+        columns = 0  # how many it draws is not known before it does
     # a mixture is a vector of its own for each row
     columns += (model.mixed_pairs + model.mixed_with_user) * (1 + model.embedding_dim)
     if model.loss == "direct_au":
         rows, columns, most = model.batch_size, model.batch_size, isqrt(MOST_BYTES // 12)
     else:
-        by_pair = model.keep == "margin" or model.groups is not None
-        rows, most = model.batch_size if by_pair else min(model.batch_size, n_users), MOST_BYTES // (12 * columns)
-    if model.sampler is None and 12 * rows * columns > MOST_BYTES:
+        by_pair = model.keep == "margin" or model.groups is not None or model.sampler is not None
+        rows = model.batch_size if by_pair else min(model.batch_size, n_users)
+        most = MOST_BYTES // (12 * max(columns, 1))
+    if 12 * rows * columns > MOST_BYTES:
         msg = (
             f"batch_size is {model.batch_size:,}, whose scores would take {12 * rows * columns / 2**30:.1f} GiB; "
             f"expected at most {MOST_BYTES / 2**30:.0f}: batch_size={max(1, most)} fits"

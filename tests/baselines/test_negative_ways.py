@@ -404,7 +404,7 @@ def test_groups_may_be_called_by_any_numbers():
     [
         ({"mixed_pairs": 10**7}, "mixed_pairs is 10000000; expected a whole number of at least 0 and at most 10,000"),
         ({"temperature": 1e-40}, "temperature is 1e-40; expected a number of at least 0.001"),
-        ({"loss": "direct_au", "temperature": "auto"}, "temperature"),
+        ({"loss": "direct_au", "temperature": "auto"}, "a number, since that loss has none to learn"),
         ({"groups": [0] * 10_000}, "characters); expected an array or None"),
     ],
 )
@@ -415,6 +415,7 @@ def test_what_would_fail_later_is_refused(wrong, said):
     assert len(str(caught.value)) < 600
 
 
-def test_mixtures_count_as_memory():
-    with pytest.raises(InputError, match=r"batch_size is .* whose scores would take"):
-        Contrastive(mixed_pairs=10_000, batch_size=750).fit(csr_array(np.eye(3000)))
+@pytest.mark.parametrize("sampler", [None, lambda users, *_: users[:, None]])
+def test_mixtures_count_as_memory(sampler):
+    with pytest.raises(InputError, match=r"batch_size is 750, whose scores would take"):
+        Contrastive(mixed_pairs=10_000, batch_size=750, sampler=sampler).fit(csr_array(np.eye(3000)))
