@@ -109,9 +109,10 @@ class BUIR(Recommender):
     """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``fitting.Plan.of``).
     1,024 in the paper. Lower it where memory is short; of a number of yours, nothing is scaled."""
     epochs: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto"
-    """Passes over the pairs, at most; "auto": 100 where held-out pairs end them, otherwise 10, or 0 from the spectral
-    start of data with more than ten pairs for each user and item. 1,000 in the paper. Set it where nothing is held out
-    and time counts; 0 keeps the start."""
+    """Passes over the pairs, at most; "auto": 100 where held-out pairs end them, but 0 with 2,500 pairs or fewer
+    (uniformity and terms "auto", no random start); otherwise 10, or 0 from the spectral start of data with more than
+    ten pairs for each user and item. 1,000 in the paper. Set it where nothing is held out and time counts, or to train
+    on few pairs; 0 keeps the start."""
     validate_every: Annotated[int, AtLeast(1)] = 1
     """Epochs between validations; 10 in the paper. Raise it where validation takes longer than an epoch."""
     valid_metric: Annotated[str, MetricAtK()] = "ndcg_at_20"
@@ -326,7 +327,7 @@ class BUIR(Recommender):
         if self.inner_validation and "auto" in left_open:
             warn_of_defaults(matrix)
         epochs = blind_epochs(self.start, matrix) if self.epochs == "auto" else plan.epochs
-        return run(replace(plan, epochs=epochs), matrix, **report)
+        return run(replace(plan, epochs=epochs, few=False), matrix, **report)
 
     @answering
     def partial_fit(

@@ -58,8 +58,9 @@ __all__ = ["Chosen", "Fitted", "Plan", "blind_epochs", "blind_uniformity", "run"
 SMALLEST_BATCH = 128
 REFERENCE_BATCH = 1024
 LARGEST_BATCH = 8192
-MOST_EPOCHS = 100
-"""What "auto" comes to: with held-out pairs training stops long before."""
+MOST_EPOCHS, FEW_PAIRS = 100, 2500
+"""What "auto" comes to: with held-out pairs training stops long before; and with so few pairs it does not begin, as the
+held-out ones among them are too few to tell what it adds (docs/results/README.md)."""
 BLIND_EPOCHS, DENSE = 10, 10.0
 """What "auto" comes to where no held-out pairs say when to stop; with more pairs than so many for each user and item a
 spectral start is kept: training it unwatched costs quality (docs/results/README.md)."""
@@ -75,6 +76,7 @@ few want. Many are those whose number times that for each user and item is more 
 weight was better (docs/results/README.md)."""
 _ENDS = {
     "start": "its start, which no branch beat",
+    "few": "its start, as pairs are too few to tell what training adds",
     "patience": "patience",
     "epochs": "its number of epochs",
     "callback": "the callback",
@@ -126,6 +128,8 @@ class Plan:
     patience: int
     cumulative_patience: bool
     seed: int
+    few: bool = False
+    """Whether there are no epochs because there are few pairs; see ``FEW_PAIRS``."""
     beside: "Plan | None" = None
     """The same from a random start, where it is open: see ``starts_of``."""
 
@@ -161,10 +165,13 @@ class Plan:
             sizes = {"n_pairs": n_pairs, "n_nodes": n_nodes}
             spectral, random = (cls.of({**parameters, "start": start}, **sizes) for start in ("spectral", "random"))
             return replace(spectral, beside=random)
-        decided = {field.name: parameters[field.name] for field in fields(cls) if field.name != "beside"}
+        decided = {field.name: parameters[field.name] for field in fields(cls) if field.name in parameters}
         decided["device"] = training_device(parameters["device"])
         if parameters["epochs"] == "auto":
-            decided["epochs"] = MOST_EPOCHS
+            # without terms it is training that learns what is popular
+            is_open = parameters["uniformity"] == parameters["terms"] == "auto" and parameters["start"] != "random"
+            decided["few"] = is_open and n_pairs <= FEW_PAIRS
+            decided["epochs"] = 0 if decided["few"] else MOST_EPOCHS
         if parameters["encoder"] == "id":
             decided["n_layers"] = 0
         if parameters["batch_size"] == "auto":
@@ -253,8 +260,8 @@ class Chosen:
     epochs_run: int | None = None
     """Epochs of the training that decided, with those after the best one."""
     stopped: str | None = None
-    """What ended it: "patience"; "epochs", all that were allowed; "callback"; or "start", which no branch beat, so that
-    it did not begin."""
+    """What ended it: "patience"; "epochs", all that were allowed; "callback"; "start", which no branch beat, so that it
+    did not begin; or "few": it was not tried, as there are few pairs."""
     began: str | None = None
     """Which start the kept state was trained from, "spectral" or "random"."""
     beside: float | None = None
@@ -296,7 +303,8 @@ class Chosen:
         elif self.trained is not None:
             said.append(f"{held_out} {self.trained:.4f}")
         elif self.start is not None:
-            said.append(f"{held_out} {self.start:.4f} at the start, which no training beat")
+            beaten = "" if self.stopped == "few" else ", which no training beat"
+            said.append(f"{held_out} {self.start:.4f} at the start{beaten}")
         if self.value is not None and self.bare is not None:
             said.append(f"in the end {self.value:.4f} with the terms, {self.bare:.4f} without")
         if self.kept is not None and self.other is not None:
@@ -810,7 +818,7 @@ class _Training:
             # trained for no epoch and looked at by nobody: the last record is what a fit tells of itself
             record = {"epoch": told + done, "loss": float("nan"), "seconds": 0.0}
             history = [record | learner.validate() | {"best": False}]
-        stopped = _end(history[-1]["epoch"] - told - done, schedule.epochs, ended=watch.ended)
+        stopped = "few" if plan.few else _end(history[-1]["epoch"] - told - done, schedule.epochs, ended=watch.ended)
         return learner, _Trained.of(learner.snapshot(), uniformity, history, metric, stopped, told)
 
     def trained(self, watch: _Watch) -> Iterator[_Trained]:

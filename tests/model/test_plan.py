@@ -94,7 +94,7 @@ def test_a_plan_is_decided_and_keeps_what_was_given():
     plan = plan_of(model)
     decided = {"device": torch.device("cpu"), "batch_size": 128, "row_sparse": False}
     kept = {name: value for name, value in model.get_params().items() if name not in {*decided, "inner_validation"}}
-    assert dataclasses.asdict(plan) == kept | decided | {"beside": None}
+    assert dataclasses.asdict(plan) == kept | decided | {"few": False, "beside": None}
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.epochs = 8  # type: ignore[misc]
     assert plan_of(BUIR(encoder="id", n_layers=3)).n_layers == 0

@@ -48,6 +48,11 @@ def scores(model: BUIR) -> np.ndarray:
     return model.scorer().score_block(np.arange(model.n_users)).numpy()
 
 
+@pytest.fixture
+def _few_pairs_are_trained(monkeypatch):
+    monkeypatch.setattr(fitting, "FEW_PAIRS", 0)
+
+
 def through_file(model: BUIR, **options) -> BUIR:
     stream = io.BytesIO()
     model.save(stream, **options)
@@ -61,6 +66,7 @@ def lists(table: np.ndarray, n: int) -> np.ndarray:
 # The start
 
 
+@pytest.mark.usefixtures("_few_pairs_are_trained")
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_of_both_starts_the_one_is_kept_that_validates_better(seed):
     """The same model comes of naming that start."""
@@ -83,6 +89,7 @@ def test_of_both_starts_the_one_is_kept_that_validates_better(seed):
     assert began.index("spectral") == began.count(None)
 
 
+@pytest.mark.usefixtures("_few_pairs_are_trained")
 def test_one_start_where_nothing_could_decide_between_two():
     asked = []
     train, valid = pieces()
@@ -95,12 +102,61 @@ def test_one_start_where_nothing_could_decide_between_two():
     assert [(model.chosen_.began, model.chosen_.beside) for model in models] == [("spectral", None)] * 4
 
 
+@pytest.mark.parametrize("valid", [VALID, None])
+def test_few_pairs_are_not_trained_on_where_all_is_open(valid, monkeypatch):
+    """The start with the terms that held-out pairs choose is what naming no epochs gives; one pair more is trained."""
+    settings = {"embedding_dim": 8, "device": "cpu", "valid_metric": "ndcg_at_5", "inner_validation": True}
+    monkeypatch.setattr(fitting, "FEW_PAIRS", TRAIN.nnz)
+    model, start = (BUIR(**settings, epochs=epochs).fit(TRAIN, valid, show_progress=False) for epochs in ("auto", 0))
+    np.testing.assert_array_equal(scores(model), scores(start))
+    assert model.terms_.strengths == start.terms_.strengths != {}
+    assert (model.chosen_.stopped, start.chosen_.stopped) == ("few", "epochs")
+    assert replace(model.chosen_, stopped="epochs") == start.chosen_
+    assert (model.chosen_.epochs, model.chosen_.epochs_run, model.chosen_.began) == (0, 0, "spectral")
+    assert "0 epochs, " in repr(model)
+    assert "; ended by its start, as pairs are too few to tell what training adds; " in repr(model)
+    assert "no training beat" not in repr(model)
+    assert through_file(model).chosen_ == model.chosen_
+    for asked in ({"uniformity": 0.1}, {"terms": {}}, {"start": "random"}, {"epochs": 100}):
+        assert BUIR(**settings | asked).fit(TRAIN, valid, show_progress=False).chosen_.stopped != "few"
+        assert any(record["epoch"] > 0 for record in looked_at(settings | asked, valid))
+    monkeypatch.setattr(fitting, "FEW_PAIRS", TRAIN.nnz - 1)
+    trained = BUIR(**settings).fit(TRAIN, valid, show_progress=False)
+    assert trained.chosen_.value >= model.chosen_.value
+    assert len({record.get("branch") for record in looked_at(settings, valid)}) > 1
+
+
+def looked_at(settings: dict, valid: csr_array | None) -> list[dict]:
+    records: list[dict] = []
+    BUIR(**settings).fit(TRAIN, valid, show_progress=False, callback=records.append)
+    return records
+
+
+def test_few_pairs_are_trained_on_where_nothing_is_held_out():
+    """Without terms it is training that learns what is popular."""
+    model = BUIR(embedding_dim=8, device="cpu", inner_validation=False).fit(TRAIN, show_progress=False)
+    assert (model.chosen_.epochs, model.chosen_.stopped) == (10, "epochs")
+
+
+def test_a_start_kept_of_few_pairs_grows_without_epochs_and_learns_if_asked(recwarn):
+    settings = {"embedding_dim": 8, "device": "cpu", "inner_validation": True}
+    model = BUIR(**settings).fit(TRAIN, show_progress=False)
+    before = model.weights_.table.clone()
+    model.partial_fit(VALID, show_progress=False)
+    assert model.history[-1]["epoch"] == 0
+    torch.testing.assert_close(model.weights_.table, before, rtol=0, atol=0)
+    model.partial_fit(TRAIN, epochs=2, show_progress=False)
+    assert model.history[-1]["epoch"] == 2
+    assert not torch.equal(model.weights_.table, before)
+
+
 @pytest.fixture
 def _small_graphs_are_large(monkeypatch):
     monkeypatch.setattr(fitting, "MANY_NODES", 80)
     monkeypatch.setattr(fitting, "MANY_PAIRS", 100)
     monkeypatch.setattr(fitting, "SPARSE", (1.0, 20.0))
     monkeypatch.setattr(fitting, "MOST_EPOCHS", 12)
+    monkeypatch.setattr(fitting, "FEW_PAIRS", 0)
 
 
 @pytest.mark.usefixtures("_small_graphs_are_large")
@@ -158,6 +214,7 @@ def test_from_a_random_start_many_pairs_do_not_try_the_weight_at_which_they_coll
     assert {record["branch"] for record in told if "branch" in record} == weights
 
 
+@pytest.mark.usefixtures("_few_pairs_are_trained")
 def test_what_was_held_out_inside_decides_between_the_starts():
     train, valid = pieces(5)
     matrix = csr_array(train + valid.multiply((np.arange(400) < 100)[:, None]))
@@ -389,6 +446,7 @@ def test_no_more_than_twenty_thousand_lend():
     assert counts.min() > 6000
 
 
+@pytest.mark.usefixtures("_few_pairs_are_trained")
 def test_a_fit_without_validation_data_trains_on_everything_in_the_end():
     matrix = tastes(240, 40)[0]
     asked = {"uniformity": "auto", "terms": "auto", "inner_validation": "auto", "epochs": "auto", "encoder": "graph"}

@@ -12,6 +12,7 @@ ENDS = {
     "epochs": "all its epochs",
     "seconds": "the limit of its seconds",
     "start": "its start, which no training beat",
+    "few": "its start, as pairs are too few to tell what training adds",
     "callback": "the caller",
     "at once": "itself: it is fitted in one go",
     "refused": "a refusal",
@@ -157,6 +158,8 @@ class Fit:
             yield "Fitted in one go, without epochs."
         elif self.stopped == "start":
             yield "Its start was kept: no branch of training validated better, so that no epoch was run."
+        elif self.stopped == "few":
+            yield "Its start was kept, and no epoch was run: pairs are too few to tell what training adds."
         else:
             yield f"Ran {counted(self.epochs_run, 'epoch')}, best after {self.best_epoch}; ended by {self.end}."
         if self.gain is not None:
