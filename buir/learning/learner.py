@@ -103,9 +103,31 @@ class BootstrapLearner:
         FloatingPointError
             If the vectors are no longer finite, or have grown beyond what any training that learns makes of them.
         """
-        bootstrap = self.bootstrap
+        vectors = self._vectors()
+        record = self.diagnose(vectors)
+        if self.validation is not None:
+            base = self.base(vectors)
+            record |= self.validation(self.scorer(vectors)) | self.validation.look(base)
+            if self.terms is not None:
+                record[bare(self.validation.metric)] = self.validation(base)[self.validation.metric]
+        return record
+
+    def _vectors(self) -> Tensor:
+        """Encode everything."""
         with torch.no_grad():
-            vectors = bootstrap.vectors()
+            return self.bootstrap.vectors()
+
+    def diagnose(self, vectors: Tensor | None = None) -> dict[str, Any]:
+        """Measure whether the representation collapses; raises as ``validate`` does.
+
+        Parameters
+        ----------
+        vectors
+            What the present weights come to, if it is known.
+        """
+        bootstrap = self.bootstrap
+        vectors = self._vectors() if vectors is None else vectors
+        with torch.no_grad():
             target = bootstrap.encoder.encode_all(bootstrap.target.settled())
         if not torch.isfinite(vectors).all():
             # The loss of an epoch was taken before its last step and, of directions alone, may still be a number.
@@ -131,11 +153,6 @@ class BootstrapLearner:
         record["catalogue_share"] = diagnostics.catalogue_share(
             self.base(vectors), diagnostics.LENGTH, sample=diagnostics.LISTS
         )
-        if self.validation is not None:
-            base = self.base(vectors)
-            record |= self.validation(self.scorer(vectors)) | self.validation.look(base)
-            if self.terms is not None:
-                record[bare(self.validation.metric)] = self.validation(base)[self.validation.metric]
         return record
 
     def base(self, vectors: Tensor | None = None) -> FactorScorer:

@@ -81,8 +81,8 @@ class BUIR(Recommender):
     250 in the paper. Set it where memory or a store of vectors asks for a width: a table takes 4 bytes a number."""
     block_dim: Annotated[int, AtLeast(1, most=65_536)] | Literal["auto"] = "auto"
     """Singular vectors of the score's term "block", an extension: as many further numbers for each user and item if it
-    has a strength. "auto": as ``embedding_dim``; where that is "auto" too, and there are 8,192 users and items or
-    more, 128, 256 or 512 if validation finds these clearly better. Set it where memory asks for fewer."""
+    has a strength. "auto": as ``embedding_dim``; where that is "auto" too, and there are 8,192 users and as many items
+    or more, 128, 256 or 512 if validation finds these clearly better. Set it where memory asks for fewer."""
     n_layers: Annotated[int, AtLeast(0, most=100)] = 2
     """Layers of propagation, for "graph" and "walk"; 3 in the paper. Lower it for dense data, where far neighbours are
     everybody."""
@@ -106,8 +106,9 @@ class BUIR(Recommender):
     """L2 decay (decoupled where training is row-sparse); 1e-4 in the paper. Raise it to 1e-6 to 1e-4 where validation
     falls while the loss still falls."""
     batch_size: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
-    """Pairs in a step; "auto" follows the number of pairs, with its rates scaled above 1,024 (see ``fitting.Plan.of``).
-    1,024 in the paper. Lower it where memory is short; of a number of yours, nothing is scaled."""
+    """Pairs in a step; "auto" follows the number of pairs, and its rates follow it (from a random start only above
+    1,024; see ``fitting.Plan.of``). 1,024 in the paper. Lower it where memory is short; a number of yours scales
+    nothing."""
     epochs: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto"
     """Passes over the pairs, at most; "auto": 100 where held-out pairs end them, but 0 with 2,500 pairs or fewer
     (uniformity and terms "auto", no random start); otherwise 10, or 0 from the spectral start of data with more than
@@ -130,20 +131,20 @@ class BUIR(Recommender):
     a linear predictor). 0 in the paper. Set one of them to save the time of trying: the more pairs a user has, the
     higher."""
     start: Literal["auto", "spectral", "random"] = "auto"
-    """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it would
-    lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral, and with held-out pairs
-    also what the graph asks for: both starts where there are fewer pairs than users and items that have any (with the
-    terms "auto"), and the random one alone for many pairs of 10,000 users and items or more that have two to six each
-    (with the walk encoder, no predictor, and the epochs "auto" or 100 and more; its width, where open, is 64). Set one
-    to save the time of both."""
+    """"spectral": training starts from the leading singular vectors of the normalised matrix, which is where it
+    would lead, an extension; "random": from Xavier's distribution, as in the paper. "auto": spectral, and with
+    held-out pairs also what the graph asks for: both starts where there are fewer pairs than users and items that
+    have any (with the terms "auto", and more than 2,500 pairs), and the random one alone for many pairs of 10,000
+    users and items together, or more, that have two to six each (with the walk encoder, no predictor, and the
+    epochs "auto" or 100 and more; its width, where open, is 64). Set one to save the time of both."""
     terms: Annotated[dict, Strengths()] | Literal["auto"] = "auto"
     """Strengths of what is added to the score, an extension: a dict such as {"popularity": 0.3}, see
     ``buir.recommend.TERMS`` for the names; "auto": the best on held-out pairs, none without. {} in the paper. Set {}
     for plain inner products of this width, or strengths that an earlier fit has chosen."""
     inner_validation: bool | Literal["auto"] = "auto"
     """Where ``fit`` gets no validation pairs: hold out one pair of every user with at least three (two, where most
-    have fewer), decide by them, and train again on everything. "auto": where at least 200 users have three. False in
-    the paper. Set False to train once, with defaults where they would decide."""
+    have fewer), of 20,000 users at most, decide by them, and train again on everything. "auto": where at least 200
+    users have three. False in the paper. Set False to train once, with defaults where they would decide."""
     row_sparse: bool | Literal["auto"] = "auto"
     """Touch only the rows of a step (an optimiser of its own kind); False in the paper. Not for "graph". Leave it but
     to compare speed or results of the two optimisers."""
@@ -264,10 +265,12 @@ class BUIR(Recommender):
         show_progress
             Show a progress bar on a terminal or, with ipywidgets, in a notebook.
         callback
-            Called with the record of each validation (see ``history``); returning True ends the training. Records of a
-            branch that is only tried have its weight of uniformity as ``branch``, those of a further training what it
-            is ``watched`` with (see ``terms``) or how it ``began`` (see ``start``). A training that is resumed tells
-            its earlier records first.
+            Called with the record of each validation (see ``history``); returning True ends the training. Where both
+            weight of uniformity and terms are to be chosen, the first records are those of the spectral start with the
+            terms that cost least, before the rest is: they have its ``width``, and no coverage. Records of a branch that is
+            only tried have its weight of uniformity as ``branch``, those of a further training what it is ``watched``
+            with (see ``terms``) or how it ``began`` (see ``start``). A training that is resumed tells its earlier
+            records first.
         checkpoint
             A file that keeps the state of the fit, replaced as a whole every ``checkpoint_minutes`` or, where an epoch
             takes longer, after each, and whenever the fit ends, by Ctrl-C too; three to five more tables in memory. It
@@ -355,9 +358,10 @@ class BUIR(Recommender):
             As in ``fit``, in the unit of that fit's; they add to the weights that old pairs have. None: the new pairs
             of a model with weights weigh as much as its average pair.
         epochs
-            Passes over all pairs; None is a tenth of ``epochs``, rounded up, or of what "auto" came to, so none where
-            the fit kept its start; asking for some there is warned of (``StartKeptWarning``), and trains with the
-            weight of uniformity of a fit without held-out pairs, as none was chosen.
+            Passes over all pairs; None is a tenth of ``epochs``, rounded up, or of what "auto" came to, so
+            none where the fit kept its start; asking for some where no training was better is warned of
+            (``StartKeptWarning``), and trains with the weight of uniformity of a fit without held-out
+            pairs, as none was chosen.
         show_progress, callback
             As in ``fit``.
 

@@ -407,6 +407,9 @@ def run(
     and without any, because training and terms gain partly the same. Each way has its branch and its best epoch, and
     mostly they share the training. The state is kept that validates better with the terms that it wants itself.
 
+    Where weight of uniformity and terms are open, the spectral start with the terms that cost little is told to the
+    callback before all that, at each width that is compared: a fit that must end soon has a state of some worth.
+
     Parameters
     ----------
     plan
@@ -431,25 +434,38 @@ def run(
     beside = None if valid is None or plan.epochs == 0 else plan.beside
     starts = ("spectral",) if beside is None else starts_of(matrix)
     measured = plan.encoder == "walk" and plan.predictor == "none" and plan.epochs >= MOST_EPOCHS
-    if beside is not None and starts == ("random",) and measured:
+    alone = beside is not None and starts == ("random",) and measured
+    both = beside is not None and len(starts) > 1 and plan.terms == "auto"
+    looks = weights is None and valid is not None and plan.epochs > 0 and plan.start == "spectral"
+    first: _Training | None = None
+    if looks and plan.uniformity == plan.terms == "auto":
+        first = _Training(plan, matrix, None, valid, checkpoint)
+        ended = first.look(watch, WIDTHS if plan.embedding_dim == "auto" and not (alone or both) else (first.width,))
+        if ended is not None:
+            return ended
+    if alone:
+        assert beside is not None
         with checkpoint.within("random start"):
-            return _run(_Training(beside, matrix, None, valid, checkpoint), watch)
-    if beside is None or len(starts) == 1 or plan.terms != "auto":
-        return _run(_Training(plan, matrix, weights, valid, checkpoint), watch, state, before)
-    training = _Training(beside, matrix, None, valid, checkpoint)
+            return _run(_Training(beside, matrix, None, valid, checkpoint, first), watch)
+    if not both:
+        training = _Training(plan, matrix, weights, valid, checkpoint) if first is None else first
+        return _run(training, watch, state, before)
+    assert beside is not None
+    training = _Training(beside, matrix, None, valid, checkpoint, first)
     training.notes_best = True  # the other training is the one that a checkpoint goes on with
     with checkpoint.within("random start"):
         drawn = _run(training, watch)
     if watch.ended or drawn.chosen.stopped == "callback":
         return drawn
     watch.about, watch.marks = {"began": "spectral"}, {}
-    spectral = _run(_Training(plan, matrix, None, valid, checkpoint, training.found), watch)
+    other = _Training(plan, matrix, None, valid, checkpoint, training) if first is None else first
+    spectral = _run(other, watch)
     values = spectral.chosen.value, drawn.chosen.value
     assert values[0] is not None
     assert values[1] is not None
-    kept, other = (spectral, drawn) if values[0] >= values[1] else (drawn, spectral)
+    kept, left = (spectral, drawn) if values[0] >= values[1] else (drawn, spectral)
     n_candidates = spectral.chosen.n_candidates + drawn.chosen.n_candidates
-    return kept._replace(chosen=replace(kept.chosen, beside=other.chosen.value, n_candidates=n_candidates))
+    return kept._replace(chosen=replace(kept.chosen, beside=left.chosen.value, n_candidates=n_candidates))
 
 
 def _run(
@@ -580,17 +596,23 @@ class _Training:
         weights: Weights | None,
         valid: csr_array | None,
         checkpoint: Checkpoint,
-        found: Spectrum | None = None,
+        other: "_Training | None" = None,
     ) -> None:
-        """Prepare it; ``found`` is that of the training from another start."""
+        """Prepare it; ``other`` is the training from another start, which has found part of it."""
+        found = None if other is None else other.found
         self.found = found
         """The vectors of ``_spectrum``, once they are found."""
+        self.looked: dict[int, Choice] = {}
+        """What the start wants of the terms that cost little, by the width at which it was looked at."""
         self.plan, self.matrix, self.valid, self.checkpoint = plan, matrix, valid, checkpoint
         self.many = many_pairs(matrix.nnz, connected(matrix)) and plan.predictor == "none"
-        self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
-        users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
-        heavy = (torch.from_numpy(matrix.data / matrix.data.mean()).to(plan.device),) if has_weights(matrix) else ()
-        self.pairs = Pairs(users, torch.from_numpy(matrix.indices.astype(np.int64)).to(plan.device), heavy)
+        if other is not None:
+            self.graph, self.pairs = other.graph, other.pairs
+        else:
+            self.graph = BipartiteGraph.from_matrix(matrix).to(plan.device)
+            users = torch.from_numpy(np.repeat(np.arange(self.graph.n_users), np.diff(matrix.indptr))).to(plan.device)
+            heavy = (torch.from_numpy(matrix.data / matrix.data.mean()).to(plan.device),) if has_weights(matrix) else ()
+            self.pairs = Pairs(users, torch.from_numpy(matrix.indices.astype(np.int64)).to(plan.device), heavy)
         # where there are few pairs, what is learned at random shows in few lists
         most = MOST_VALIDATED if plan.start == "spectral" else MOST_DRAWN if self.many else None
         self.validation = None if valid is None else Validation(matrix, valid, plan.valid_metric, most)
@@ -618,7 +640,8 @@ class _Training:
             self.spectrum = self.found.cut(self.width)
         self.terms: dict[str, Term] = {}
         if given is not None or valid is not None:
-            self.terms = make_terms(matrix, given, width=self.width, spectrum=self.spectrum)
+            made = {"width": self.width, "spectrum": self.spectrum}
+            self.terms = other.terms if other and given is None else make_terms(matrix, given, **made)
         self._take_block()
         self.twice = given is None and valid is not None and self.whole is not None and plan.epochs > 0
         """Whether both ways to watch a training are tried."""
@@ -688,14 +711,7 @@ class _Training:
         if self.whole is not None and plan.embedding_dim == "auto":
             width = self.checkpoint.once("width", mine._best_width, _Width)
             self.candidates.append(width.n_candidates)
-            mine._start_with(width.width)
-            spectrum = mine.spectrum
-            assert spectrum is not None
-            mine.terms = {
-                name: term.of(spectrum) if isinstance(term, SpectralBlock) else term
-                for name, term in self.terms.items()
-            }
-            mine._take_block()
+            mine = self._of_width(width.width)
         added = mine.added
         if plan.terms == "auto":
             mine._choose_filter()
@@ -703,11 +719,55 @@ class _Training:
             weighed = plan.start == "spectral"
             choice = mine._terms_of_start() if weighed else None
             added = {} if choice is None else with_strengths(mine.terms, choice)
+        mine._watch_with(added)
+        if mine.watch_terms is not None and self.twice:
+            mine.metrics = (plan.valid_metric, bare(plan.valid_metric))
+        return mine
+
+    def _watch_with(self, terms: Mapping[str, Term]) -> None:
+        """Validate with these terms, unless their scores would take too much memory."""
         users = np.flatnonzero(np.diff(self.shown.indptr))
-        if added and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
-            mine.watch_terms = WatchedScorer(added, users, self.matrix.shape)
-            if self.twice:
-                mine.metrics = (plan.valid_metric, bare(plan.valid_metric))
+        if terms and len(users) * self.matrix.shape[1] <= MOST_WATCHED:
+            self.watch_terms = WatchedScorer(terms, users, self.matrix.shape)
+
+    @property
+    def cheap(self) -> dict[str, Term]:
+        """The terms that cost little."""
+        return {name: term for name, term in self.terms.items() if name in CHEAP}
+
+    def look(self, watch: "_Watch", widths: Sequence[int]) -> Fitted | None:
+        """Tell of the start at these widths with the terms that cost little; return the one at which that ends the fit.
+
+        It takes no second look at the users: what the choice of the terms came to is told.
+        """
+        metric = self.plan.valid_metric
+        for width in widths:
+            mine = self._of_width(width)
+            learner = mine.learner(0.0)
+            choice = self.looked[width] = self.choose(f"first terms of {width}", learner, self.shown, self.cheap)
+            record = {"epoch": 0, "loss": np.nan, "seconds": 0.0} | learner.diagnose()
+            best = choice.value >= max(looked.value for looked in self.looked.values())
+            record |= {metric: choice.value, bare(metric): choice.bare, "best": best}
+            watch.marks = {"width": width}
+            ends = watch(record)
+            watch.marks = {}
+            if ends:
+                mine._watch_with(with_strengths(self.cheap, choice))
+                learner = mine.learner(0.0)
+                state = learner.snapshot(), 0.0, [record | learner.validate() | {"best": True}], metric, "callback"
+                return mine.fitted(learner, _Trained.of(*state))
+        return None
+
+    def _of_width(self, width: int) -> "_Training":
+        """Return a copy that starts with so many of the vectors."""
+        mine = copy(self)
+        mine._start_with(width)
+        spectrum = mine.spectrum
+        assert spectrum is not None
+        mine.terms = {
+            name: term.of(spectrum) if isinstance(term, SpectralBlock) else term for name, term in self.terms.items()
+        }
+        mine._take_block()
         return mine
 
     def _terms_of_start(self) -> Choice:
@@ -727,12 +787,14 @@ class _Training:
     def _best_width(self) -> _Width:
         """Find the width whose start is best by clearly more than the first one's, with the terms that cost little."""
         assert self.validation is not None
-        cheap = {name: term for name, term in self.terms.items() if name in CHEAP}
+        cheap = self.cheap
         reached, n_candidates = {}, 0
         for width in WIDTHS:
             self._start_with(width)
             learner, name = self.learner(0.0), self.plan.valid_metric
-            if cheap and self.plan.terms == "auto":
+            if width in self.looked:
+                reached[width] = self.looked[width].value
+            elif cheap and self.plan.terms == "auto":
                 choice = choose_terms(TermScorer(learner.base(), cheap), self.matrix, self.shown, metric=name)
                 reached[width] = choice.value
                 n_candidates += choice.n_candidates

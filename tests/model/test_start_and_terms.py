@@ -94,9 +94,9 @@ def test_one_start_where_nothing_could_decide_between_two():
     asked = []
     train, valid = pieces()
     ended = BUIR(device="cpu").fit(
-        train, valid, show_progress=False, callback=lambda record: asked.append(record) or True
+        train, valid, show_progress=False, callback=lambda record: asked.append(record) or "width" not in record
     )
-    assert (ended.chosen_.began, ended.chosen_.beside, len(asked)) == ("random", None, 1)
+    assert (ended.chosen_.began, ended.chosen_.beside, len(asked)) == ("random", None, 2)
     models = [fit(train, valid), fit(train, terms="auto"), fit(train, valid, terms="auto", epochs=0)]
     models += [fit(TRAIN, VALID, terms="auto")]
     assert [(model.chosen_.began, model.chosen_.beside) for model in models] == [("spectral", None)] * 4
@@ -148,6 +148,42 @@ def test_a_start_kept_of_few_pairs_grows_without_epochs_and_learns_if_asked(recw
     model.partial_fit(TRAIN, epochs=2, show_progress=False)
     assert model.history[-1]["epoch"] == 2
     assert not torch.equal(model.weights_.table, before)
+
+
+@pytest.mark.usefixtures("_few_pairs_are_trained")
+@pytest.mark.parametrize("ended_at", [64, 16])
+def test_a_fit_that_ends_at_once_has_the_start_with_its_terms(ended_at):
+    """What is told of the start at a width is what validation says of it."""
+    told = []
+    model = BUIR(device="cpu").fit(
+        TRAIN, VALID, show_progress=False, callback=lambda record: told.append(record) or record["width"] == ended_at
+    )
+    assert [record["width"] for record in told] == [64, 32, 16][: 1 if ended_at == 64 else 3]
+    assert told[0]["best"]
+    chosen = model.chosen_
+    assert (chosen.stopped, chosen.began, chosen.embedding_dim) == ("callback", "spectral", ended_at)
+    assert (chosen.epochs, chosen.epochs_run, len(model.history)) == (0, 0, 1)
+    start = BUIR(device="cpu", epochs=0, embedding_dim=ended_at).fit(TRAIN, VALID, show_progress=False)
+    np.testing.assert_array_equal(model.weights_.table, start.weights_.table)
+    assert model.terms_.strengths == start.terms_.strengths
+    assert chosen.value >= told[-1]["ndcg_at_20"] > told[-1]["bare_ndcg_at_20"]
+    assert model.history[0]["ndcg_at_20"] == pytest.approx(told[-1]["ndcg_at_20"], abs=1e-6)
+    assert {"coverage_at_20", "alignment", "scores"} <= set(model.history[0])
+
+
+@pytest.mark.usefixtures("_few_pairs_are_trained")
+def test_looking_at_the_start_first_changes_nothing():
+    told = []
+    quiet, heard = (
+        BUIR(device="cpu").fit(TRAIN, VALID, show_progress=False, callback=callback)
+        for callback in (None, lambda record: told.append(record))
+    )
+    assert quiet.chosen_ == heard.chosen_
+    np.testing.assert_array_equal(scores(quiet), scores(heard))
+    for settings in ({"uniformity": 0.1}, {"terms": {}}, {"start": "random"}, {"epochs": 0}):
+        told.clear()
+        BUIR(device="cpu", **settings).fit(TRAIN, VALID, show_progress=False, callback=told.append)
+        assert not any("width" in record for record in told)
 
 
 @pytest.fixture
@@ -586,12 +622,15 @@ def test_records_of_branches_say_so_and_the_history_has_none():
     )
     branches = [record["branch"] for record in told if "branch" in record]
     assert branches == [0.1] * 3 + [0.3] * 3 + [1.0] * 3  # the start and two epochs of each
+    widths = [record["width"] for record in told if "width" in record]
+    assert widths == [64, 32, 16, 128]
     # a further training is told only where the two ways to watch want different branches
-    first, second = (
-        [r for r in told if "branch" not in r and ("watched" in r) == further] for further in (False, True)
-    )
+    rest = [record for record in told if set(record).isdisjoint({"branch", "width"})]
+    first, second = ([record for record in rest if ("watched" in record) == further] for further in (False, True))
     assert {record["watched"] for record in second} <= {"without terms"}
-    assert all(set(record).isdisjoint({"branch", "watched", "best_bare_ndcg_at_20"}) for record in model.history)
+    assert all(
+        set(record).isdisjoint({"branch", "width", "watched", "best_bare_ndcg_at_20"}) for record in model.history
+    )
     assert [record["epoch"] for record in model.history] in [[r["epoch"] for r in part] for part in (first, second)]
 
 

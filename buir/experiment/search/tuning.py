@@ -324,7 +324,7 @@ def _watch(trial: Trial, budget: TuningConfig, clock: Clock) -> Callable[[dict[s
     def watch(record: dict[str, Any]) -> bool:
         value, epoch = record.get(budget.metric), record.get("epoch")
         # what is tried beside or after it repeats epochs, and says nothing of how the trial ends
-        tried = bool({"branch", "watched", "began"} & set(record))
+        tried = bool({"width", "branch", "watched", "began"} & set(record))
         if value is not None and epoch is not None and math.isfinite(value) and not tried:
             trial.report(float(value), int(epoch))
             if trial.should_prune():
