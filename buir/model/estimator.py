@@ -267,10 +267,10 @@ class BUIR(Recommender):
         callback
             Called with the record of each validation (see ``history``); returning True ends the training. Where both
             weight of uniformity and terms are to be chosen, the first records are those of the spectral start with the
-            terms that cost least, before the rest is: they have its ``width``, and no coverage. Records of a branch that is
-            only tried have its weight of uniformity as ``branch``, those of a further training what it is ``watched``
-            with (see ``terms``) or how it ``began`` (see ``start``). A training that is resumed tells its earlier
-            records first.
+            terms that cost least, before the rest is: they have its ``width``, and no coverage. Records of a branch
+            that is only tried have its weight of uniformity as ``branch``, those of a further training what it is
+            ``watched`` with (see ``terms``) or how it ``began`` (see ``start``). A training that is resumed tells its
+            earlier records first.
         checkpoint
             A file that keeps the state of the fit, replaced as a whole every ``checkpoint_minutes`` or, where an epoch
             takes longer, after each, and whenever the fit ends, by Ctrl-C too; three to five more tables in memory. It
