@@ -303,7 +303,8 @@ class Chosen:
         elif self.trained is not None:
             said.append(f"{held_out} {self.trained:.4f}")
         elif self.start is not None:
-            beaten = "" if self.stopped == "few" else ", which no training beat"
+            tried = self.stopped in (None, "start") or bool(self.epochs_run)
+            beaten = ", which no training beat" if tried else ""
             said.append(f"{held_out} {self.start:.4f} at the start{beaten}")
         if self.value is not None and self.bare is not None:
             said.append(f"in the end {self.value:.4f} with the terms, {self.bare:.4f} without")
@@ -742,7 +743,8 @@ class _Training:
         """
         metric = self.plan.valid_metric
         for width in widths:
-            mine = self._of_width(width)
+            mine = copy(self)
+            mine._start_with(width)
             learner = mine.learner(0.0)
             choice = self.looked[width] = self.choose(f"first terms of {width}", learner, self.shown, self.cheap)
             record = {"epoch": 0, "loss": np.nan, "seconds": 0.0} | learner.diagnose()
@@ -752,6 +754,7 @@ class _Training:
             ends = watch(record)
             watch.marks = {}
             if ends:
+                mine = self._of_width(width)
                 mine._watch_with(with_strengths(self.cheap, choice))
                 learner = mine.learner(0.0)
                 state = learner.snapshot(), 0.0, [record | learner.validate() | {"best": True}], metric, "callback"

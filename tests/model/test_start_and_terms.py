@@ -163,6 +163,8 @@ def test_a_fit_that_ends_at_once_has_the_start_with_its_terms(ended_at):
     chosen = model.chosen_
     assert (chosen.stopped, chosen.began, chosen.embedding_dim) == ("callback", "spectral", ended_at)
     assert (chosen.epochs, chosen.epochs_run, len(model.history)) == (0, 0, 1)
+    assert "ended by the callback" in repr(model)
+    assert "no training beat" not in repr(model)
     start = BUIR(device="cpu", epochs=0, embedding_dim=ended_at).fit(TRAIN, VALID, show_progress=False)
     np.testing.assert_array_equal(model.weights_.table, start.weights_.table)
     assert model.terms_.strengths == start.terms_.strengths
