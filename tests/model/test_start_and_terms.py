@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from buir import BUIR
 from buir.data import binary, datasets, hold_out, nested_split
 from buir.data.splits import MOST_HELD
-from buir.errors import NoValidationWarning
+from buir.errors import NoValidationWarning, StartKeptWarning
 from buir.model import fitting
 from buir.model.fitting import starts_of
 from buir.recommend import TERMS
@@ -146,6 +146,7 @@ def test_a_start_kept_of_few_pairs_grows_without_epochs_and_learns_if_asked(recw
     assert model.history[-1]["epoch"] == 0
     torch.testing.assert_close(model.weights_.table, before, rtol=0, atol=0)
     model.partial_fit(TRAIN, epochs=2, show_progress=False)
+    assert not [warned for warned in recwarn if warned.category is StartKeptWarning]  # no training was found worse
     assert model.history[-1]["epoch"] == 2
     assert not torch.equal(model.weights_.table, before)
 
@@ -174,14 +175,25 @@ def test_a_fit_that_ends_at_once_has_the_start_with_its_terms(ended_at):
 
 
 @pytest.mark.usefixtures("_few_pairs_are_trained")
-def test_looking_at_the_start_first_changes_nothing():
-    told = []
-    quiet, heard = (
-        BUIR(device="cpu").fit(TRAIN, VALID, show_progress=False, callback=callback)
-        for callback in (None, lambda record: told.append(record))
-    )
-    assert quiet.chosen_ == heard.chosen_
-    np.testing.assert_array_equal(scores(quiet), scores(heard))
+@pytest.mark.parametrize("pairs", [(TRAIN, VALID), pieces(0)])
+def test_looking_at_the_start_first_changes_nothing(pairs, monkeypatch):
+    """What it has found is not looked for again, and counts as looked at once."""
+    made = {"device": "cpu", "valid_metric": "ndcg_at_5"}
+    told: list[dict] = []
+    looked = BUIR(**made).fit(*pairs, show_progress=False, callback=told.append)
+    assert "width" in told[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting._Training, "look", lambda *_: None)
+        told.clear()
+        plain = BUIR(**made).fit(*pairs, show_progress=False, callback=told.append)
+    assert "width" not in told[0]
+    assert looked.chosen_ == plain.chosen_
+    np.testing.assert_array_equal(scores(looked), scores(plain))
+
+
+@pytest.mark.usefixtures("_few_pairs_are_trained")
+def test_the_start_is_not_told_where_not_all_is_open():
+    told: list[dict] = []
     for settings in ({"uniformity": 0.1}, {"terms": {}}, {"start": "random"}, {"epochs": 0}):
         told.clear()
         BUIR(device="cpu", **settings).fit(TRAIN, VALID, show_progress=False, callback=told.append)
